@@ -1,0 +1,39 @@
+# Two commands do everything on a machine with Python 3.11, make and a C compiler:
+#   make demo    set up, clean the built-in demo corpus, print where the report is
+#   make test    set up, run the whole suite
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check fix bench lock setup
+
+demo: setup
+	$(BIN)/python -m pipeline.run
+
+test: setup
+	$(BIN)/python -m pytest -n 2 tests
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks.stages
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "uv==0.13.*"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,1 @@
+"""Filters judge a text, edits change it; compiled measurements over Arrow columns and tables of rules."""

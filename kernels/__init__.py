@@ -1,0 +1,1 @@
+"""Linear attention with fixed decay in its forms."""

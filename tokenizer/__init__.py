@@ -1,0 +1,1 @@
+"""SentencePiece training and encoding, lossless."""
