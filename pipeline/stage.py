@@ -1,0 +1,89 @@
+"""A stage on disk: its folder, its fingerprint, the records of its tasks and its manifest.
+
+    OUT/stages/NAME/FINGERPRINT/done/KEY.json   one record a task, written after the task's files
+    OUT/stages/NAME/FINGERPRINT/manifest.json   written last; a stage without it is not finished
+
+The fingerprint covers the configuration that the stage reads, its version and the fingerprints of the stages before
+it, so that a file in the folder is either what this configuration makes or is not looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from pipeline import storage
+from pipeline.summary import Summary, merge
+
+Record = dict[str, Any]  # key, rows, bytes, summary, seconds and what the stage adds
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a stage keeps its files."""
+
+    name: str
+    fingerprint: str
+    output: str
+
+    @property
+    def folder(self) -> str:
+        """The stage's own folder."""
+        return storage.join(self.output, "stages", self.name, self.fingerprint)
+
+    def path(self, *names: str) -> str:
+        """Return the path of a file of this stage."""
+        return storage.join(self.folder, *names)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a finished stage left: the records of its tasks in order, and their sum."""
+
+    stage: Stage
+    records: tuple[Record, ...]
+    summary: Summary
+    seconds: float  # wall time, over all runs that worked on it
+
+
+def make_stage(output: str, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
+    """Return the stage that these settings and these stages before it lead to."""
+    parts = [name, version, settings, [s if isinstance(s, str) else s.fingerprint for s in upstream]]
+    digest = blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=8)
+    return Stage(name, digest.hexdigest(), output)
+
+
+def write_record(folder: str, record: Record) -> None:
+    """Record a finished task; its files are there already."""
+    storage.write_json(storage.join(folder, "done", record["key"] + ".json"), record)
+
+
+def finished_keys(folder: str) -> set[str]:
+    """Return the keys of the tasks that are recorded."""
+    return {n.removesuffix(".json") for n in storage.names(storage.join(folder, "done")) if n.endswith(".json")}
+
+
+def read_records(folder: str) -> list[Record]:
+    """Return the records of the finished tasks, by key."""
+    done = storage.join(folder, "done")
+    return [storage.read_json(storage.join(done, key + ".json")) for key in sorted(finished_keys(folder))]
+
+
+def write_manifest(stage: Stage, seconds: float) -> Manifest:
+    """Close a stage whose tasks are all recorded."""
+    records = read_records(stage.folder)
+    summary = merge(record.get("summary", {}) for record in records)
+    table = {"records": records, "summary": summary, "seconds": round(seconds, 3), "stage": stage.name}
+    storage.write_json(stage.path("manifest.json"), table)
+    return Manifest(stage, tuple(records), summary, seconds)
+
+
+def read_manifest(stage: Stage) -> Manifest | None:
+    """Return the manifest of a finished stage, None when it is not finished."""
+    path = stage.path("manifest.json")
+    if not storage.exists(path):
+        return None
+    table = storage.read_json(path)
+    return Manifest(stage, tuple(table["records"]), table["summary"], table["seconds"])

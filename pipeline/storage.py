@@ -1,0 +1,127 @@
+"""Files on local disks and object stores, through Beam's file systems.
+
+A file appears under its name only when it is complete: locally by a rename, in an object store because a PUT is
+atomic. Errors of the store are retried and then raised; only the bytes themselves can make a record unreadable.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import orjson
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+T = TypeVar("T")
+
+ATTEMPTS = 4  # tries of an operation on an object store
+FIRST_WAIT_SECONDS = 0.5  # doubled after each try
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a path is on this machine's file system."""
+    return "://" not in path
+
+
+def join(folder: str, *names: str) -> str:
+    """Join a folder and names with slashes, for local paths and URLs alike."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def retried(action: Callable[[], T]) -> T:
+    """Run an action, again after a pause when the store fails; a missing file is no failure of the store."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return action()
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            raise
+        except OSError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
+    raise AssertionError
+
+
+def open_input(path: str) -> BinaryIO:
+    """Open a file for reading as it is stored, seekable, never decompressed on the way."""
+    if is_local(path):
+        return Path(path).open("rb")
+    kind = CompressionTypes.UNCOMPRESSED
+    opened = retried(lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind))
+    return cast("BinaryIO", opened)
+
+
+@contextlib.contextmanager
+def create(path: str) -> Iterator[Any]:
+    """Open a file for writing that appears under its name when the block ends without an error."""
+    if not is_local(path):
+        kind = CompressionTypes.UNCOMPRESSED
+        buffer = io.BytesIO()
+        yield buffer
+        with FileSystems.create(path, mime_type="application/octet-stream", compression_type=kind) as file:
+            file.write(buffer.getbuffer())
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with Path(unfinished).open("wb") as file:
+            yield file
+        os.replace(unfinished, path)  # noqa: PTH105
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
+def write_json(path: str, value: object) -> None:
+    """Write a value as JSON, keys sorted, in one step."""
+    with create(path) as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
+
+
+def read_json(path: str) -> Any:
+    """Read a JSON file."""
+    with open_input(path) as file:
+        return orjson.loads(file.read())
+
+
+def exists(path: str) -> bool:
+    """Tell whether a file or folder is there."""
+    return Path(path).exists() if is_local(path) else bool(retried(lambda: FileSystems.exists(path)))
+
+
+def names(folder: str) -> list[str]:
+    """Return the names of the files directly in a folder, sorted; none when it is not there."""
+    if is_local(folder):
+        return sorted(p.name for p in Path(folder).iterdir()) if Path(folder).is_dir() else []
+    found = retried(lambda: FileSystems.match([join(folder, "*")]))[0].metadata_list
+    return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
+
+
+def publish(source: str, target: str) -> None:
+    """Make a finished file appear under a second name: a hard link where the disk can, else a copy."""
+    if not is_local(target):
+        retried(lambda: FileSystems.copy([source], [target]))
+        return
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    unfinished = f"{target}.{uuid.uuid4().hex}.tmp"
+    try:
+        os.link(source, unfinished)
+    except OSError:
+        shutil.copyfile(source, unfinished)
+    os.replace(unfinished, target)  # noqa: PTH105
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all it holds; nothing happens when it is not there."""
+    if not is_local(path):
+        if exists(path):
+            retried(lambda: FileSystems.delete([path]))
+    elif Path(path).is_dir() and not Path(path).is_symlink():
+        shutil.rmtree(path)
+    else:
+        Path(path).unlink(missing_ok=True)
