@@ -1,0 +1,221 @@
+"""Engine: runs a stage's transform over its tasks, on this machine or on a given Beam runner.
+
+On this machine (`--runner=DirectRunner`, the default) a stage runs as N operating-system processes, each an in-memory
+FnApiRunner on its slice of the tasks; a stage that groups runs in one. Beam's own ways to use several cores lose data:
+`multi_threading` always, `multi_processing` unless its periodic flush is switched off (2.77, worker_handlers.py).
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+
+from pipeline.config import ConfigError
+from pipeline.stage import Manifest, Record, Stage, finished_keys, read_manifest, read_records, write_manifest, write_record
+from pipeline.storage import exists, join
+
+SLICES_PER_WORKER = 4  # a slow slice holds up the others less
+POLL_SECONDS = 0.5
+TASK_ATTEMPTS = 3  # when a store fails
+LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
+PRELOADED = ("pipeline.ingest", "pipeline.deduplicate", "pipeline.publish")
+
+
+class RunFailed(Exception):
+    """The run cannot go on; the message is the one line that its user reads."""
+
+
+class Task(Protocol):
+    """A piece of a stage's work: a picklable value with a key that names its record."""
+
+    @property
+    def key(self) -> str:
+        """Name of the record, unique in the stage."""
+
+
+Work = Callable[[Any], Record]
+Watch = Callable[[int, Sequence[Record]], None]  # tasks in all, records that are new
+
+
+class ForEach(beam.PTransform):
+    """Do `work` once for each task and record it in the stage's folder; recorded tasks are skipped.
+
+    Tasks are small, so the reshuffle that spreads them over workers costs nothing.
+    """
+
+    def __init__(self, work: Work, folder: str) -> None:
+        super().__init__()
+        self._work = work
+        self._folder = folder
+
+    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+        """Return the keys of the tasks done."""
+        return tasks | "Spread" >> beam.Reshuffle() | "Work" >> beam.Map(do_task, self._work, self._folder)
+
+
+def do_task(task: Task, work: Work, folder: str) -> str:
+    """Do one task unless it is recorded; return its key."""
+    if exists(join(folder, "done", task.key + ".json")):
+        return task.key
+    wall, cpu = time.monotonic(), time.process_time()
+    record = _attempted(work, task)
+    seconds = {"seconds": round(time.monotonic() - wall, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+    write_record(folder, {**record, **seconds, "key": task.key})
+    return task.key
+
+
+def _attempted(work: Work, task: Task) -> Record:
+    """Do a task, again when the store fails: a server's 503 must not end the run."""
+    for attempt in range(TASK_ATTEMPTS - 1):
+        try:
+            return work(task)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | PermissionError):
+                raise
+            logging.warning("task %s: %s; trying again", task.key, error)
+            time.sleep(2**attempt)
+    return work(task)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How transforms run: the pool of processes, and the options that are Beam's."""
+
+    pool: ProcessPoolExecutor
+    workers: int
+    options: tuple[str, ...]
+    local: bool  # N in-memory runners on slices, instead of one pipeline
+
+    def run(
+        self,
+        stage: Stage,
+        transform: beam.PTransform,
+        tasks: Sequence[Task],
+        watch: Watch,
+        *,
+        grouping: bool = False,
+        records: int | None = None,
+    ) -> Manifest:
+        """Run a stage to its manifest, or return the manifest it has.
+
+        `grouping`: the transform groups, so all tasks go through one pipeline, and it writes `records` records itself.
+        """
+        done = read_manifest(stage)
+        if done is not None:
+            return done
+        started = time.monotonic()
+        finished = finished_keys(stage.folder)
+        pending = list(tasks) if grouping else [task for task in tasks if task.key not in finished]
+        wanted = len(tasks) if records is None else records
+        futures = [
+            self.pool.submit(run_pipeline, self.options, transform, part)
+            for part in self._slices(pending, grouping=grouping)
+        ]
+        self._follow(stage, futures, wanted, watch)
+        if len(finished_keys(stage.folder)) != wanted:
+            got = len(finished_keys(stage.folder))
+            raise RunFailed(f"{stage.name}: {got} of {wanted} tasks are recorded; the runner lost the others")
+        return write_manifest(stage, time.monotonic() - started)
+
+    def _slices(self, tasks: list[Task], *, grouping: bool) -> list[list[Task]]:
+        """Cut the tasks into slices for the pool, large ones first and spread evenly."""
+        if not tasks:
+            return []
+        if grouping or not self.local:
+            return [tasks]
+        ordered = sorted(tasks, key=lambda task: -getattr(task, "size", 0))
+        count = min(len(tasks), self.workers * SLICES_PER_WORKER)
+        return [ordered[i::count] for i in range(count)]
+
+    def _follow(self, stage: Stage, futures: Sequence[Future[None]], wanted: int, watch: Watch) -> None:
+        """Wait for the slices and report what has been recorded; the first error ends the run."""
+        seen: set[str] = set()
+        pending = set(futures)
+        while True:
+            finished, pending = wait(pending, timeout=POLL_SECONDS)
+            for future in finished:
+                _raise_failure(stage, future)
+            new = finished_keys(stage.folder) - seen
+            seen |= new
+            watch(wanted, [r for r in read_records(stage.folder) if r["key"] in new] if new else [])
+            if not pending:
+                return
+
+
+def _raise_failure(stage: Stage, future: Future[None]) -> None:
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
+    if error is not None:
+        raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+
+
+def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
+    """Run one Beam pipeline over some tasks, in this process or where the options say."""
+    parsed = PipelineOptions(list(options))
+    name = parsed.view_as(StandardOptions).runner
+    runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else name
+    with beam.Pipeline(runner=runner, options=parsed) as pipeline:
+        pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False) | transform
+
+
+@contextlib.contextmanager
+def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine]:
+    """Open an engine for Beam options; raises ConfigError for a mode that loses data.
+
+    `workers` is the number of processes of a local run; by default --direct_num_workers, or one for each core.
+    """
+    parsed = PipelineOptions(list(options))
+    runner = parsed.view_as(StandardOptions).runner or "DirectRunner"
+    direct = parsed.view_as(DirectOptions)
+    mode = direct.direct_running_mode if runner in LOCAL_RUNNERS else "in_memory"
+    if mode == "multi_threading":
+        raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
+    local = runner in LOCAL_RUNNERS and mode == "in_memory"
+    given = direct.direct_num_workers if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options else 0
+    count = workers or given or len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
+    try:
+        yield Engine(pool, count, tuple(options), local)
+    finally:
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001  # no public way to end running work
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
+    logging.getLogger().setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+    work = local_job_service.SubprocessSdkWorker.run
+
+    def run_or_end(worker: Any) -> Any:
+        try:
+            return work(worker)
+        except BaseException:
+            os._exit(1)  # Beam would wait for the dead worker for ever
+
+    local_job_service.SubprocessSdkWorker.run = run_or_end
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,268 @@
+"""Ingest: inputs to document shards. Decode, main text, the list of steps, exact hash and MinHash signature.
+
+A shard writes numbered parts of bounded size. A part's record says where its last record stands, so that a run that
+was killed goes on after the last finished part without parsing what came before.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.document import (
+    DOCUMENT,
+    UNREADABLE,
+    Writer,
+    document_id,
+    host,
+    schema,
+)
+from pipeline.execute import ForEach
+from pipeline.formats.read import read_piece
+from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
+from pipeline.plan import Piece, Shard
+from pipeline.sign import sign, signature_schema
+from pipeline.steps import Step, apply, make_steps, signal_fields
+from pipeline.summary import Summary, counts, merge
+from pipeline.tally import kept_summary, reject_summary, text_bytes
+
+VERSION = 1
+BATCH_DOCUMENTS = 1000
+BATCH_BYTES = 4_000_000  # of text held before the steps run
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ingest reads of the configuration."""
+
+    config: Config
+    document_share: float  # below 1 for a sample
+    folder: str
+
+
+class Ingest(beam.PTransform):
+    """Read the shards of a plan and write documents, rejected, unreadable and signatures."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        """Return the keys of the finished shards."""
+        return shards | ForEach(IngestShard(self._settings), self._settings.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestShard:
+    """Work on one shard of the plan."""
+
+    settings: Settings
+
+    def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Write the parts that are not there yet; return the shard's record."""
+        done = finished_parts(self.settings.folder, shard.key)
+        while not done or not done[-1]["last"]:
+            done.append(self._write_part(shard, len(done), done[-1]["end"] if done else None))
+        totals = {name: sum(part[name] for part in done) for name in ("documents", "kept", "rejected", "bytes")}
+        parts = [{k: v for k, v in part.items() if k != "summary"} for part in done]
+        return {**totals, "parts": parts, "summary": merge(part["summary"] for part in done)}
+
+    def _write_part(self, shard: Shard, number: int, end: list[int] | None) -> dict[str, Any]:
+        """Write one part and its record."""
+        part = Part(f"{shard.key}-{number:03d}", self.settings)
+        try:
+            events = self._events(shard, end)
+            last = part.fill(events)
+        except BaseException as error:
+            part.abandon(error)
+            raise
+        record = part.close(last=last)
+        storage.write_json(storage.join(self.settings.folder, "parts", part.name + ".json"), record)
+        return record
+
+    def _events(self, shard: Shard, end: list[int] | None) -> Iterator[tuple[int, Piece, Event]]:
+        """Yield the events of a shard after a place, with the number of their piece."""
+        first, after = (end[0], Place(end[1], end[2])) if end else (0, None)
+        config = self.settings.config
+        for index, piece in enumerate(shard.pieces[first:], first):
+            given = config.input[piece.input]
+            for event in read_piece(piece, given, config.ingest.max_document_bytes, after):
+                yield index, piece, event
+            after = None
+
+
+def finished_parts(folder: str, key: str) -> list[dict[str, Any]]:
+    """Return the records of a shard's finished parts, in order."""
+    parts: list[dict[str, Any]] = []
+    while storage.exists(path := storage.join(folder, "parts", f"{key}-{len(parts):03d}.json")):
+        parts.append(storage.read_json(path))
+    return parts
+
+
+@dataclass(slots=True)
+class Part:
+    """One part being written: documents wait in a batch, pass the steps, and go to their file."""
+
+    name: str
+    settings: Settings
+    _writers: dict[str, Writer] = field(init=False)
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _waiting: int = 0  # bytes of text in _rows
+    _bytes: int = 0  # of text passed through the steps
+    _unreadable: list[dict[str, Any]] = field(default_factory=list)
+    _skipped: list[str] = field(default_factory=list)
+    _summaries: list[Summary] = field(default_factory=list)
+    _end: list[int] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("documents", "kept", "rejected"), 0))
+
+    def __post_init__(self) -> None:
+        """Open the files."""
+        signals = signal_fields(self.settings.config)
+        count = self.settings.config.deduplicate.bands * self.settings.config.deduplicate.rows
+        wanted = {
+            "documents": schema(signals, rejected=False),
+            "rejected": schema(signals, rejected=True),
+            "unreadable": UNREADABLE,
+            "signatures": signature_schema(count),
+        }
+        self._writers = {kind: Writer(self._path(kind), columns) for kind, columns in wanted.items()}
+
+    def _path(self, kind: str) -> str:
+        return storage.join(self.settings.folder, kind, self.name + ".parquet")
+
+    def fill(self, events: Iterator[tuple[int, Piece, Event]]) -> bool:
+        """Take events until the part is full; return whether they came to an end."""
+        for index, piece, event in events:
+            self._take(piece, event)
+            self._end = [index, event.position, event.offset]
+            if len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES:
+                self._flush()
+                if self._bytes >= self.settings.config.ingest.part_bytes:
+                    return False
+        self._flush()
+        return True
+
+    def _take(self, piece: Piece, event: Event) -> None:
+        """Put an event where it belongs."""
+        given = self.settings.config.input[piece.input]
+        if isinstance(event, Unreadable):
+            at = {"path": piece.path, "position": event.position, "offset": event.offset}
+            self._unreadable.append({**at, "error": event.error})
+            return
+        identity = document_id(given.name, piece.relative, event.position)
+        if isinstance(event, Skipped):
+            self._skipped.append(event.kind)
+        elif not self._sampled(identity):
+            self._skipped.append("not sampled")
+        elif isinstance(event, TooLarge):
+            self._reject_unread(piece, event, identity)
+        else:
+            self._rows.append(_row(piece, event, identity, given.name))
+            self._waiting += len(event.text)
+
+    def _sampled(self, identity: str) -> bool:
+        return int(identity[:12], 16) < self.settings.document_share * 2**48
+
+    def _reject_unread(self, piece: Piece, event: TooLarge, identity: str) -> None:
+        """Reject a record that was never held."""
+        limit = self.settings.config.ingest.max_document_bytes
+        source = self.settings.config.input[piece.input].name
+        verdict = {"reason": "too_large", "value": float(event.size), "threshold": float(limit)}
+        unread = Record(position=event.position, offset=event.offset, text="", url=event.url)
+        row = {**_row(piece, unread, identity, source), **verdict}
+        self._reject(pa.Table.from_pylist([row], schema=schema([], rejected=True)))
+        self._counts["documents"] += 1
+
+    def _flush(self) -> None:
+        """Pass the waiting documents through the steps and write them."""
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=DOCUMENT)
+            self._counts["documents"] += len(table)
+            self._bytes += text_bytes(table)
+            self._summaries.append({"sources": {"in": counts(table["source"].to_pylist())}})
+            kept, rejected = apply(table, _steps(self.settings))
+            for part in rejected:
+                self._reject(part)
+            if len(kept):
+                self._keep(kept)
+        if self._unreadable:
+            errors = pa.Table.from_pylist(self._unreadable, schema=UNREADABLE)
+            self._writers["unreadable"].write(errors)
+            self._summaries.append({"unreadable": counts(_kind(row["error"]) for row in self._unreadable)})
+        self._summaries.append({"skipped": counts(self._skipped)})
+        self._rows, self._unreadable, self._skipped, self._waiting = [], [], [], 0
+        self._summaries = [merge(self._summaries)]
+
+    def _keep(self, kept: pa.Table) -> None:
+        self._writers["documents"].write(kept)
+        self._writers["signatures"].write(sign(kept, self.settings.config.deduplicate))
+        self._counts["kept"] += len(kept)
+        self._summaries.append(kept_summary(kept))
+
+    def _reject(self, rejected: pa.Table) -> None:
+        stage = pa.array(["ingest"] * len(rejected))
+        rejected = rejected.select([name for name in rejected.column_names if name != "stage"])
+        rejected = rejected.append_column("stage", stage)
+        self._counts["rejected"] += len(rejected)
+        self._summaries.append(reject_summary(rejected))
+        self._writers["rejected"].write(_cut_texts(rejected, self.settings.config.output.rejected_text))
+
+    def close(self, *, last: bool) -> dict[str, Any]:
+        """Let the files appear and return the part's record."""
+        for writer in self._writers.values():
+            writer.close()
+        rows = {kind: writer.rows for kind, writer in self._writers.items()}
+        summary = merge([*self._summaries, {"rows": rows}])
+        place = {"end": self._end or [0, 0, 0], "last": last}
+        sizes = {"bytes": self._bytes, "kept_bytes": summary.get("bytes", {}).get("kept", 0)}
+        return {**self._counts, **place, **sizes, "name": self.name, "summary": summary}
+
+    def abandon(self, error: BaseException) -> None:
+        """Remove the unfinished files."""
+        for writer in self._writers.values():
+            writer.abandon(error)
+
+
+_STEPS: dict[str, list[Step]] = {}  # by folder, which stands for the configuration
+
+
+def _steps(settings: Settings) -> list[Step]:
+    """Return the compiled steps, made once in a process."""
+    if settings.folder not in _STEPS:
+        _STEPS[settings.folder] = make_steps(settings.config)
+    return _STEPS[settings.folder]
+
+
+def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "path": piece.path,
+        "position": event.position,
+        "source_id": event.source_id,
+        "url": event.url,
+        "host": host(event.url),
+        "source": event.source or source,
+        "date": event.date,
+        "language": "",
+        "meta": event.meta,
+        "text": event.text,
+    }
+
+
+def _kind(error: str) -> str:
+    """Return an error without the numbers in it, to count errors of a kind."""
+    return "".join("N" if c.isdigit() else c for c in error).replace("NN", "N").replace("NN", "N")
+
+
+def _cut_texts(rejected: pa.Table, rule: str) -> pa.Table:
+    """Return rejects with their text in full, its head, or none."""
+    if rule == "full":
+        return rejected
+    at = rejected.schema.get_field_index("text")
+    stop = 0 if rule == "none" else int(rule.removeprefix("head:"))
+    return rejected.set_column(at, "text", pc.utf8_slice_codeunits(rejected["text"], 0, stop))

@@ -1,0 +1,104 @@
+"""What a person sees while it runs: live bars on a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.stage import Record
+
+PLAIN_SECONDS = 10.0  # between two lines of a stage where the output is no terminal
+
+
+@dataclass(slots=True)
+class Display:
+    """One line a stage: tasks done of total, documents and bytes a second, kept and rejected, time left."""
+
+    console: Console
+    live: Progress | None = None
+    _printed: float = field(default=0.0)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int, Sequence[Record]], None]]:
+        """Show a stage while the block runs; the block calls what it is given with the total and new records."""
+        seen = _Seen(name, time.monotonic())
+        task = self.live.add_task(name, total=None, note="") if self.live else None
+
+        def watch(total: int, records: Sequence[Record]) -> None:
+            seen.add(total, records)
+            self._show(seen, task)
+
+        yield watch
+        self._show(seen, task, final=True)
+
+    def _show(self, seen: "_Seen", task: TaskID | None, *, final: bool = False) -> None:
+        if self.live is not None and task is not None:
+            self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
+            if final:
+                self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
+        elif final or time.monotonic() - self._printed > PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            if seen.total or final:
+                self.console.print(f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        self.console.print(line, highlight=False)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Counts of one stage so far."""
+
+    name: str
+    started: float
+    total: int = 0
+    done: int = 0
+    documents: int = 0
+    bytes: int = 0
+    kept: int = 0
+    rejected: int = 0
+    text: str = ""
+
+    def add(self, total: int, records: Sequence[Record]) -> None:
+        self.total = total
+        self.done += len(records)
+        for record in records:
+            self.documents += record.get("documents", 0)
+            self.bytes += record.get("bytes", 0)
+            self.kept += record.get("kept", 0)
+            self.rejected += record.get("rejected", 0)
+            self.text = record.get("note", self.text)
+
+    def note(self) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-3)
+        parts = []
+        if self.documents:
+            parts.append(f"{self.documents:,} documents, {self.documents / seconds:,.0f}/s")
+        if self.bytes:
+            parts.append(f"{self.bytes / seconds / 1e6:.1f} MB/s")
+        if self.kept or self.rejected:
+            parts.append(f"{self.kept:,} kept, {self.rejected:,} rejected")
+        return " · ".join([*parts, self.text] if self.text else parts)
+
+
+@contextlib.contextmanager
+def display(console: Console) -> Iterator[Display]:
+    """Open the display that fits the console."""
+    if not console.is_terminal:
+        yield Display(console)
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[note]}", style="dim"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as live:
+        yield Display(console, live)

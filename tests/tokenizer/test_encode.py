@@ -1,0 +1,70 @@
+"""The tokenizer loses nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenizer.encode import Tokenizer
+from tokenizer.train import TrainingError, train
+
+SAMPLE = [
+    "The quick brown fox jumps over the lazy dog.\n\n    indented code = 1\n",
+    "全角ＡＢＣ　と改行\n中文文本，没有空格。",
+    "def f(x):\n\treturn x  # two  spaces\n",
+] * 40
+
+
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    """A tokenizer of 600 pieces."""
+    return Tokenizer(train(SAMPLE, 600))
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text())
+def test_decode_undoes_encode(trained: Tokenizer, text: str) -> None:
+    """Every valid UTF-8 string comes back as it was."""
+    assert trained.decode(trained.encode([text])[0]) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\n", "\0", "a\0b", "\u2581", " \u2581 \u2585", "\ufeffx", "Ａ", "e\u0301", "<s></s><unk><0x0A>", "\r\n\t", "  a  b  "],
+)
+def test_awkward_texts_come_back(trained: Tokenizer, text: str) -> None:
+    """Reserved characters, white space, control pieces in the text and combining marks are kept."""
+    assert trained.decode(trained.encode([text])[0]) == text
+
+
+def test_end_of_document_is_never_made_from_text(trained: Tokenizer) -> None:
+    """A text that spells </s> does not end the document."""
+    assert trained.end_of_document not in trained.encode(["</s> <s>"])[0]
+
+
+def test_long_lines_are_learnt_from() -> None:
+    """A line over SentencePiece's limit still adds to the vocabulary."""
+    tokenizer = Tokenizer(train(["zebra giraffe " * 5000], 300))
+    assert len(tokenizer.encode(["zebra giraffe"])[0]) <= 4
+
+
+def test_training_is_deterministic() -> None:
+    """The same sample gives the same bytes."""
+    assert train(SAMPLE, 400) == train(SAMPLE, 400)
+
+
+def test_ids_take_the_smallest_type(trained: Tokenizer) -> None:
+    """A small vocabulary is stored in 16 bits."""
+    assert trained.encode(["text"])[0].dtype == np.uint16
+
+
+def test_no_text_is_an_error() -> None:
+    """An empty sample is refused with a clear message."""
+    with pytest.raises(TrainingError, match="no tokenizer"):
+        train([], 300)
+
+
+def test_other_files_are_refused() -> None:
+    """Bytes that are no model are refused."""
+    with pytest.raises(ValueError, match="not a SentencePiece model"):
+        Tokenizer(b"nothing")

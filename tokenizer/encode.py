@@ -1,0 +1,67 @@
+"""Tokenizer: text to ids and back, exactly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import sentencepiece
+
+from tokenizer.sentences import RESERVED
+
+SPACE = "\u2581"  # how SentencePiece writes a space
+
+
+class Tokenizer:
+    """A SentencePiece model with byte fallback; decode(encode(text)) == text for every text.
+
+    Raises ValueError for a model that is none, or that has no byte fallback or end-of-document piece.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        try:
+            self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise ValueError(f"not a SentencePiece model: {error}") from error
+        self.vocab_size: int = self._model.vocab_size()
+        self.end_of_document: int = self._model.eos_id()
+        self._byte_ids = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+        if self._model.unk_id() in self._byte_ids or self.end_of_document < 0:
+            raise ValueError("the tokenizer needs byte fallback and an end-of-sentence piece")
+        self._bytes = [self._piece_bytes(index) for index in range(self.vocab_size)]
+
+    def _piece_bytes(self, index: int) -> bytes:
+        """Return what a piece stands for; control pieces stand for nothing."""
+        piece = self._model.id_to_piece(index)
+        if self._model.is_byte(index):
+            return bytes([int(piece[3:5], 16)])
+        return b"" if self._model.is_control(index) or self._model.is_unknown(index) else piece.replace(SPACE, " ").encode()
+
+    @property
+    def dtype(self) -> type[np.unsignedinteger]:
+        """The smallest type that holds every id."""
+        return np.uint16 if self.vocab_size <= np.iinfo(np.uint16).max + 1 else np.uint32
+
+    def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.unsignedinteger]]:
+        """Return the ids of each text, without an end-of-document id."""
+        plain = [i for i, text in enumerate(texts) if not RESERVED.search(text)]
+        ids: list[npt.NDArray[np.unsignedinteger]] = [np.empty(0, self.dtype)] * len(texts)
+        encoded = self._model.encode([texts[i] for i in plain], num_threads=1)
+        for i, tokens in zip(plain, encoded, strict=True):
+            ids[i] = np.asarray(tokens, self.dtype)
+        for i in set(range(len(texts))) - set(plain):
+            ids[i] = np.asarray(self._around_reserved(texts[i]), self.dtype)
+        return ids
+
+    def _around_reserved(self, text: str) -> list[int]:
+        """Encode what lies between reserved characters, and these byte by byte."""
+        ids: list[int] = []
+        start = 0
+        for match in RESERVED.finditer(text):
+            ids += self._model.encode(text[start : match.start()], num_threads=1)
+            ids += [self._byte_ids[byte] for byte in match.group().encode()]
+            start = match.end()
+        return ids + list(self._model.encode(text[start:], num_threads=1))
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
+        """Return the text of ids; bytes that are no UTF-8 (a cut text) become U+FFFD."""
+        return b"".join(self._bytes[i] for i in ids).decode("utf-8", errors="replace")
