@@ -1,0 +1,144 @@
+"""What the filters need to know about a code point, as one table of bits, and how to read one from UTF-8.
+
+The general categories come from Python's unicodedata; the lists of scripts and marks below are ours, made
+from the Unicode block names and from the Sentence_Terminal property of the scripts in use today.
+"""
+
+import functools
+import unicodedata
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # in compiled code, whose types are those of the call
+
+SPACE = 1  # str.isspace
+LINE_BREAK = 2  # where str.splitlines splits
+LETTER = 4  # str.isalpha
+PUNCTUATION = 8  # categories P (punctuation), S (symbols) and Cc (controls)
+SPACELESS = 16  # a letter of a script written without spaces between words
+COMBINING = 32  # category M: written on the letter before it
+TERMINAL = 64  # ends a sentence
+CLOSER = 128  # may stand between the mark that ends a sentence and the end of the line
+LOWER = 256  # str.islower
+UNMARKED = 512  # a letter of a script that marks the end of a sentence with a space only
+
+LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # str.splitlines, Python's documentation
+
+# First and last code point of the blocks of scripts written without spaces between words.
+SPACELESS_BLOCKS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x1950, 0x19DF),  # Tai Le, New Tai Lue
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x1B00, 0x1B7F),  # Balinese
+    (0x3005, 0x3007),  # Han: iteration mark, closing mark, zero
+    (0x3021, 0x3029),  # Han: Suzhou numerals
+    (0x3031, 0x303C),  # Han and kana: repeat marks
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x3100, 0x312F),  # Bopomofo
+    (0x31A0, 0x31BF),  # Bopomofo extended
+    (0x31F0, 0x31FF),  # Katakana extended
+    (0x3400, 0x4DBF),  # Han extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0xA980, 0xA9DF),  # Javanese
+    (0xA9E0, 0xA9FF),  # Myanmar extended B
+    (0xAA60, 0xAADF),  # Myanmar extended A, Tai Viet
+    (0xF900, 0xFAFF),  # Han compatibility
+    (0xFF66, 0xFF9F),  # Katakana, half width
+    (0x1B000, 0x1B16F),  # kana supplements
+    (0x20000, 0x323AF),  # Han extensions B to H
+)
+UNMARKED_BLOCKS = ((0x0E00, 0x0EFF),)  # Thai, Lao
+ASSIGNED = (range(0xD800), range(0xE000, 0x323B0), range(0xE0000, 0xE0200))  # planes 4 to 13 hold nothing
+
+TERMINALS = (
+    ".?!"  # C4 (its fourth mark, the straight quote, ends a line and not a sentence)
+    "。！？．｡﹒﹖﹗"  # Chinese, Japanese
+    "।॥"  # Devanagari and the scripts of India that share it
+    "؟۔؞"  # Arabic, Urdu
+    "։"  # Armenian
+    "።፧፨"  # Ethiopic
+    "។៕៚"  # Khmer
+    "၊။"  # Myanmar
+    "།༎༏༐༑"  # Tibetan
+    "᠃᠉"  # Mongolian
+    "܀܁܂"  # Syriac
+    "߹"  # N'Ko
+    "෴"  # Sinhala
+    "꧈꧉᭞᭟"  # Javanese, Balinese
+    "᱾᱿꯫"  # Ol Chiki, Meetei Mayek
+    "‼‽⁇⁈⁉"  # doubled marks
+)
+CLOSERS = "”’»」』）》〉】〕"  # closing quotes and brackets
+
+
+@functools.cache
+def character_classes() -> NDArray[np.uint16]:
+    """Return the bits above for every code point (1,114,112), built on the first call in 0.2 s."""
+    classes = np.zeros(0x110000, np.uint16)
+    for block in ASSIGNED:
+        classes[block.start : block.stop] = [_bits(chr(code)) for code in block]
+    for blocks, bit in ((SPACELESS_BLOCKS, SPACELESS), (UNMARKED_BLOCKS, UNMARKED)):
+        for first, last in blocks:
+            letters = [unicodedata.category(chr(code)) in _LETTERS for code in range(first, last + 1)]
+            classes[first : last + 1] |= np.where(letters, np.uint16(bit), np.uint16(0))
+    for marks, bit in ((LINE_BREAKS, LINE_BREAK), (TERMINALS, TERMINAL), (CLOSERS, CLOSER)):
+        classes[[ord(mark) for mark in marks]] |= np.uint16(bit)
+    classes.flags.writeable = False
+    return classes
+
+
+_LETTERS = frozenset({"Lo", "Lm", "Ll", "Lu", "Lt", "Nl"})
+
+
+def _bits(character: str) -> int:
+    """Return the bits that Python's own string methods and the general category decide."""
+    category = unicodedata.category(character)
+    bits = SPACE * character.isspace() | LETTER * (category[0] == "L") | LOWER * character.islower()
+    bits |= COMBINING * (category[0] == "M")
+    return bits | PUNCTUATION * (category[0] in "PS" or category == "Cc")
+
+
+@njit(cache=True, nogil=True)
+def decode(data: Array, i: int) -> tuple[Any, int]:
+    """Return the code point whose UTF-8 begins at byte i, and the byte after it."""
+    lead = np.int64(data[i])
+    if lead < 0x80:
+        return lead, i + 1
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | np.int64(data[i + 1]) & 0x3F, i + 2
+    tail = (np.int64(data[i + 1]) & 0x3F) << 6 | np.int64(data[i + 2]) & 0x3F
+    if lead < 0xF0:
+        return (lead & 0x0F) << 12 | tail, i + 3
+    return (lead & 0x07) << 18 | tail << 6 | np.int64(data[i + 3]) & 0x3F, i + 4
+
+
+@njit(cache=True, nogil=True)
+def previous(data: Array, i: int) -> int:
+    """Return the first byte of the code point that ends just before byte i."""
+    i -= 1
+    while data[i] & 0xC0 == 0x80:
+        i -= 1
+    return i
+
+
+@njit(cache=True, nogil=True)
+def strip(data: Array, start: int, stop: int, classes: Array) -> tuple[int, int]:
+    """Return the bounds of data[start:stop] without white space at both ends."""
+    while start < stop:
+        code, after = decode(data, start)
+        if not classes[code] & SPACE:
+            break
+        start = after
+    while stop > start:
+        before = previous(data, stop)
+        code, _ = decode(data, before)
+        if not classes[code] & SPACE:
+            break
+        stop = before
+    return start, stop

@@ -1,0 +1,67 @@
+"""The edits on single characters: garbled text, and special characters that a language does not need."""
+
+import re
+
+# UTF-8 that was read as Windows-1252: a lead byte's character, then one a continuation byte stands for there.
+_CONTINUED = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # Windows-1252 table, 0x80 to 0xBF
+_MOJIBAKE = re.compile(rf"[ÂÃ][{_CONTINUED}]|â€[{_CONTINUED}]|ï»¿|ï¿½")
+_GARBLED = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # controls that are no white space
+    "\ufffd\ufffe\uffff\ufdd1-\ufdef"  # the replacement character, noncharacters (but edit_markup.HOLE)
+    "\ue000-\uf8ff\U000f0000-\U0010ffff]+"  # private use
+    "|(?:锟斤拷)+|烫{3,}|屯{3,}"  # the replacement character, and unset memory, read as GBK
+)
+_SPECIAL = re.compile(
+    "[\u00ad\ufeff\u2060\u180e]"  # soft hyphen, byte order mark, word joiner, vowel separator
+    "|(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but for scripts that break lines with it
+    "|(?<![^\x00-\u02ff])[\u200c-\u200f]"  # joiners and direction marks after Latin or at the start
+    "|[\xa0\u2000-\u200a\u202f\u205f]"  # spaces of other widths
+    "|\r\n?|[\x0b\x0c\x85\u2028\u2029]"  # line ends
+)
+_BULLET = re.compile(r"^([ \t]{0,20})[●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇](?=[ \t])", re.MULTILINE)
+_SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
+_LINE_ENDS = frozenset("\r\x0b\x0c\x85\u2028\u2029")
+
+
+def drop_garbled(text: str) -> tuple[str, int]:
+    """Repair UTF-8 that was read as Windows-1252; drop replacement, control and private characters."""
+    repaired = 0
+    if not text.isascii():
+        text, repaired = _MOJIBAKE.subn(_repair, text)
+    text, dropped = _GARBLED.subn("", text)
+    return text, repaired + dropped
+
+
+def normalise_special(text: str) -> tuple[str, int]:
+    """Drop invisible characters, make spaces, line ends and bullets of all kinds one kind each.
+
+    Joiners and direction marks stay where they matter: inside words of other scripts than Latin.
+    """
+    text, special = _SPECIAL.subn(_plain, text)
+    text, bullets = (text, 0) if text.isascii() else _BULLET.subn(r"\1•", text)
+    return text, special + bullets
+
+
+def _repair(match: re.Match[str]) -> str:
+    """Decode again what was decoded wrongly; leave it where that gives nothing."""
+    encoded = b"".join(_to_byte(character) for character in match.group())
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        return match.group()
+
+
+def _to_byte(character: str) -> bytes:
+    """Encode as Windows-1252, and its five holes as Latin-1."""
+    try:
+        return character.encode("cp1252")
+    except UnicodeEncodeError:
+        return character.encode("latin-1")
+
+
+def _plain(match: re.Match[str]) -> str:
+    """Return the plain form of a special character."""
+    found = match.group()
+    if found[0] in _LINE_ENDS:
+        return "\n"
+    return " " if _SPACES.match(found) else ""

@@ -1,0 +1,49 @@
+"""The edits on marks and numbers: repeated punctuation becomes one mark, numbers one format."""
+
+import re
+
+# Marks that build nothing when repeated. Not here: - = * # ` | $ _ ~ : / \ < > and brackets (Markdown, LaTeX, code).
+_REPEATED = re.compile(r"([!?,;，。！？；：、～•·])\1+")
+_DOTS = re.compile(r"\.{4,}|…{3,}|—{3,}")
+_QUICK = ("!!", "??", ",,", ";;")  # all that _REPEATED finds in ASCII
+
+_WIDE = re.compile("[０-９𝟎-𝟿]+(?:[．，][０-９𝟎-𝟿]+)*")
+_TO_ASCII = {
+    **{ord("０") + i: str(i) for i in range(10)},
+    **{0x1D7CE + i: str(i % 10) for i in range(50)},  # five mathematical alphabets of digits
+    ord("．"): ".",
+    ord("，"): ",",
+}
+_APOSTROPHES = re.compile(r"(?<![\w.,'’])\d{1,3}(?:'\d{3}){2,9}(?![\w'’])|(?<![\w.,'’])\d{1,3}(?:’\d{3}){2,9}(?![\w'’])")
+
+
+def collapse_punctuation(text: str) -> tuple[str, int]:
+    """Make a run of one mark a single one; "....", "………" and "———" end up as "...", "……" and "——"."""
+    count = 0
+    if not text.isascii() or any(pair in text for pair in _QUICK):
+        text, count = _REPEATED.subn(r"\1", text)
+    if "...." in text or "………" in text or "———" in text:
+        text, dots = _DOTS.subn(_shortest, text)
+        count += dots
+    return text, count
+
+
+def unify_numbers(text: str) -> tuple[str, int]:
+    """Write full-width and mathematical digits in ASCII, and 1'234'567 as 1,234,567.
+
+    Two groups of three are asked for: 1'234 may be feet or minutes, and 1.234 or 1,234 a fraction. Points, spaces
+    and what is left stay: they also write dates, versions, addresses and telephone numbers.
+    """
+    if text.isascii() and "'" not in text:
+        return text, 0
+    wide = 0
+    if not text.isascii():
+        text, wide = _WIDE.subn(lambda match: match.group().translate(_TO_ASCII), text)
+    text, groups = _APOSTROPHES.subn(lambda match: match.group().replace("'", ",").replace("’", ","), text)
+    return text, wide + groups
+
+
+def _shortest(match: re.Match[str]) -> str:
+    """Return the run's shortest form that still is what it was."""
+    mark = match.group()[0]
+    return "..." if mark == "." else mark * 2

@@ -1,0 +1,216 @@
+"""Gopher's quality rules: documents that do not look like running text.
+
+Rules and thresholds: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from
+Training Gopher" (arXiv:2112.11446), appendix A.1.1. Where the paper leaves a measurement open,
+datatrove's (GopherQualityFilter) is taken, on the words of filters/words.py. Differences from datatrove,
+each for the sake of languages other than English:
+
+- Punctuation between letters that are words of their own (。 after a Han letter) is no word here; in a script
+  with spaces it is part of a word, and so it never counts by itself there.
+- A word's length leaves out combining marks: a vowel sign of Hindi is written on a letter, it is not another
+  one.
+- Word length is not judged in languages written without spaces, its lower bound not in Korean (a syllable a
+  letter).
+- Stop words are judged in the languages that have a list, by that list.
+"""
+
+import functools
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from filters.characters import (
+    COMBINING,
+    LETTER,
+    LINE_BREAK,
+    PUNCTUATION,
+    SPACE,
+    Array,
+    character_classes,
+    decode,
+)
+from filters.passage import Passage, hash_span
+from filters.rules import Family, Rule, Signal
+from filters.stop_words import STOP_WORDS
+from filters.words import SPACELESS_LANGUAGES
+
+SIGNALS = (
+    Signal("words", 0, np.inf, whole=True, about="words with anything but punctuation in them"),
+    Signal("mean_word_length", 0, np.inf, about="letters and marks per such word, combining marks left out"),
+    Signal("hashes_per_word", 0, 1, about="number signs (#) per word, at most 1"),
+    Signal("ellipses_per_word", 0, 1, about="ellipses (... or …) per word, at most 1"),
+    Signal("bullet_lines", 0, 1, about="fraction of lines that begin with • or -"),
+    Signal("ellipsis_lines", 0, 1, about="fraction of lines that end in an ellipsis"),
+    Signal("alphabetic_words", 0, 1, about="fraction of words with a letter in them"),
+    Signal("stop_words", 0, 100, about="different stop words of the language; NaN where it has no list"),
+)
+RULES = (  # every bound: Rae et al. 2021, appendix A.1.1; the order: datatrove
+    Rule(reason="too_few_words", signal="words", minimum=50),  # Rae et al. 2021, A.1.1
+    Rule(reason="too_many_words", signal="words", maximum=100_000),  # Rae et al. 2021, A.1.1
+    Rule(
+        reason="words_too_short",
+        signal="mean_word_length",
+        minimum=3,  # Rae et al. 2021, A.1.1
+        exempt=SPACELESS_LANGUAGES | {"ko"},
+    ),
+    Rule(
+        reason="words_too_long",
+        signal="mean_word_length",
+        maximum=10,  # Rae et al. 2021, A.1.1
+        exempt=SPACELESS_LANGUAGES,
+    ),
+    Rule(reason="too_many_hashes", signal="hashes_per_word", maximum=0.1),  # Rae et al. 2021, A.1.1
+    Rule(reason="too_many_ellipses", signal="ellipses_per_word", maximum=0.1),  # Rae et al. 2021, A.1.1
+    Rule(reason="too_many_bullets", signal="bullet_lines", maximum=0.9),  # Rae et al. 2021, A.1.1
+    Rule(
+        reason="too_many_lines_end_in_ellipsis", signal="ellipsis_lines", maximum=0.3
+    ),  # Rae et al. 2021, A.1.1
+    Rule(reason="too_few_alphabetic_words", signal="alphabetic_words", minimum=0.8),  # Rae et al. 2021, A.1.1
+    Rule(
+        reason="too_few_stop_words",
+        signal="stop_words",
+        minimum=2,  # Rae et al. 2021, A.1.1
+        languages=frozenset(STOP_WORDS),
+    ),
+)
+
+_WORDS, _PROPER, _LENGTH, _ALPHABETIC, _STOP, _HASHES, _ELLIPSES, _LINES, _BULLETS, _ENDINGS = range(10)
+
+
+def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
+    """Return the eight signals, one array (documents) each; an empty text measures 0 everywhere."""
+    counts = np.zeros((len(passage.texts), 10), np.int64)
+    words, classes = passage.words, character_classes()
+    _count_words(words.data, words.first, words.start, words.end, classes, counts)
+    listed = _count_stop_words(passage, counts)
+    _count_lines(words.data, passage.offsets, classes, counts)
+    return {
+        "words": counts[:, _PROPER].copy(),
+        "mean_word_length": _fraction(counts, _LENGTH, _PROPER),
+        "hashes_per_word": np.minimum(_fraction(counts, _HASHES, _WORDS), 1),
+        "ellipses_per_word": np.minimum(_fraction(counts, _ELLIPSES, _WORDS), 1),
+        "bullet_lines": _fraction(counts, _BULLETS, _LINES),
+        "ellipsis_lines": _fraction(counts, _ENDINGS, _LINES),
+        "alphabetic_words": _fraction(counts, _ALPHABETIC, _WORDS),
+        "stop_words": np.where(listed, counts[:, _STOP], np.nan),
+    }
+
+
+FAMILY = Family("gopher_quality", SIGNALS, RULES, measure)
+
+
+def _fraction(counts: NDArray[np.int64], part: int, whole: int) -> NDArray[np.float64]:
+    """Divide two columns, 0 where nothing is there to divide by."""
+    return counts[:, part] / np.maximum(counts[:, whole], 1)
+
+
+def _count_stop_words(passage: Passage, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Count the stop words of every document by its language's list; return which documents have one."""
+    table = _stop_word_hashes()
+    row = {language: index for index, language in enumerate(STOP_WORDS)}
+    rows = np.array([row.get(str(language), -1) for language in passage.languages], np.int64)
+    _count_listed(passage.words.first, passage.word_hashes, rows, table, _likely(table), counts)
+    return rows >= 0
+
+
+@functools.cache
+def _stop_word_hashes() -> NDArray[np.uint64]:
+    """Return the hashes of the stop words, a row a language, filled up with its first."""
+    table = np.zeros((len(STOP_WORDS), max(map(len, STOP_WORDS.values()))), np.uint64)
+    for row, words in zip(table, STOP_WORDS.values(), strict=True):
+        hashes = [hash_span(np.frombuffer(word.encode(), np.uint8), 0, len(word.encode())) for word in words]
+        row[:] = hashes[0]
+        row[: len(hashes)] = hashes
+    return table
+
+
+def _likely(table: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return for each language the last 12 bits of its hashes as a table, to pass other words by quickly."""
+    likely = np.zeros((len(table), 4096), np.bool_)
+    for row, hashes in enumerate(table):
+        likely[row, (hashes & np.uint64(4095)).astype(np.int64)] = True
+    return likely
+
+
+@njit(cache=True, nogil=True)
+def _count_listed(
+    first: Array, hashes: Array, rows: Array, table: Array, likely: Array, counts: Array
+) -> None:
+    """Count the different listed words of every document."""
+    for document in range(rows.shape[0]):
+        row, seen = rows[document], np.uint64(0)
+        if row < 0:
+            continue
+        for w in range(first[document], first[document + 1]):
+            if not likely[row, np.int64(hashes[w] & np.uint64(4095))]:
+                continue
+            for k in range(table.shape[1]):
+                if table[row, k] == hashes[w]:
+                    seen |= np.uint64(1) << np.uint64(k)
+                    break
+        while seen:
+            counts[document, _STOP] += np.int64(seen & np.uint64(1))
+            seen >>= np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def _count_words(data: Array, first: Array, start: Array, end: Array, classes: Array, counts: Array) -> None:
+    """Count words, words with more than punctuation, their length, and words with a letter."""
+    for document in range(first.shape[0] - 1):
+        for w in range(first[document], first[document + 1]):
+            i, proper, alphabetic, length = start[w], False, False, 0
+            while i < end[w]:
+                code, i = decode(data, i)
+                kind = classes[code]
+                proper |= kind & PUNCTUATION == 0
+                alphabetic |= kind & LETTER != 0
+                length += kind & COMBINING == 0
+            if proper:
+                counts[document, _PROPER] += 1
+                counts[document, _LENGTH] += length
+                counts[document, _ALPHABETIC] += alphabetic
+                counts[document, _WORDS] += 1
+            else:
+                glued = w > first[document] and end[w - 1] == start[w]
+                glued |= w + 1 < first[document + 1] and start[w + 1] == end[w]
+                counts[document, _WORDS] += not glued
+
+
+@njit(cache=True, nogil=True)
+def _count_lines(data: Array, offsets: Array, classes: Array, counts: Array) -> None:
+    """Count number signs, ellipses, lines (str.splitlines), and those with a bullet or an ellipsis."""
+    for document in range(offsets.shape[0] - 1):
+        i, stop = offsets[document], offsets[document + 1]
+        row = counts[document]
+        while i < stop:
+            i = _count_line(data, i, stop, classes, row)
+
+
+@njit(cache=True, nogil=True)
+def _count_line(data: Array, i: int, stop: int, classes: Array, row: Array) -> int:
+    """Count in the line that begins at byte i; return where the next one begins."""
+    row[_LINES] += 1
+    opening, last, dots, run, spaced = 0, 0, 0, 0, False
+    while i < stop:
+        code, i = decode(data, i)
+        kind = classes[code]
+        run = run + 1 if code == 0x2E else 0
+        if kind & SPACE:
+            if kind & LINE_BREAK:
+                if code == 0x0D and i < stop and data[i] == 0x0A:
+                    i += 1
+                break
+            spaced = True
+            continue
+        if run == 3:
+            row[_ELLIPSES] += 1
+            run = 0
+        row[_HASHES] += code == 0x23
+        row[_ELLIPSES] += code == 0x2026
+        opening = opening or code
+        dots = (1 if spaced else dots + 1) if code == 0x2E else 0
+        last, spaced = code, False
+    row[_BULLETS] += opening in (0x2022, 0x2D)
+    row[_ENDINGS] += last == 0x2026 or dots >= 3
+    return i

