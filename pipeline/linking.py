@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
@@ -194,7 +194,7 @@ def attach_signatures(
 
 def verify(
     group: tuple[int, Iterable[tuple[bytes, bytes, bytes]]], linking: Linking
-) -> Iterator[tuple[int, bytes] | beam.pvalue.TaggedOutput]:
+) -> Iterator[tuple[int, bytes] | beam.pvalue.TaggedOutput[Literal["failed"], tuple[int, bytes]]]:
     """Yield edges whose ends are alike by partition, and the members that failed as pairs for the next star."""
     index, blobs = group
     shard = linking.shards[index]

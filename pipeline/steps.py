@@ -21,7 +21,6 @@ from filters.passage import read_passage
 from filters.rules import Family, judge, with_bounds
 from pipeline.config import Config, ConfigError, Language
 
-UNKNOWN_LANGUAGE = "und"
 NO_THRESHOLD = float("nan")
 
 
@@ -85,7 +84,7 @@ def signal_fields(config: Config) -> list[pa.Field]:
         kinds = {True: pa.int64(), False: pa.float64()}
         fields += [pa.field(f"{family.name}.{s.name}", kinds[s.whole]) for s in family.signals]
     if "edits" in config.ingest.steps:
-        fields += [pa.field(f"edits.{name}", pa.int64()) for name in edits.COUNTS]
+        fields += [pa.field(f"edits.{name}", pa.int64()) for name in edits.STEPS]
     return fields
 
 
