@@ -8,16 +8,17 @@ import torch
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """Use this many threads and deterministic algorithms inside the block, then what was set before.
+    """Use this many threads and only deterministic algorithms inside the block, then what was set before.
 
     Sums depend on how threads share them, so the number is part of what a result is.
     """
-    threads_before = torch.get_num_threads()
-    strict_before = torch.are_deterministic_algorithms_enabled()
+    threads_before, mode_before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
+    torch.set_deterministic_debug_mode(
+        "error"
+    )  # use_deterministic_algorithms does the same after an import of 8 s
     try:
         yield
     finally:
         torch.set_num_threads(threads_before)
-        torch.use_deterministic_algorithms(mode=strict_before)
+        torch.set_deterministic_debug_mode(mode_before)

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def train(
     output: str | Path,
     model: TransNormerConfig,
     training: TrainingConfig,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = partial(print, flush=True),
 ) -> dict[str, Any]:
     """Train a model on the shards and return what result.json holds.
 

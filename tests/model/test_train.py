@@ -211,7 +211,7 @@ def test_help_and_errors_do_not_import_torch() -> None:
 
 
 def test_a_killed_command_goes_on(shards: Path, tmp_path: Path) -> None:
-    """After SIGKILL in the middle of training the same command ends with the weights of an undisturbed run."""
+    """After SIGKILL in mid-training the same command ends with the weights of an undisturbed run."""
     (tmp_path / "model.toml").write_text(
         "[model]\nwidth = 16\nlayers = 2\nheads = 2\nhidden = 32\n"
         "[training]\ntokens = 5_120\nbatch = 4\ncontext_length = 32\n"
