@@ -71,6 +71,11 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _array(values: pa.Array) -> np.ndarray:
+    """View integers without nulls as NumPy does; `to_numpy` would first import pandas, for seconds."""
+    return np.from_dlpack(values)
+
+
 class Shard:
     """The documents of one shard as arrays over the mapped file: no token is read before it is asked for."""
 
@@ -83,8 +88,8 @@ class Shard:
         if kind != expected:
             raise ValueError(f"{path}: tokens must be {expected} as index.json says, got {kind}")
         lists = [reader.get_batch(number).column("tokens") for number in range(reader.num_record_batches)]
-        self._bounds = [part.offsets.to_numpy() for part in lists]
-        self._values = [part.values.to_numpy() for part in lists]
+        self._bounds = [_array(part.offsets) for part in lists]
+        self._values = [_array(part.values) for part in lists]
         self._ends = np.cumsum([len(part) for part in lists], dtype=np.int64)
         if len(self) != entry.documents:
             raise ValueError(f"{path} holds {len(self)} documents, index.json says {entry.documents}")

@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,16 @@ from model.config import TrainingConfig, TransNormerConfig, read_config
 from model.shards import Index, read_index
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
 def train(
     shards: str | Path,
     output: str | Path,
     model: TransNormerConfig,
     training: TrainingConfig,
-    say: Callable[[str], None] = partial(print, flush=True),
+    say: Callable[[str], None] = _print,
 ) -> dict[str, Any]:
     """Train a model on the shards and return what result.json holds.
 

@@ -12,6 +12,7 @@ import orjson
 import torch
 from torch import Tensor, nn
 
+from model.adamw import Moments, update, zero_moments
 from model.checkpoint import load_state, restore, save_model, save_state, weights, write_atomically
 from model.config import TrainingConfig, TransNormerConfig
 from model.data import IGNORED, PackedTokens, Row
@@ -21,7 +22,6 @@ from model.shards import Index
 from model.transnormer import TransNormer
 
 CHECKPOINT = "checkpoint.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 Record = dict[str, int | float]
 
@@ -42,7 +42,7 @@ class Run:
     output: Path
     config: TrainingConfig
     net: TransNormer
-    optimizer: torch.optim.AdamW
+    moments: Moments
     rows: PackedTokens
     progress: Progress
 
@@ -54,7 +54,7 @@ def run(
     with deterministic(training.threads):
         net = TransNormer(model, training.seed)
         rows = PackedTokens(index.folder, context_length=training.context_length, seed=training.seed)
-        state = Run(output, training, net, _optimizer(net, training), rows, Progress())
+        state = Run(output, training, net, zero_moments(weights(net)), rows, Progress())
         _resume(state, say)
         _loop(state, index, say)
         _finish(state)
@@ -74,16 +74,6 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     done = (step - warmup) / max(config.steps - warmup, 1)
     share = config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * done)) / 2
     return config.learning_rate * share
-
-
-def _optimizer(net: TransNormer, config: TrainingConfig) -> torch.optim.AdamW:
-    free = {"embedding.weight", "layers.0.attention.theta"}  # rare tokens and angles must not shrink unseen
-    named = dict(net.named_parameters())
-    groups = [
-        {"params": [named[name] for name in named if name not in free], "weight_decay": config.weight_decay},
-        {"params": [named[name] for name in named if name in free], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(config.beta1, config.beta2), fused=True)
 
 
 def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
@@ -120,8 +110,6 @@ def _due(step: int, every: int, last: int | None = None) -> bool:
 def _step(run: Run, rows: list[Row]) -> tuple[float, int]:
     """Take one optimizer step and return its mean loss and the number of tokens it predicted."""
     step, config = run.progress.step, run.config
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
     hidden, targets = _hidden(run, rows)
     loss = mean_loss(hidden, run.net.head.weight, targets)
     if not loss.isfinite():
@@ -130,8 +118,8 @@ def _step(run: Run, rows: list[Row]) -> tuple[float, int]:
         )
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(run.net.parameters(), config.clip)
-    run.optimizer.step()
-    run.optimizer.zero_grad()
+    update(dict(run.net.named_parameters()), run.moments, learning_rate(step, config), step + 1, config)
+    run.net.zero_grad()
     return loss.item(), int((targets != IGNORED).sum())
 
 
@@ -200,10 +188,8 @@ def _open_log(path: Path, step: int) -> BinaryIO:
 
 
 def _save(run: Run) -> None:
-    tensors = {f"model.{name}": weight for name, weight in weights(run.net).items()}
-    for name, parameter in run.net.named_parameters():
-        moments = run.optimizer.state[parameter]
-        tensors |= {f"{moment}.{name}": moments[moment] for moment in MOMENTS}
+    parts = {"model": weights(run.net), "mean": run.moments.mean, "square": run.moments.square}
+    tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
     values = {"progress": asdict(run.progress), "rows": run.rows.state_dict()}
     save_state(run.output / CHECKPOINT, tensors, values)
 
@@ -214,12 +200,11 @@ def _resume(run: Run, say: Callable[[str], None]) -> None:
         return
     tensors, values = load_state(path)
     restore(run.net, {name: tensors[f"model.{name}"] for name in weights(run.net)})
+    for name in weights(run.net):
+        run.moments.mean[name], run.moments.square[name] = tensors[f"mean.{name}"], tensors[f"square.{name}"]
     run.rows.load_state_dict(values["rows"])
     for field, value in values["progress"].items():
         setattr(run.progress, field, value)
-    for name, parameter in run.net.named_parameters():
-        moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
-        run.optimizer.state[parameter] = {"step": torch.tensor(float(run.progress.step)), **moments}
     say(f"{run.output}: going on after step {run.progress.step} of {run.config.steps}")
 
 
