@@ -1,0 +1,107 @@
+"""Token shards on disk: the index beside them and the documents in them, without importing torch.
+
+A shard is an Arrow IPC file with the columns id, source, language and tokens: list<uint16 | uint32>; the last
+token of a document is the end-of-document token. index.json says which shards there are and what the ids
+mean.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from pyarrow import ipc
+
+TYPES = {"uint16": pa.uint16(), "uint32": pa.uint32()}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One line of the index."""
+
+    path: str  # relative to the index
+    split: str  # train or validation
+    documents: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What index.json says."""
+
+    folder: Path
+    dtype: str
+    vocab_size: int
+    eos: int
+    shards: tuple[ShardEntry, ...]
+    fingerprint: str  # SHA-256 of the file: it covers the checksum of every shard
+
+    def split(self, name: str) -> tuple[ShardEntry, ...]:
+        """Return the shards of a split that hold documents; none is no error."""
+        return tuple(shard for shard in self.shards if shard.split == name and shard.documents)
+
+
+def read_index(folder: str | Path) -> Index:
+    """Read folder/index.json. Raises FileNotFoundError or ValueError with one plain line."""
+    path = Path(folder) / "index.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: is {folder} the shards/ folder of a finished run?")
+    content = path.read_bytes()
+    try:
+        index = orjson.loads(content)
+        shards = tuple(
+            ShardEntry(shard["path"], shard["split"], shard["documents"], shard["tokens"])
+            for shard in index["shards"]
+        )
+        found = Index(
+            path.parent, index["dtype"], index["vocab_size"], index["eos"], shards, _digest(content)
+        )
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"{path} lacks the key {error}") from None
+    if found.dtype not in TYPES:
+        raise ValueError(f"{path}: dtype must be one of {', '.join(TYPES)}, got {found.dtype!r}")
+    return found
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _array(values: pa.Array) -> np.ndarray:
+    """View integers without nulls as NumPy does; `to_numpy` would first import pandas, for seconds."""
+    return np.from_dlpack(values)
+
+
+class Shard:
+    """The documents of one shard as arrays over the mapped file: no token is read before it is asked for."""
+
+    def __init__(self, index: Index, entry: ShardEntry) -> None:
+        path = index.folder / entry.path
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist, but index.json lists it")
+        reader = ipc.open_file(pa.memory_map(str(path)))
+        kind, expected = reader.schema.field("tokens").type, pa.list_(TYPES[index.dtype])
+        if kind != expected:
+            raise ValueError(f"{path}: tokens must be {expected} as index.json says, got {kind}")
+        lists = [reader.get_batch(number).column("tokens") for number in range(reader.num_record_batches)]
+        self._bounds = [_array(part.offsets) for part in lists]
+        self._values = [_array(part.values) for part in lists]
+        self._ends = np.cumsum([len(part) for part in lists], dtype=np.int64)
+        if len(self) != entry.documents:
+            raise ValueError(f"{path} holds {len(self)} documents, index.json says {entry.documents}")
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def document(self, number: int) -> np.ndarray:
+        """Return the tokens of a document, in the shard's dtype, as a view of the file."""
+        part = int(np.searchsorted(self._ends, number, side="right"))
+        row = number - (int(self._ends[part - 1]) if part else 0)
+        start, stop = self._bounds[part][row : row + 2]
+        tokens: np.ndarray = self._values[part][start:stop]
+        return tokens

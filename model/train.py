@@ -1,0 +1,109 @@
+"""Train a TransNormer on token shards: `python -m model.train --shards out/demo/shards --output out/model`.
+
+This file decides what is to be done and imports torch only when there is something to train, so that help and
+configuration errors come at once. The loop is model/training.py.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from model.config import TrainingConfig, TransNormerConfig, read_config
+from model.shards import Index, read_index
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def train(
+    shards: str | Path,
+    output: str | Path,
+    model: TransNormerConfig,
+    training: TrainingConfig,
+    say: Callable[[str], None] = _print,
+) -> dict[str, Any]:
+    """Train a model on the shards and return what result.json holds.
+
+    Writes to `output`: run.json (what is trained on what), log.jsonl (a line every `log_steps`, flushed:
+    step, steps, tokens, loss in nats per token since the line before, seconds, tokens_per_second,
+    learning_rate, and where validated validation_loss and perplexity), checkpoint.safetensors until it is
+    done, then model.safetensors and config.json, and last result.json (steps, tokens, loss, validation_loss
+    and perplexity or null, parameters, seconds). Called again after it was killed, it goes on from the
+    checkpoint to bit-identical weights; called again after it finished, it says so and returns. Raises
+    ValueError or FileNotFoundError, one plain line, if the shards do not fit the model or `output` holds
+    another run.
+    """
+    index, output = read_index(shards), Path(output)
+    _require_fit(index, model)
+    _claim(output, {"model": asdict(model), "training": asdict(training), "shards": index.fingerprint})
+    result = output / "result.json"
+    if result.is_file():
+        say(f"{output} is finished already: nothing to do")
+    else:
+        from model.training import run  # noqa: PLC0415 - torch takes seconds to import
+
+        run(index, output, model, training, say)
+    found: dict[str, Any] = orjson.loads(result.read_bytes())
+    return found
+
+
+def _require_fit(index: Index, model: TransNormerConfig) -> None:
+    for name in ("vocab_size", "eos"):
+        if getattr(index, name) != getattr(model, name):
+            raise ValueError(
+                f"{name} is {getattr(index, name)} in the shards, {getattr(model, name)} in the model"
+            )
+    if not index.split("train"):
+        raise ValueError(f"{index.folder}: no shard of the split 'train' holds a document")
+
+
+def _claim(output: Path, run: dict[str, Any]) -> None:
+    """Write run.json, or compare with the one that is there."""
+    path = output / "run.json"
+    if not path.is_file():
+        output.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(orjson.dumps(run, option=orjson.OPT_INDENT_2))
+        partial.replace(path)
+        return
+    there, wanted = _flat(orjson.loads(path.read_bytes())), _flat(run)
+    for key in sorted(there.keys() | wanted.keys()):
+        if there.get(key) != wanted.get(key):
+            raise ValueError(
+                f"{output} holds another run ({key} was {there.get(key)!r}, now {wanted.get(key)!r}): "
+                "choose another output"
+            )
+
+
+def _flat(run: dict[str, Any]) -> dict[str, Any]:
+    tables = {f"{table}.{key}": value for table in ("model", "training") for key, value in run[table].items()}
+    return {**tables, "shards": run["shards"]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line; 0 is trained or finished before, 2 a usage or configuration error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model.train", description="Train a TransNormer on token shards."
+    )
+    parser.add_argument("--shards", required=True, help="folder with index.json and the shards it lists")
+    parser.add_argument("--output", required=True, help="folder for the model, its log and its checkpoint")
+    parser.add_argument("--config", help="TOML file with [model] and [training]; without it, every default")
+    options = parser.parse_args(arguments)
+    try:
+        index = read_index(options.shards)
+        model, training = read_config(options.config, index.vocab_size, index.eos)
+        train(options.shards, options.output, model, training)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

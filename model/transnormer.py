@@ -1,0 +1,191 @@
+"""TransNormerLLM: linear attention with fixed decay, in one file.
+
+arXiv:2405.17381 (the successor of arXiv:2307.14995), section 4; details that the paper leaves open follow the
+released modelling code of the same authors. Sizes: B batch, N tokens, H heads, D width of a head, V
+vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kernels.attention import linear_attention
+from model.config import TransNormerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What a model remembers of the tokens it has seen: constant in size, whatever their number."""
+
+    position: Tensor  # (sequences,) int64: tokens seen
+    attention: tuple[
+        Tensor, ...
+    ]  # per layer (sequences, H, D, D) float32; first layer (sequences, H, 2 D, D)
+
+
+def srms_norm(x: Tensor) -> Tensor:
+    """Divide x (..., width) by its root mean square, without gain.
+
+    Equation 14 of arXiv:2405.17381. In float32 with eps 1e-6, as in the authors' lightning-attention package;
+    eps stands beside the mean square. Returns the dtype of x.
+    """
+    wide = x if x.dtype == torch.float64 else x.float()
+    return functional.rms_norm(wide, x.shape[-1:], eps=1e-6).to(x.dtype)
+
+
+def decay_rates(heads: int, layer: int, layers: int) -> Tensor:
+    """Return the decay per token (H,) of each head of a layer, in nats.
+
+    Slopes 2^(-8 (h + 1) / H) as ALiBi builds them (arXiv:2108.12409, section 3; for other than powers of two
+    the slopes of the next lower one, then every other slope of the next higher one), times 1 - layer /
+    (layers - 1) + 1e-5: the released modelling code. The printed rate, 8 h / H (1 - layer / layers), is not
+    the trained model: with 8 heads it leaves 7 of them a half-life below one token. A single layer takes the
+    factor of a first one.
+    """
+    lower = 1 << (heads.bit_length() - 1)
+    slopes = _geometric(lower) + _geometric(2 * lower)[::2][: heads - lower]
+    factor = 1 - layer / max(layers - 1, 1) + 1e-5
+    return torch.tensor(slopes) * factor
+
+
+def _geometric(heads: int) -> list[float]:
+    return [2 ** (-8 * (head + 1) / heads) for head in range(heads)]
+
+
+def initial_theta(heads: int, head_width: int) -> Tensor:
+    """Return LRPE's angles per token (H, D): 10000^(-2 j / width) over the whole width, as released."""
+    width = heads * head_width
+    return (10000 ** (-2 * torch.arange(width) / width)).view(heads, head_width)
+
+
+def rotate(x: Tensor, theta: Tensor, positions: Tensor) -> Tensor:
+    """Return [x cos(theta n), x sin(theta n)] (B, H, N, 2 D) for x (B, H, N, D), positions n (B, N) int64.
+
+    The cosine form of LRPE (equation 9 of arXiv:2405.17381): products then depend on distances. Angles are
+    float32 whatever x is, since bfloat16 cannot count beyond 256.
+    """
+    angle = positions[:, None, :, None] * theta[:, None, :]  # (B, H, N, D)
+    return torch.cat([x * angle.cos().to(x.dtype), x * angle.sin().to(x.dtype)], dim=-1)
+
+
+class Attention(nn.Module):
+    """Gated linear attention: norm(attention(silu(q), silu(k), v)) * u, equation 11 of arXiv:2405.17381."""
+
+    decay: Tensor
+
+    def __init__(self, config: TransNormerConfig, layer: int) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkvu = nn.Linear(config.width, 4 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4.1
+        self.theta = (
+            nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
+        )
+        self.register_buffer("decay", decay_rates(config.heads, layer, config.layers), persistent=False)
+
+    def forward(
+        self, x: Tensor, positions: Tensor, state: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mix tokens of x (B, N, width) and return the mixture and the state after the last token."""
+        q, k, v, u = self.qkvu(x).chunk(4, dim=-1)
+        q, k, v = self._split(functional.silu(q)), self._split(functional.silu(k)), self._split(v)
+        if self.theta is not None:
+            q, k = rotate(q, self.theta, positions), rotate(k, self.theta, positions)
+        mixed, state = linear_attention(q, k, v, self.decay, state=state, lengths=lengths)
+        merged = mixed.transpose(1, 2).flatten(2)  # (B, N, width)
+        return self.out(srms_norm(merged) * u), state
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, D)
+
+
+class ChannelMixer(nn.Module):
+    """SGLU: (v * u) projected back, without activation; equation 12 of arXiv:2405.17381."""
+
+    def __init__(self, config: TransNormerConfig) -> None:
+        super().__init__()
+        self.vu = nn.Linear(config.width, 2 * config.hidden, bias=False)
+        self.out = nn.Linear(config.hidden, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the channels of x (B, N, width)."""
+        v, u = self.vu(x).chunk(2, dim=-1)
+        mixed: Tensor = self.out(v * u)
+        return mixed
+
+
+class Layer(nn.Module):
+    """Two residual steps, each normed before: attention, then the channel mixer."""
+
+    def __init__(self, config: TransNormerConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, layer)
+        self.mixer = ChannelMixer(config)
+
+    def forward(
+        self, x: Tensor, positions: Tensor, state: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return x (B, N, width) after both steps and the attention's state."""
+        mixed, state = self.attention(srms_norm(x), positions, state, lengths)
+        x = x + mixed
+        return x + self.mixer(srms_norm(x)), state
+
+
+class TransNormer(nn.Module):
+    """A TransNormerLLM with weights from N(0, 0.02^2), keyed by seed; lower precision goes by autocast."""
+
+    def __init__(self, config: TransNormerConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
+        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+        if not self.embedding.weight.is_meta:
+            self._draw(torch.Generator().manual_seed(seed))
+
+    def _draw(self, generator: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Embedding | nn.Linear):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+
+    def forward(
+        self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """Return the logits (B, N, V) of the tokens after tokens (B, N) int64, and the state to go on from.
+
+        A text read in segments, each given the state of the one before, gives the logits of the whole. With
+        `lengths` (sequences + 1,), cumulative, B is 1 and sequences lie one after the other, each with its
+        own state.
+        """
+        hidden, state = self.hidden(tokens, state, lengths)
+        return self.head(hidden), state
+
+    def hidden(
+        self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """Return what `head` turns into logits, (B, N, width), and the state, both as in `forward`."""
+        seen, positions = _positions(tokens, state, lengths)
+        x = self.embedding(tokens) * math.sqrt(self.config.width)
+        states = []
+        for number, layer in enumerate(self.layers):
+            x, after = layer(x, positions, None if state is None else state.attention[number], lengths)
+            states.append(after)
+        return srms_norm(x), ModelState(seen, tuple(states))
+
+
+def _positions(tokens: Tensor, state: ModelState | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the tokens seen (sequences,) after these tokens, and the position of each of them (B, N)."""
+    batch, count = tokens.shape
+    place = torch.arange(count, device=tokens.device)
+    sizes = torch.full((batch,), count, device=tokens.device) if lengths is None else lengths.diff()
+    before = torch.zeros_like(sizes) if state is None else state.position
+    if lengths is None:
+        return before + sizes, before[:, None] + place
+    shift = (before - lengths[:-1]).repeat_interleave(sizes)
+    return before + sizes, (place + shift)[None]

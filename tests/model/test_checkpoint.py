@@ -1,0 +1,75 @@
+"""What is saved is what is loaded, and a foreign or broken folder is explained."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+import torch
+
+from model.checkpoint import load_model, load_state, save_model, save_state, weights, write_atomically
+from model.config import TransNormerConfig
+from model.transnormer import TransNormer
+
+CONFIG = TransNormerConfig(vocab_size=50, eos=2, width=16, layers=2, heads=2, hidden=24)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_survives_the_disk(tmp_path: Path, tied: bool) -> None:
+    """Loaded weights and configuration are the saved ones, bit for bit, and so are the logits."""
+    config = TransNormerConfig(
+        vocab_size=50, eos=2, width=16, layers=2, heads=2, hidden=24, tie_embeddings=tied
+    )
+    model = TransNormer(config, seed=7)
+    save_model(tmp_path, model)
+    loaded = load_model(tmp_path)
+    assert loaded.config == config
+    assert ("head.weight" in weights(loaded)) != tied
+    tokens = torch.arange(50)[None]
+    assert torch.equal(loaded(tokens)[0], model(tokens)[0])
+
+
+def test_a_state_survives_the_disk(tmp_path: Path) -> None:
+    """Tensors and plain values come back from one file."""
+    tensors = {"a": torch.randn(3, 2), "b": torch.tensor([2**62])}
+    values = {"step": 3, "rows": [[0, 1], [2, 3]], "seconds": 0.1}
+    save_state(tmp_path / "state", tensors, values)
+    found, plain = load_state(tmp_path / "state")
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert plain == values
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash before the file is whole leaves what was there."""
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def crash(_: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr("os.fsync", crash)
+    with pytest.raises(OSError, match=r"^$"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    """The error says which file is missing."""
+    with pytest.raises(FileNotFoundError, match=r"config\.json does not exist: .* holds no model"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    """Weights that do not fit the configuration are named instead of loaded by chance."""
+    save_model(tmp_path, TransNormer(CONFIG))
+    config = orjson.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes(orjson.dumps(config | {"hidden": 32}))
+    with pytest.raises(ValueError, match=r"of another model: layers\.0\.mixer\.out\.weight, layers\.0"):
+        load_model(tmp_path)
+
+
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """A config.json with strange keys is named."""
+    save_model(tmp_path, TransNormer(CONFIG))
+    (tmp_path / "config.json").write_text('{"n_embd": 3}')
+    with pytest.raises(ValueError, match=r"config\.json is not of this model: .*n_embd"):
+        load_model(tmp_path)

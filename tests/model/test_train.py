@@ -1,0 +1,232 @@
+"""Training learns, goes on after an interruption to the same bits, and explains what it cannot do."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import load_model, weights
+from model.config import TrainingConfig, TransNormerConfig
+from model.train import main, train
+from model.training import learning_rate
+from tests.model.shards import EOS, VOCABULARY, documents, write_shards
+
+MODEL = TransNormerConfig(vocab_size=VOCABULARY, eos=EOS, width=16, layers=2, heads=2, hidden=32)
+TRAINING = TrainingConfig(
+    tokens=12 * 4 * 32,
+    batch=4,
+    context_length=32,
+    log_steps=1,
+    threads=1,
+    checkpoint_steps=4,
+    learning_rate=1e-2,
+)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Shards of 60 training and 5 validation documents."""
+    return write_shards(tmp_path / "shards", [("train", documents(60)), ("validation", documents(5, seed=1))])
+
+
+def log(output: Path) -> list[dict[str, float]]:
+    """Return the lines of a run's log."""
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def interrupt_at(step: int) -> object:
+    """Return a listener that raises KeyboardInterrupt when a step is reported."""
+
+    def say(line: str) -> None:
+        if line.startswith(f"step {step}/"):
+            raise KeyboardInterrupt
+
+    return say
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Compare two finished runs bit for bit."""
+    first, second = weights(load_model(one)), weights(load_model(other))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_training_learns(shards: Path, tmp_path: Path) -> None:
+    """A tiny model overfits tiny shards: far below the loss of guessing, on the validation documents too."""
+    training = replace(
+        TRAINING, tokens=40_000, log_steps=100, batch=8, checkpoint_steps=0, learning_rate=2e-2
+    )
+    result = train(shards, tmp_path / "run", MODEL, training, quiet)
+    assert log(tmp_path / "run")[0]["loss"] > result["loss"]
+    assert result["loss"] < 1.5
+    assert result["validation_loss"] < 1.7
+    assert result["perplexity"] == pytest.approx(2.718281828 ** result["validation_loss"])
+
+
+@pytest.mark.parametrize("step", [1, 4, 7, 12])
+def test_an_interrupted_run_ends_with_the_same_bits(shards: Path, tmp_path: Path, step: int) -> None:
+    """Interrupted before, at or after a checkpoint or at the end, a run gives the same weights and log."""
+    train(shards, tmp_path / "whole", MODEL, TRAINING, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train(shards, tmp_path / "halted", MODEL, TRAINING, interrupt_at(step))
+    train(shards, tmp_path / "halted", MODEL, TRAINING, quiet)
+    assert same_weights(tmp_path / "whole", tmp_path / "halted")
+    losses = [[line["loss"] for line in log(tmp_path / name)] for name in ("whole", "halted")]
+    assert losses[0] == losses[1]
+
+
+def test_the_seed_decides_the_weights(shards: Path, tmp_path: Path) -> None:
+    """Two seeds give two models: equality in the tests above is no accident."""
+    for seed in (0, 1):
+        train(shards, tmp_path / str(seed), MODEL, replace(TRAINING, seed=seed), quiet)
+    assert not same_weights(tmp_path / "0", tmp_path / "1")
+
+
+def test_the_log_has_a_line_per_report(shards: Path, tmp_path: Path) -> None:
+    """Every line carries step, steps, tokens, loss and seconds; only the last step was validated."""
+    train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
+    lines = log(tmp_path / "run")
+    assert [(line["step"], line["steps"], line["tokens"]) for line in lines] == [
+        (step, 12, step * 128) for step in range(1, 13)
+    ]
+    assert all(line["loss"] > 0 and line["seconds"] > 0 for line in lines)
+    assert ["validation_loss" in line for line in lines] == [False] * 11 + [True]
+
+
+def test_a_finished_run_is_left_alone(shards: Path, tmp_path: Path) -> None:
+    """The second call says so, returns the same result and writes nothing."""
+    first = train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    said: list[str] = []
+    assert train(shards, tmp_path / "run", MODEL, TRAINING, said.append) == first
+    assert said == [f"{tmp_path / 'run'} is finished already: nothing to do"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == times
+    assert {path.name for path in times} == {
+        "run.json",
+        "log.jsonl",
+        "config.json",
+        "model.safetensors",
+        "result.json",
+    }
+
+
+def test_another_run_is_not_overwritten(shards: Path, tmp_path: Path) -> None:
+    """A changed setting is refused by name instead of mixing two runs."""
+    train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
+    with pytest.raises(ValueError, match=r"holds another run \(training.learning_rate was 0.01, now 0.02\)"):
+        train(shards, tmp_path / "run", MODEL, replace(TRAINING, learning_rate=0.02), quiet)
+
+
+def test_shards_without_validation_train(tmp_path: Path) -> None:
+    """Without a validation split there is no validation loss and no error."""
+    shards = write_shards(tmp_path / "shards", [("train", documents(60))])
+    assert train(shards, tmp_path / "run", MODEL, TRAINING, quiet)["validation_loss"] is None
+
+
+def test_shards_of_another_vocabulary_are_refused(shards: Path, tmp_path: Path) -> None:
+    """A model for other tokens is refused before anything is written."""
+    with pytest.raises(ValueError, match="vocab_size is 64 in the shards, 65 in the model"):
+        train(shards, tmp_path / "run", replace(MODEL, vocab_size=65), TRAINING, quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_run_stops(shards: Path, tmp_path: Path) -> None:
+    """A loss that is no number ends the run with advice."""
+    wild = replace(TRAINING, learning_rate=1e30, clip=1e30)
+    with pytest.raises(FloatingPointError, match=r"lower training\.learning_rate"):
+        train(shards, tmp_path / "run", MODEL, wild, quiet)
+
+
+def test_bf16_trains(shards: Path, tmp_path: Path) -> None:
+    """Under bf16 the loss falls too, to another last bit than in fp32."""
+    result = train(shards, tmp_path / "run", MODEL, replace(TRAINING, precision="bf16"), quiet)
+    assert log(tmp_path / "run")[0]["loss"] > result["loss"]
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    """The rate rises linearly to the peak and ends near the final fraction, or stays."""
+    config = TrainingConfig(tokens=100 * 4096, learning_rate=1.0, warmup_fraction=0.1)
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.55)
+    assert 0.1 < rates[99] < 0.102
+    assert learning_rate(99, replace(config, schedule="constant")) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[training]\nlr = 1", "unknown key training.lr; known keys here: training.tokens, "),
+        ("[optimizer]\nx = 1", "unknown key optimizer; known keys here: model, training"),
+        ("[model]\nvocab_size = 9", "unknown key model.vocab_size"),
+        ("[training]\nbatch = 0", "training.batch must be at least 1, got 0"),
+        ("[training]\nbatch = 1.5", "training.batch must be a whole number, got 1.5"),
+        ("[training]\nbatch = true", "training.batch must be a whole number, got True"),
+        ("[training]\nclip = 'a'", "training.clip must be a number, got 'a'"),
+        ("[training]\nlearning_rate = nan", "training.learning_rate must be above 0 and finite, got nan"),
+        ("[training]\nschedule = 'linear'", "training.schedule must be 'cosine' or 'constant', got 'linear'"),
+        ("[training]\nschedule = 3", "training.schedule must be 'cosine' or 'constant', got 3"),
+        ("[model]\nheads = 5", "model.heads must be a divisor of width = 96, got 5"),
+        ("[model]\ntie_embeddings = 1", "model.tie_embeddings must be true or false, got 1"),
+        ("model = 3", "model must be a table, [model], got 3"),
+        ("[model", "Expected ']'"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], toml: str, message: str
+) -> None:
+    """The line names the file, the key and what is allowed; the exit code is 2 and nothing is written."""
+    config = tmp_path / "model.toml"
+    config.write_text(toml)
+    assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"{config}: {message}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], shards: Path) -> None:
+    """Missing shards and a missing configuration exit with 2 and name the path."""
+    assert main(["--shards", str(tmp_path / "no"), "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'no' / 'index.json'} does not exist")
+    assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", "no.toml"]) == 2
+    assert "no.toml" in capsys.readouterr().err
+
+
+def test_help_and_errors_do_not_import_torch() -> None:
+    """Torch takes seconds to import: the command leaves it out until there is something to train."""
+    call = "model.train.main(['--shards', 'no', '--output', 'no'])"
+    code = f"import sys, model.train; {call}; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+def test_a_killed_command_goes_on(shards: Path, tmp_path: Path) -> None:
+    """After SIGKILL in mid-training the same command ends with the weights of an undisturbed run."""
+    (tmp_path / "model.toml").write_text(
+        "[model]\nwidth = 16\nlayers = 2\nheads = 2\nhidden = 32\n"
+        "[training]\ntokens = 5_120\nbatch = 4\ncontext_length = 32\n"
+        "log_steps = 1\ncheckpoint_steps = 3\nthreads = 1\n"
+    )
+    options = ["--shards", str(shards), "--config", str(tmp_path / "model.toml"), "--output"]
+    command = [sys.executable, "-m", "model.train", *options, str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 20/"):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "result.json").exists()
+    assert main([*options, str(tmp_path / "killed")]) == 0
+    assert main([*options, str(tmp_path / "whole")]) == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "killed")
