@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dedup.clusters import best_links, roots, union
 from pipeline.config import Deduplicate
-from pipeline.document import conform, write_table
+from pipeline.document import conform, read_table, write_table
 from pipeline.linking import Linking, read_edges, runs, shard_of
 from pipeline.shards import DocumentShard
 from pipeline.sign import read_signatures
@@ -151,12 +151,28 @@ def write_sidecar(group: tuple[int, Iterable[bytes]], clustering: Clustering) ->
     write_table(sidecar_path(clustering.folder, shard), verdict_table(shard, duplicates, clustering.threshold))
     exact = duplicates["similarity"] == 1
     reasons = np.where(exact, "exact_duplicate", "near_duplicate")
-    similarity = histogram(duplicates["similarity"].astype(np.float64))
-    summary = {"reasons": counts(reasons.tolist()), "similarity": similarity}
-    rejected = len(duplicates)
-    sizes = {"documents": shard.rows, "kept": shard.rows - rejected, "rejected": rejected}
+    kept = np.setdiff1d(np.arange(shard.rows), duplicates["number"] - shard.first)
+    summary = {
+        "reasons": counts(reasons.tolist()),
+        "similarity": histogram(duplicates["similarity"].astype(np.float64)),
+        "kept": _sizes(shard, kept),
+    }
+    sizes = {"documents": shard.rows, "kept": len(kept), "rejected": len(duplicates)}
     write_record(clustering.folder, {**sizes, "key": shard.key, "summary": summary})
     return shard.key
+
+
+def _sizes(shard: DocumentShard, rows: Array) -> dict[str, Any]:
+    """Return documents and bytes by language and a histogram of bytes, of what is kept: what budgets are made from."""
+    size = read_signatures(shard.path("signatures"))[0]["bytes"].to_numpy()[rows]
+    languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)[rows]
+    codes, which = np.unique(languages, return_inverse=True)
+    totals = np.bincount(which, weights=size, minlength=len(codes)).astype(np.int64)
+    return {
+        "documents": counts(languages.tolist()),
+        "bytes": dict(zip(codes.tolist(), totals.tolist(), strict=True)),
+        "size": histogram(size.astype(np.float64)),
+    }
 
 
 def verdict_table(shard: DocumentShard, duplicates: Array, threshold: float) -> pa.Table:

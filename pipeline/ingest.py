@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +21,6 @@ from pipeline.document import (
     host,
     schema,
 )
-from pipeline.execute import ForEach
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
 from pipeline.plan import Piece, Shard
@@ -43,18 +41,6 @@ class Settings:
     config: Config
     document_share: float  # below 1 for a sample
     folder: str
-
-
-class Ingest(beam.PTransform):
-    """Read the shards of a plan and write documents, rejected, unreadable and signatures."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
-
-    def expand(self, shards: beam.PCollection) -> beam.PCollection:
-        """Return the keys of the finished shards."""
-        return shards | ForEach(IngestShard(self._settings), self._settings.folder)
 
 
 @dataclass(frozen=True, slots=True)

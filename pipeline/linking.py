@@ -31,6 +31,7 @@ CANDIDATE = np.dtype([("hash", np.uint64), ("centre", np.int64), ("member", np.i
 PAIR_BYTES = 24  # of memory for a pair while its partition is sorted
 BLOB_PAIRS = 65_536  # 1 MB: small enough for a runner that holds a key's values in memory
 MERGED_AT_ONCE = 64  # forests read by one merge
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""Line: what every stage of a run shares, and the one way to run a stage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.config import Config
+from pipeline.execute import Engine, ForEach
+from pipeline.progress import Display
+from pipeline.stage import Manifest, Stage, make_stage
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A run: its configuration, its output folder, how it runs and what it shows; `manifests` in the order of work."""
+
+    config: Config
+    output: str
+    engine: Engine
+    display: Display
+    manifests: list[Manifest] = field(default_factory=list)
+
+    def stage(self, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
+        """Return a stage of this run."""
+        return make_stage(self.output, name, version, settings, upstream)
+
+    def each(self, stage: Stage, work: Any, tasks: Sequence[Any]) -> Manifest:
+        """Do a work once for each task."""
+        return self._finish(stage, ForEach(work, stage.folder), tasks, grouping=False, records=None)
+
+    def grouped(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int) -> Manifest:
+        """Run a transform that groups; it writes `records` records itself."""
+        return self._finish(stage, transform, tasks, grouping=True, records=records)
+
+    def _finish(
+        self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], *, grouping: bool, records: int | None
+    ) -> Manifest:
+        with self.display.stage(stage.name) as watch:
+            manifest = self.engine.run(stage, transform, tasks, watch, grouping=grouping, records=records)
+        self.manifests.append(manifest)
+        return manifest

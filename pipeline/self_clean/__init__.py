@@ -1,0 +1,1 @@
+"""The loop that only this project has: the corpus trains its judges, and they judge the corpus."""

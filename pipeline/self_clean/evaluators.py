@@ -1,0 +1,206 @@
+"""Evaluators: small TransNormers, one a fold, each trained on documents of the other folds only."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from model.config import TrainingConfig, TransNormerConfig
+from model.train import train
+from pipeline import storage
+from pipeline.config import Evaluator, SelfClean
+from pipeline.draw import uniform
+from pipeline.self_clean.folds import read_folds
+from pipeline.shards import DocumentShard
+from pipeline.token_shards import index_table, token_column, token_schema, write_arrow
+from pipeline.verdicts import read_kept
+from tokenizer.encode import Tokenizer
+
+VERSION = 1
+SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
+MAX_ANCHOR_SHARE = 0.1  # of a language's documents
+
+
+@cache
+def load_tokenizer(path: str) -> Tokenizer:
+    """Load a tokenizer once a process."""
+    with storage.open_input(path) as file:
+        return Tokenizer(file.read())
+
+
+def sampling_rates(sizes: Mapping[str, int], evaluator: Evaluator, settings: SelfClean, bytes_per_token: float) -> dict[str, float]:
+    """Return the share of each language's documents that an evaluator is trained on.
+
+    A language's part of the token budget is in proportion to its bytes^language_power (multilingual BERT's smoothing,
+    0.7 there); what a small language cannot fill goes to the others.
+    """
+    available = {name: size * (settings.folds - 1) / settings.folds for name, size in sizes.items()}
+    wanted = evaluator.train_tokens * bytes_per_token * SPARE
+    rates: dict[str, float] = {}
+    open_ = dict(available)
+    while open_:
+        weights = {name: size**settings.language_power for name, size in open_.items()}
+        total = sum(weights.values()) or 1.0
+        full = [name for name in open_ if wanted * weights[name] / total >= open_[name]]
+        if not full:
+            rates |= {name: wanted * weights[name] / total / size for name, size in open_.items()}
+            break
+        for name in full:
+            rates[name] = 1.0
+            wanted -= open_.pop(name)
+    return {name: max(0.0, rate) for name, rate in rates.items()}
+
+
+def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
+    """Return the share of each language's documents that all judges score and none is trained on."""
+    return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What stage 4 reads, the same in every round."""
+
+    verdicts: tuple[str, ...]  # folders of the stages before
+    folds: str  # folder
+    tokenizer: str  # path of the evaluators'
+    anchor_rate: dict[str, float]  # by language
+    seed: int
+
+    def anchor(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
+        """Tell which documents belong to the anchor sample."""
+        draws = uniform(documents["id"].to_pylist(), self.seed, "anchor")
+        rates = [self.anchor_rate.get(name, 0.0) for name in documents["language"].to_pylist()]
+        return draws < np.asarray(rates)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleShard:
+    """Work on one document shard: the documents that train each evaluator, as tokens."""
+
+    folder: str
+    corpus: Corpus
+    rejected_before: tuple[str, ...]  # verdicts of the round before
+    rates: dict[str, float]
+    count: int  # folds
+
+    def __call__(self, shard: DocumentShard) -> dict[str, Any]:
+        """Write one token shard a fold; return the record, with the tokens by fold and language."""
+        tokenizer = load_tokenizer(self.corpus.tokenizer)
+        fold = read_folds(self.corpus.folds, shard)
+        schema = token_schema(tokenizer.dtype)
+        tables: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        columns = ("id", "source", "language", "text")
+        for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
+            chosen = self._chosen(documents)
+            documents, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
+            tokens, _ = token_column(tokenizer.encode(documents["text"].to_pylist()), tokenizer)
+            encoded = documents.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
+            for number in range(self.count):
+                tables[number].append(encoded.filter(pa.array(folds != number)))
+        shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
+        return {"shards": shards, "documents": sum(s["documents"] for s in shards)}
+
+    def _chosen(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
+        draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "train")
+        rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
+        return (draws < rates) & ~self.corpus.anchor(documents)
+
+    def _write(self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
+        """Write what trains one evaluator from this shard."""
+        table = pa.concat_tables([schema.empty_table(), *parts])
+        path = storage.join(self.folder, f"fold-{fold}", shard.name + ".arrow")
+        digest = write_arrow(path, [table], schema)
+        lengths = np.diff(table["tokens"].combine_chunks().offsets.to_numpy()) if len(table) else np.zeros(0, np.int64)
+        languages: dict[str, int] = {}
+        for name, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
+            languages[name] = languages.get(name, 0) + length
+        sizes = {"documents": len(table), "tokens": int(lengths.sum()), "languages": languages}
+        return {"path": shard.name + ".arrow", "split": "train", "sha256": digest, **sizes}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTask:
+    """One evaluator to train, or to take from a folder."""
+
+    key: str  # fold-K
+    shards: tuple[str, ...]  # JSON of the token shards, by the sample's records
+    given: str  # folder with weights; empty: train
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEvaluator:
+    """Work that trains one evaluator; killed, it goes on from its last checkpoint."""
+
+    folder: str
+    sample: str  # folder of the sample stage
+    tokenizer: str
+    evaluator: Evaluator
+    seed: int
+
+    def __call__(self, task: TrainTask) -> dict[str, Any]:
+        """Write weights, configuration and log to the task's folder; return its record."""
+        target = storage.join(self.folder, task.key)
+        tokenizer = load_tokenizer(self.tokenizer)
+        shards = [orjson.loads(shard) for shard in task.shards]
+        languages: dict[str, int] = {}
+        for shard in shards:
+            for name, count in shard["languages"].items():
+                languages[name] = languages.get(name, 0) + count
+        if task.given:
+            return {**copy_weights(task.given, target), "languages": languages, "given": task.given}
+        data = storage.join(self.sample, task.key)
+        index = index_table(tokenizer, checksum(self.tokenizer), shards)
+        storage.write_json(storage.join(data, "index.json"), index)
+        available = sum(shard["tokens"] for shard in shards)
+        result = train(data, target, self._model(tokenizer), self._training(available), say=lambda _: None)
+        total = max(1, available)
+        seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
+        (Path(target) / "trained_on.json").write_bytes(
+            orjson.dumps({"seed": self.seed, "fold_left_out": task.key, "tokens_by_language": seen, "shards": index["shards"]})
+        )
+        note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
+        return {"tokens": result["tokens"], "loss": result["loss"], "languages": seen, "note": note, "given": ""}
+
+    def _model(self, tokenizer: Tokenizer) -> TransNormerConfig:
+        names = ("width", "layers", "heads", "hidden", "tie_embeddings")
+        sizes = {name: value for name, value in asdict(self.evaluator).items() if name in names}
+        return TransNormerConfig(vocab_size=tokenizer.vocab_size, eos=tokenizer.end_of_document, **sizes)
+
+    def _training(self, available: int) -> TrainingConfig:
+        """Return the training of one pass at most: no document is seen twice."""
+        settings = self.evaluator
+        batch = max(1, settings.batch_tokens // settings.context_length)
+        step = batch * settings.context_length
+        return TrainingConfig(
+            tokens=max(1, min(settings.train_tokens, available) // step) * step,
+            context_length=settings.context_length,
+            batch=batch,
+            learning_rate=settings.learning_rate,
+            seed=self.seed,
+            threads=settings.threads,
+            checkpoint_seconds=10.0,
+        )
+
+
+WEIGHTS = ("model.safetensors", "config.json")
+
+
+def copy_weights(given: str, target: str) -> dict[str, Any]:
+    """Copy the weights of a trained evaluator."""
+    for name in WEIGHTS:
+        with storage.open_input(storage.join(given, name)) as file, storage.create(storage.join(target, name)) as copy:
+            copy.write(file.read())
+    return {"tokens": 0, "loss": 0.0, "note": f"taken from {given}"}
+
+
+def checksum(path: str) -> str:
+    """Return the sha256 of a file."""
+    with storage.open_input(path) as file:
+        return sha256(file.read()).hexdigest()

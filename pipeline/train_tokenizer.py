@@ -1,0 +1,91 @@
+"""Train tokenizers on a deterministic sample: the published one, and the evaluators' small one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.document import read_table, write_table
+from pipeline.draw import uniform
+from pipeline.shards import DocumentShard
+from pipeline.verdicts import read_kept
+from tokenizer.encode import Tokenizer
+from tokenizer.train import train
+
+VERSION = 1
+SAMPLE_COLUMNS = ("id", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTexts:
+    """Work on one document shard: the kept texts whose draw is below the rate."""
+
+    folder: str
+    verdicts: tuple[str, ...]
+    rate: float
+    seed: int
+
+    def __call__(self, shard: DocumentShard) -> dict[str, Any]:
+        """Write the sample of a shard with its draws; return its record."""
+        tables = [pa.table({"draw": np.zeros(0), "text": pa.array([], pa.large_string())})]
+        for _, documents in read_kept(shard, self.verdicts, SAMPLE_COLUMNS):
+            draws = uniform(documents["id"].to_pylist(), self.seed, "tokenizer")
+            chosen = pa.array(draws < self.rate)
+            tables.append(pa.table({"draw": draws, "text": documents["text"]}).filter(chosen))
+        path = storage.join(self.folder, "sample", shard.name + ".parquet")
+        write_table(path, pa.concat_tables(tables))
+        return {"path": path, "documents": sum(map(len, tables))}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerTask:
+    """A tokenizer to train, or to take from a path."""
+
+    key: str  # file name without .model
+    given: str  # path of a model; empty: train
+    vocab_size: int
+    rate: float  # of the sample's draws
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOne:
+    """Work that trains a tokenizer on the samples."""
+
+    folder: str
+    samples: tuple[str, ...]
+
+    def __call__(self, task: TokenizerTask) -> dict[str, Any]:
+        """Write KEY.model; return its record."""
+        if task.given:
+            with storage.open_input(task.given) as file:
+                model = file.read()
+        else:
+            model = train(self._texts(task.rate), task.vocab_size)
+        tokenizer = Tokenizer(model)
+        path = storage.join(self.folder, task.key + ".model")
+        with storage.create(path) as file:
+            file.write(model)
+        rate = bytes_per_token(tokenizer, self._texts(task.rate))
+        return {"path": path, "vocab_size": tokenizer.vocab_size, "bytes_per_token": rate, "note": task.key}
+
+    def _texts(self, rate: float) -> Iterator[str]:
+        for path in self.samples:
+            table = read_table(path)
+            yield from table.filter(pa.array(table["draw"].to_numpy() < rate))["text"].to_pylist()
+
+
+MEASURED_BYTES = 2_000_000
+
+
+def bytes_per_token(tokenizer: Tokenizer, texts: Iterator[str]) -> float:
+    """Return the mean bytes of a token over the first texts; 4 where there are none."""
+    size = tokens = 0
+    for text in texts:
+        size += len(text.encode())
+        tokens += len(tokenizer.encode([text])[0])
+        if size > MEASURED_BYTES:
+            break
+    return size / tokens if tokens else 4.0
