@@ -40,6 +40,13 @@ VERDICT = pa.schema(
 UNREADABLE = pa.schema(
     [("path", pa.string()), ("position", pa.int64()), ("offset", pa.int64()), ("error", pa.string())]
 )
+SCORES = (  # of the last round that counts; null where nothing was judged
+    pa.field("fold", pa.int8()),
+    pa.field("loss", pa.float64()),  # nats per token
+    pa.field("bits_per_byte", pa.float64()),
+    pa.field("shrunk_bits_per_byte", pa.float64()),
+    pa.field("scored_tokens", pa.int64()),
+)
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
 
 
@@ -60,9 +67,8 @@ def host(url: str) -> str:
 
 
 def schema(signals: Sequence[pa.Field], *, rejected: bool) -> pa.Schema:
-    """Return the schema of documents or rejects with these signal columns."""
-    fields = [*DOCUMENT, *(VERDICT if rejected else []), *signals]
-    return pa.schema(fields)
+    """Return the schema of published documents or rejects with these signal columns."""
+    return pa.schema([*DOCUMENT, *(VERDICT if rejected else []), *signals, *SCORES])
 
 
 def conform(table: pa.Table, wanted: pa.Schema) -> pa.Table:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.config import Config
@@ -27,7 +26,7 @@ from pipeline.plan import Piece, Shard
 from pipeline.sign import sign, signature_schema
 from pipeline.steps import Step, apply, make_steps, signal_fields
 from pipeline.summary import Summary, counts, merge
-from pipeline.tally import kept_summary, reject_summary, text_bytes
+from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
 VERSION = 1
 BATCH_DOCUMENTS = 1000
@@ -104,6 +103,7 @@ class Part:
     _skipped: list[str] = field(default_factory=list)
     _summaries: list[Summary] = field(default_factory=list)
     _end: list[int] = field(default_factory=list)
+    _records: int = 0  # taken, of every kind
     _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("documents", "kept", "rejected"), 0))
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Part:
         signals = signal_fields(self.settings.config)
         count = self.settings.config.deduplicate.bands * self.settings.config.deduplicate.rows
         wanted = {
-            "documents": schema(signals, rejected=False),
+            "documents": pa.schema([*DOCUMENT, *signals]),
             "rejected": schema(signals, rejected=True),
             "unreadable": UNREADABLE,
             "signatures": signature_schema(count),
@@ -135,6 +135,7 @@ class Part:
 
     def _take(self, piece: Piece, event: Event) -> None:
         """Put an event where it belongs."""
+        self._records += 1
         given = self.settings.config.input[piece.input]
         if isinstance(event, Unreadable):
             at = {"path": piece.path, "position": event.position, "offset": event.offset}
@@ -196,14 +197,14 @@ class Part:
         rejected = rejected.append_column("stage", stage)
         self._counts["rejected"] += len(rejected)
         self._summaries.append(reject_summary(rejected))
-        self._writers["rejected"].write(_cut_texts(rejected, self.settings.config.output.rejected_text))
+        self._writers["rejected"].write(cut_texts(rejected, self.settings.config.output.rejected_text))
 
     def close(self, *, last: bool) -> dict[str, Any]:
         """Let the files appear and return the part's record."""
         for writer in self._writers.values():
             writer.close()
         rows = {kind: writer.rows for kind, writer in self._writers.items()}
-        summary = merge([*self._summaries, {"rows": rows}])
+        summary = merge([*self._summaries, {"rows": rows, "records": self._records}])
         place = {"end": self._end or [0, 0, 0], "last": last}
         sizes = {"bytes": self._bytes, "kept_bytes": summary.get("bytes", {}).get("kept", 0)}
         return {**self._counts, **place, **sizes, "name": self.name, "summary": summary}
@@ -243,12 +244,3 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 def _kind(error: str) -> str:
     """Return an error without the numbers in it, to count errors of a kind."""
     return "".join("N" if c.isdigit() else c for c in error).replace("NN", "N").replace("NN", "N")
-
-
-def _cut_texts(rejected: pa.Table, rule: str) -> pa.Table:
-    """Return rejects with their text in full, its head, or none."""
-    if rule == "full":
-        return rejected
-    at = rejected.schema.get_field_index("text")
-    stop = 0 if rule == "none" else int(rule.removeprefix("head:"))
-    return rejected.set_column(at, "text", pc.utf8_slice_codeunits(rejected["text"], 0, stop))

@@ -22,7 +22,7 @@ from dedup.lsh import band_hashes, estimated_jaccard
 from pipeline import storage
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, read_signatures
-from pipeline.stage import write_record
+from pipeline.stage import Manifest, write_record
 
 Array = npt.NDArray[Any]
 
@@ -235,9 +235,8 @@ def write_forest(group: tuple[int, Iterable[bytes]], linking: Linking) -> str:
     partition, blobs = group
     kept = forest(np.frombuffer(b"".join(blobs), EDGE))
     key = f"forest-{partition:05d}"
-    path = storage.join(linking.folder, key + ".parquet")
-    write_edges(path, kept)
-    write_record(linking.folder, {"key": key, "path": path, "edges": len(kept), "summary": {"edges": len(kept)}})
+    write_edges(storage.join(linking.folder, key + ".parquet"), kept)
+    write_record(linking.folder, {"key": key, "edges": len(kept), "summary": {"edges": len(kept)}})
     return key
 
 
@@ -275,9 +274,13 @@ class MergeForests:
     def __call__(self, task: MergeTask) -> dict[str, Any]:
         """Write the merged forest; return its record."""
         merged = forest(np.concatenate([read_edges(path) for path in task.paths]))
-        path = storage.join(self.folder, task.key + ".parquet")
-        write_edges(path, merged)
-        return {"path": path, "edges": len(merged)}
+        write_edges(storage.join(self.folder, task.key + ".parquet"), merged)
+        return {"edges": len(merged)}
+
+
+def forest_paths(manifest: Manifest) -> tuple[str, ...]:
+    """Return the paths of the forests that a stage left."""
+    return tuple(manifest.stage.path(record["key"] + ".parquet") for record in manifest.records)
 
 
 def merge_tasks(paths: Sequence[str]) -> list[MergeTask]:

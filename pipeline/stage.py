@@ -49,8 +49,12 @@ class Manifest:
 
 
 def make_stage(output: str, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
-    """Return the stage that these settings and these stages before it lead to."""
-    parts = [name, version, settings, [s if isinstance(s, str) else s.fingerprint for s in upstream]]
+    """Return the stage that these settings and these stages before it lead to.
+
+    A stage before it is given as such, by its folder (of which the fingerprint is the last part), or as any string.
+    """
+    before = [s.rpartition("/")[2] if isinstance(s, str) else s.fingerprint for s in upstream]
+    parts = [name, version, settings, before]
     digest = blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=8)
     return Stage(name, digest.hexdigest(), output)
 

@@ -102,6 +102,15 @@ def names(folder: str) -> list[str]:
     return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
 
 
+def walk(folder: str) -> list[str]:
+    """Return the names of all files under a folder, relative to it, sorted."""
+    if is_local(folder):
+        root = Path(folder)
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())
+    found = retried(lambda: FileSystems.match([join(folder, "**")]))[0].metadata_list
+    return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
+
+
 def publish(source: str, target: str) -> None:
     """Make a finished file appear under a second name: a hard link where the disk can, else a copy."""
     if not is_local(target):

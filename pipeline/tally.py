@@ -62,3 +62,12 @@ def _samples(rejected: pa.Table) -> Summary:
             values["text"] = values["text"][:SAMPLED_CHARACTERS]
             samples.setdefault(reasons[row], {"lowest": []})["lowest"].append([values["id"], values])
     return samples
+
+
+def cut_texts(rejected: pa.Table, rule: str) -> pa.Table:
+    """Return rejects with their text in full, its head, or none."""
+    if rule == "full":
+        return rejected
+    at = rejected.schema.get_field_index("text")
+    stop = 0 if rule == "none" else int(rule.removeprefix("head:"))
+    return rejected.set_column(at, "text", pc.utf8_slice_codeunits(rejected["text"], 0, stop))

@@ -37,7 +37,7 @@ class SampleTexts:
             tables.append(pa.table({"draw": draws, "text": documents["text"]}).filter(chosen))
         path = storage.join(self.folder, "sample", shard.name + ".parquet")
         write_table(path, pa.concat_tables(tables))
-        return {"path": path, "documents": sum(map(len, tables))}
+        return {"documents": sum(map(len, tables))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,10 @@ class TrainOne:
         else:
             model = train(self._texts(task.rate), task.vocab_size)
         tokenizer = Tokenizer(model)
-        path = storage.join(self.folder, task.key + ".model")
-        with storage.create(path) as file:
+        with storage.create(storage.join(self.folder, task.key + ".model")) as file:
             file.write(model)
         rate = bytes_per_token(tokenizer, self._texts(task.rate))
-        return {"path": path, "vocab_size": tokenizer.vocab_size, "bytes_per_token": rate, "note": task.key}
+        return {"vocab_size": tokenizer.vocab_size, "bytes_per_token": rate, "note": task.key}
 
     def _texts(self, rate: float) -> Iterator[str]:
         for path in self.samples:

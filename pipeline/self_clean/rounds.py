@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
+
 from pipeline import linking as links
 from pipeline.config import ConfigError, SelfClean
 from pipeline.line import Line
@@ -85,19 +87,17 @@ def _fold(line: Line, entrance: Entrance) -> Manifest:
     linked = line.stage("self_clean.links", links.VERSION, keys, [entrance.deduplicated.stage])
     how = folds.linking(settings, linked.folder, entrance.shards, deduplicate.partition_bytes)
     forests = line.grouped(linked, LinkDocuments(how), entrance.shards, how.partitions)
-    paths = tuple(record["path"] for record in forests.records)
     stage = line.stage("self_clean.folds", folds.VERSION, [settings.folds, settings.seed], [linked])
     work = AssignFolds(stage.folder, entrance.shards, settings.folds, settings.seed)
-    return line.each(stage, work, [MergeTask("folds", paths)])
+    return line.each(stage, work, [MergeTask("folds", links.forest_paths(forests))])
 
 
 def _corpus(line: Line, entrance: Entrance, folded: Manifest) -> Corpus:
     settings = line.config.self_clean
-    record = next(r for r in entrance.tokenizer.records if r["key"] == "evaluator")
     return Corpus(
         verdicts=(entrance.deduplicated.stage.folder,),
         folds=folded.stage.folder,
-        tokenizer=record["path"],
+        tokenizer=entrance.tokenizer.stage.path("evaluator.model"),
         anchor_rate=evaluators.anchor_rates(entrance.kept["documents"], settings),
         seed=settings.seed,
     )
@@ -157,8 +157,6 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
 
 
 def _json(value: object) -> str:
-    import orjson  # noqa: PLC0415
-
     return orjson.dumps(value).decode()
 
 

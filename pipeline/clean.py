@@ -1,0 +1,252 @@
+"""The line of stages, from a plan to a filled output folder: reads as the recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline import deduplicate as dedup
+from pipeline import ingest, linking, publish, storage, train_tokenizer
+from pipeline.config import Config
+from pipeline.execute import RunFailed
+from pipeline.ingest import IngestShard, Settings
+from pipeline.line import Line
+from pipeline.plan import Plan
+from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
+from pipeline.shards import DocumentShard, document_shards
+from pipeline.stage import Manifest, Stage, make_stage
+from pipeline.steps import signal_fields
+from pipeline.summary import Summary
+from pipeline.token_shards import index_table
+from pipeline.train_tokenizer import SampleTexts, TokenizerTask, TrainOne
+from tokenizer.encode import Tokenizer
+
+STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What the stages left, as far as the run went."""
+
+    plan: Plan
+    ingested: Manifest
+    shards: tuple[DocumentShard, ...] = ()
+    deduplicated: Manifest | None = None
+    tokenized: Manifest | None = None
+    cleaned: Cleaned | None = None
+    encoded: Manifest | None = None
+    merged: Manifest | None = None
+
+
+def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
+    """Run the line up to a stage; raises RunFailed where going on would hide a mistake."""
+    last = STAGES.index(until)
+    ingested = read(line, plan)
+    shards = tuple(document_shards(ingested))
+    corpus = Corpus(plan, ingested, shards)
+    if last < STAGES.index("deduplicate"):
+        return corpus
+    deduplicated = deduplicate(line, ingested, shards)
+    if last < STAGES.index("tokenizer"):
+        return Corpus(plan, ingested, shards, deduplicated)
+    tokenized = tokenize(line, deduplicated, shards)
+    if last < STAGES.index("self_clean"):
+        return Corpus(plan, ingested, shards, deduplicated, tokenized)
+    entrance = Entrance(shards, deduplicated, tokenized, _entered(deduplicated), evaluator)
+    cleaned = self_clean(line, entrance)
+    if last < STAGES.index("publish"):
+        return Corpus(plan, ingested, shards, deduplicated, tokenized, cleaned)
+    encoded, merged = encode(line, shards, deduplicated, tokenized, cleaned)
+    return Corpus(plan, ingested, shards, deduplicated, tokenized, cleaned, encoded, merged)
+
+
+def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
+    """Return the stage that reads this plan."""
+    signature = {k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}}
+    settings = {
+        "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
+        "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
+        "language": asdict(config.language),
+        "families": config.families,
+        "signature": signature,
+        "rejected_text": config.output.rejected_text,
+        "shards": [asdict(shard) for shard in plan.shards],
+        "share": plan.document_share,
+    }
+    return make_stage(output, "ingest", ingest.VERSION, settings, [])
+
+
+def read(line: Line, plan: Plan) -> Manifest:
+    """Ingest, and refuse to go on with what is plainly not what its user meant."""
+    stage = ingest_stage(line.output, line.config, plan)
+    work = IngestShard(Settings(line.config, plan.document_share, stage.folder))
+    manifest = line.each(stage, work, plan.shards)
+    check_ingested(manifest.summary, line.config.ingest.max_unreadable)
+    return manifest
+
+
+def check_ingested(summary: Summary, max_unreadable: float) -> None:
+    """Raise RunFailed when records are lost, when too many are unreadable, or when nothing is kept."""
+    rows, skipped = summary.get("rows", {}), sum(summary.get("skipped", {}).values())
+    documents, unreadable = rows.get("documents", 0) + rows.get("rejected", 0), rows.get("unreadable", 0)
+    if summary.get("records", 0) != documents + unreadable + skipped:
+        raise RunFailed(
+            f"ingest: {summary.get('records', 0)} records were read, but {documents} documents, {unreadable} "
+            f"unreadable and {skipped} skipped are recorded"
+        )
+    if unreadable > max_unreadable * (documents + unreadable):
+        raise RunFailed(
+            f"ingest: {unreadable:,} of {documents + unreadable:,} records are unreadable, more than "
+            f"ingest.max_unreadable = {max_unreadable:g} allows; most often: {_commonest(summary.get('unreadable', {}))}"
+        )
+    if not documents:
+        raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
+    if not rows.get("documents", 0):
+        by_reason = {reason: sum(langs.values()) for reason, langs in summary.get("rejected", {}).items()}
+        raise RunFailed(f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}")
+
+
+def _commonest(counted: Mapping[str, int]) -> str:
+    if not counted:
+        return "nothing"
+    name = max(counted, key=lambda key: (counted[key], key))
+    return f"{name} ({counted[name]:,} times)"
+
+
+def deduplicate_stages(output: str, config: Config, ingested: Stage) -> tuple[Stage, Stage]:
+    """Return the stages that link and judge duplicates."""
+    settings = asdict(config.deduplicate)
+    partition = settings.pop("partition_bytes")
+    linked = make_stage(output, "deduplicate.links", linking.VERSION, [settings, partition], [ingested])
+    return linked, make_stage(output, "deduplicate", dedup.VERSION, settings, [linked])
+
+
+def deduplicate(line: Line, ingested: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
+    """Link alike documents, merge the forests, and judge all but one of each cluster."""
+    linked, stage = deduplicate_stages(line.output, line.config, ingested.stage)
+    how = dedup.linking(line.config.deduplicate, linked.folder, shards)
+    forests = line.grouped(linked, linking.LinkDocuments(how), shards, how.partitions)
+    level = 0
+    while len(forests.records) > linking.MERGED_AT_ONCE:
+        level += 1
+        merging = line.stage(f"deduplicate.merge-{level}", linking.VERSION, [], [forests.stage])
+        tasks = linking.merge_tasks(linking.forest_paths(forests))
+        forests = line.each(merging, linking.MergeForests(merging.folder), tasks)
+    clustering = dedup.Clustering(stage.folder, tuple(shards), line.config.deduplicate.threshold)
+    tasks = linking.merge_tasks(linking.forest_paths(forests))
+    return line.grouped(stage, dedup.JudgeDuplicates(clustering), tasks, len(shards) + 1)
+
+
+def _entered(deduplicated: Manifest) -> Summary:
+    """Return documents, bytes and sizes of what duplicates leave."""
+    kept = deduplicated.summary.get("kept", {})
+    return {name: kept.get(name, {}) for name in ("documents", "bytes", "size")}
+
+
+def tokenizer_stages(output: str, config: Config, deduplicated: Stage) -> tuple[Stage, Stage]:
+    """Return the stages that sample texts and train tokenizers."""
+    settings = asdict(config.tokenizer)
+    small = [config.evaluator.vocab_size, config.evaluator.tokenizer_sample_bytes, config.self_clean.rounds > 0]
+    sample_keys = [settings["sample_bytes"], settings["seed"], small[1]]
+    sample = make_stage(output, "tokenizer.sample", train_tokenizer.VERSION, sample_keys, [deduplicated])
+    given = [_checksum(config.tokenizer.model)] if config.tokenizer.model else []
+    keys = [settings["vocab_size"], small, given]
+    return sample, make_stage(output, "tokenizer", train_tokenizer.VERSION, keys, [sample])
+
+
+def _checksum(path: str) -> str:
+    from pipeline.self_clean.evaluators import checksum  # noqa: PLC0415  # the model package is slow to import
+
+    return checksum(path)
+
+
+def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
+    """Train the published tokenizer and the evaluators' on one sample, or take the one that is given."""
+    config = line.config
+    sample, stage = tokenizer_stages(line.output, config, deduplicated.stage)
+    size = max(1, sum(_entered(deduplicated)["bytes"].values()))
+    rates = {
+        "tokenizer": min(1.0, config.tokenizer.sample_bytes / size),
+        "evaluator": min(1.0, config.evaluator.tokenizer_sample_bytes / size),
+    }
+    work = SampleTexts(sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed)
+    line.each(sample, work, shards)
+    tasks = [TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])]
+    if config.self_clean.rounds:
+        tasks.append(TokenizerTask("evaluator", "", config.evaluator.vocab_size, rates["evaluator"]))
+    samples = tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
+    return line.each(stage, TrainOne(stage.folder, samples), tasks)
+
+
+def encode(
+    line: Line, shards: Sequence[DocumentShard], deduplicated: Manifest, tokenized: Manifest, cleaned: Cleaned
+) -> tuple[Manifest, Manifest]:
+    """Read each kept text once more: tokens, documents and the later rejects; then merge the token shards."""
+    config = line.config
+    record = next(r for r in tokenized.records if r["key"] == "tokenizer")
+    last = cleaned.last
+    sources = publish.Sources(
+        deduplicated=deduplicated.stage.folder,
+        cleaned=last.verdicts if last else "",
+        scores=last.scores if last else "",
+        folds=next((s.folder for s in cleaned.stages if s.name == "self_clean.folds"), ""),
+        tokenizer=tokenized.stage.path("tokenizer.model"),
+    )
+    kept_bytes = sum(_entered(deduplicated)["bytes"].values())
+    layout = publish.make_layout(config.publish, kept_bytes, record["bytes_per_token"])
+    upstream: list[Stage | str] = [tokenized.stage, *([last.verdicts] if last else [])]
+    keys = [asdict(config.publish), config.output.rejected_text]
+    stage = line.stage("publish.encode", publish.VERSION, keys, upstream)
+    work = publish.EncodeGroup(
+        stage.folder, sources, layout, tuple(signal_fields(config)), config.output.rejected_text
+    )
+    groups = publish.make_groups(shards, config.publish.group_bytes)
+    encoded = line.each(stage, work, groups)
+    merging = line.stage("publish.merge", publish.VERSION, [], [stage])
+    runs = tuple(stage.path("runs", group.key + ".arrow") for group in groups)
+    tasks = [publish.MergeTask(name, number) for number, name in enumerate(layout.names)]
+    return encoded, line.each(merging, publish.MergeShard(merging.folder, runs, sources.tokenizer), tasks)
+
+
+def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return what the output folder is filled with: finished files by name, and JSON values by name."""
+    assert corpus.encoded is not None
+    assert corpus.merged is not None
+    assert corpus.tokenized is not None
+    files = {"tokenizer/tokenizer.model": corpus.tokenized.stage.path("tokenizer.model")}
+    for shard in corpus.shards:
+        files[f"documents/{shard.name}.parquet"] = corpus.encoded.stage.path("documents", shard.name + ".parquet")
+        files[f"rejected/{shard.name}-ingest.parquet"] = shard.path("rejected")
+        files[f"rejected/{shard.name}-later.parquet"] = corpus.encoded.stage.path("rejected", shard.name + ".parquet")
+        files[f"unreadable/{shard.name}.parquet"] = shard.path("unreadable")
+    for record in corpus.merged.records:
+        files[f"shards/{record['shard']['path']}"] = corpus.merged.stage.path(record["shard"]["path"])
+    for one in corpus.cleaned.rounds if corpus.cleaned else ():
+        for fold, folder in enumerate(one.evaluators):
+            for name in storage.names(folder):
+                if not name.startswith("checkpoint"):
+                    files[f"evaluator/round-{one.number}/fold-{fold}/{name}"] = storage.join(folder, name)
+    return files, {"shards/index.json": _index(corpus, files["tokenizer/tokenizer.model"])}
+
+
+def _index(corpus: Corpus, tokenizer_path: str) -> dict[str, Any]:
+    assert corpus.merged is not None
+    with storage.open_input(tokenizer_path) as file:
+        tokenizer = Tokenizer(file.read())
+    shards = [record["shard"] for record in corpus.merged.records]
+    return index_table(tokenizer, _checksum(tokenizer_path), shards)
+
+
+def check_conservation(corpus: Corpus) -> None:
+    """Raise RunFailed unless every document that was read is kept or rejected, once."""
+    for manifest in (corpus.deduplicated, corpus.encoded):
+        if manifest is None:
+            continue
+        sums = {name: sum(r.get(name, 0) for r in manifest.records) for name in ("documents", "kept", "rejected")}
+        entered = sum(shard.rows for shard in corpus.shards)
+        if sums["documents"] != entered or sums["kept"] + sums["rejected"] != entered:
+            raise RunFailed(f"{manifest.stage.name}: {entered:,} documents went in, recorded are {sums}")
+    if corpus.merged is not None and corpus.encoded is not None:
+        shards = sum(record["documents"] for record in corpus.merged.records)
+        kept = sum(record["kept"] for record in corpus.encoded.records)
+        if shards != kept:
+            raise RunFailed(f"publish: {kept:,} documents are kept, the token shards hold {shards:,}")

@@ -1,0 +1,290 @@
+"""Publish: token shards by an external sort, the final documents and rejects, and the output folder's contract.
+
+A map task reads the kept texts of a group of document shards once: it encodes them, writes one run sorted by
+hash(id, seed) with a record batch for each output shard, and writes the documents and the rejects of the later stages
+on the way. A merge task reads its batch of every run. No token crosses a shuffle, and the contents do not depend on
+the grouping. What a user reads is filled last: strangers removed first, `_SUCCESS` at the end.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.config import Publish
+from pipeline.document import Writer, read_batches, read_table, schema
+from pipeline.draw import hashes, uniform
+from pipeline.self_clean.evaluators import load_tokenizer
+from pipeline.self_clean.folds import read_folds
+from pipeline.self_clean.scores import read_scores
+from pipeline.shards import DocumentShard
+from pipeline.summary import Summary, counts, merge
+from pipeline.tally import cut_texts, reject_summary, text_bytes
+from pipeline.token_shards import token_column, token_schema, write_arrow
+from pipeline.verdicts import sidecar_path
+from tokenizer.encode import Tokenizer
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A task: document shards whose texts are sorted together."""
+
+    key: str
+    shards: tuple[DocumentShard, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of text."""
+        return sum(shard.size for shard in self.shards)
+
+
+def make_groups(shards: Sequence[DocumentShard], group_bytes: int) -> list[Group]:
+    """Group successive document shards up to a memory budget."""
+    groups: list[list[DocumentShard]] = []
+    size = 0
+    for shard in shards:
+        if not groups or size + shard.size > group_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(shard)
+        size += shard.size
+    return [Group(f"{number:05d}", tuple(group)) for number, group in enumerate(groups)]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which output shard a document goes to."""
+
+    train: int  # number of training shards
+    validation: float  # share of documents in the one validation shard, by hash
+    seed: int
+
+    @property
+    def names(self) -> list[str]:
+        """The output shards' names, in the order of a run's batches."""
+        validation = ["validation-00000"] if self.validation else []
+        return [*(f"train-{number:05d}" for number in range(self.train)), *validation]
+
+    def place(self, ids: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return each document's output shard and its sorting hash."""
+        order = hashes(ids, self.seed, "shuffle")
+        shard = ((order >> np.uint64(32)) * np.uint64(self.train) >> np.uint64(32)).astype(np.int64)
+        return np.where(uniform(ids, self.seed, "validation") < self.validation, self.train, shard), order
+
+
+def make_layout(settings: Publish, kept_bytes: int, bytes_per_token: float) -> Layout:
+    """Return as many training shards as the expected tokens need."""
+    count = max(1, math.ceil(kept_bytes / bytes_per_token / settings.shard_tokens))
+    return Layout(count, settings.validation, settings.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the last pass over the texts reads beside them."""
+
+    deduplicated: str  # folder of the verdicts
+    cleaned: str  # the same of the round that counts; empty when there is none
+    scores: str
+    folds: str
+    tokenizer: str  # path
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeGroup:
+    """Work on one group."""
+
+    folder: str
+    sources: Sources
+    layout: Layout
+    signals: tuple[pa.Field, ...]
+    rejected_text: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write the run, the documents and the later rejects; return the record."""
+        tokenizer = load_tokenizer(self.sources.tokenizer)
+        parts: list[pa.Table] = []
+        summaries: list[Summary] = []
+        for shard in group.shards:
+            for part, summary in self._shard(shard, tokenizer):
+                parts.append(part)
+                summaries.append(summary)
+        self._write_run(group.key, parts, tokenizer)
+        totals = merge(summaries)
+        sizes = {name: totals.get(name, 0) for name in ("documents", "kept", "rejected", "bytes", "tokens")}
+        return {**sizes, "summary": {k: v for k, v in totals.items() if k not in {"documents", "bytes"}}}
+
+    def _shard(self, shard: DocumentShard, tokenizer: Tokenizer) -> Iterator[tuple[pa.Table, Summary]]:
+        """Split a shard's documents, write both sides, and yield the kept ones as tokens."""
+        verdicts = self._verdicts(shard)
+        kept_writer = Writer(self._path("documents", shard), schema(self.signals, rejected=False))
+        rejected_writer = Writer(self._path("rejected", shard), schema(self.signals, rejected=True))
+        start = 0
+        try:
+            for documents in read_batches(shard.path("documents")):
+                columns = verdicts.slice(start, len(documents))
+                start += len(documents)
+                for name in columns.column_names:
+                    documents = documents.append_column(name, columns[name])  # noqa: PLW2901
+                left = documents["stage"].is_valid()
+                kept, rejected = documents.filter(pc.invert(left)), documents.filter(left)
+                kept_writer.write(kept)
+                rejected_writer.write(cut_texts(rejected, self.rejected_text))
+                yield self._encode(kept, tokenizer), _summary(kept, rejected)
+        except BaseException as error:
+            kept_writer.abandon(error)
+            rejected_writer.abandon(error)
+            raise
+        kept_writer.close()
+        rejected_writer.close()
+
+    def _path(self, kind: str, shard: DocumentShard) -> str:
+        return storage.join(self.folder, kind, shard.name + ".parquet")
+
+    def _verdicts(self, shard: DocumentShard) -> pa.Table:
+        """Return the verdict and score columns of a shard's rows; the first stage that rejects a row decides."""
+        table = read_table(sidecar_path(self.sources.deduplicated, shard))
+        stage = _stage(table["rejected"], "deduplicate")
+        columns = {name: table[name].combine_chunks() for name in table.column_names if name != "rejected"}
+        if self.sources.cleaned:
+            later = read_table(sidecar_path(self.sources.cleaned, shard))
+            chosen = later["rejected"].combine_chunks()
+            columns = {name: _either(chosen, later[name], column) for name, column in columns.items()}
+            stage = _either(chosen, _stage(later["rejected"], "self_clean"), stage)
+            scores = read_scores(self.sources.scores, shard)
+            for name in ("loss", "bits_per_byte", "scored_tokens"):
+                columns[name] = scores[name]
+            columns["shrunk_bits_per_byte"] = later["shrunk_bits_per_byte"]
+            columns["fold"] = pa.array(read_folds(self.sources.folds, shard), pa.int8())
+        return pa.table({"stage": stage, **columns})
+
+    def _encode(self, kept: pa.Table, tokenizer: Tokenizer) -> pa.Table:
+        tokens, lengths = token_column(tokenizer.encode(kept["text"].to_pylist()), tokenizer)
+        shard, order = self.layout.place(kept["id"].to_pylist())
+        named = {name: kept[name] for name in ("id", "source", "language")}
+        return pa.table({**named, "tokens": tokens, "length": lengths, "shard": shard, "order": order})
+
+    def _write_run(self, key: str, parts: list[pa.Table], tokenizer: Tokenizer) -> None:
+        """Write one batch for each output shard, each sorted by hash and id."""
+        columns = run_schema(tokenizer)
+        table = pa.concat_tables([*(part.drop_columns(["length"]) for part in parts)]) if parts else None
+        batches = []
+        for number in range(len(self.layout.names)):
+            rows = columns.empty_table()
+            if table is not None:
+                mine = table.filter(pa.array(table["shard"].to_numpy() == number))
+                rows = _sorted(mine.drop_columns(["shard"])).select(columns.names).cast(columns)
+            batches.append(_one_batch(rows, columns))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, columns) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        with storage.create(storage.join(self.folder, "runs", key + ".arrow")) as file:
+            file.write(sink.getvalue())
+
+
+def run_schema(tokenizer: Tokenizer) -> pa.Schema:
+    """Return the columns of a run: a token shard's and the sorting hash."""
+    return token_schema(tokenizer.dtype).append(pa.field("order", pa.uint64()))
+
+
+def _one_batch(table: pa.Table, columns: pa.Schema) -> pa.RecordBatch:
+    combined = table.combine_chunks().to_batches()
+    return combined[0] if combined else pa.RecordBatch.from_pylist([], schema=columns)
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.sort_by([("order", "ascending"), ("id", "ascending")])
+
+
+def _stage(rejected: pa.ChunkedArray, name: str) -> pa.Array:
+    """Return a stage's name where it rejected, null elsewhere."""
+    return pc.if_else(rejected.combine_chunks(), name, pa.scalar(None, pa.string()))
+
+
+def _either(chosen: pa.Array, first: Any, second: Any) -> pa.Array:
+    combined = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in (first, second)]
+    return pc.if_else(chosen, *combined)
+
+
+def _summary(kept: pa.Table, rejected: pa.Table) -> Summary:
+    """Return what a batch adds to the stage's summary."""
+    summary: Summary = {
+        "documents": len(kept) + len(rejected),
+        "kept": len(kept),
+        "rejected": len(rejected),
+        "bytes": text_bytes(kept) + text_bytes(rejected),
+        "languages": counts(kept["language"].to_pylist()),
+        "sources": counts(kept["source"].to_pylist()),
+        "kept_bytes": text_bytes(kept),
+    }
+    if len(rejected):
+        summary["rejects"] = reject_summary(rejected)
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTask:
+    """An output shard to merge."""
+
+    key: str  # its name
+    number: int  # of its batch in every run
+
+
+@dataclass(frozen=True, slots=True)
+class MergeShard:
+    """Work on one output shard."""
+
+    folder: str
+    runs: tuple[str, ...]
+    tokenizer: str
+
+    def __call__(self, task: MergeTask) -> dict[str, Any]:
+        """Write the shard; return its record, which index.json repeats."""
+        columns = run_schema(load_tokenizer(self.tokenizer))
+        slices = [columns.empty_table(), *(_read_batch(path, task.number) for path in self.runs)]
+        table = _sorted(pa.concat_tables(slices)).drop_columns(["order"])
+        path = storage.join(self.folder, task.key + ".arrow")
+        digest = write_arrow(path, [table], token_schema(load_tokenizer(self.tokenizer).dtype))
+        tokens = sum(len(chunk.flatten()) for chunk in table["tokens"].chunks)
+        split = task.key.partition("-")[0]
+        shard = {"path": task.key + ".arrow", "split": split, "documents": len(table), "tokens": tokens, "sha256": digest}
+        return {"documents": len(table), "shard": shard, "summary": {"tokens": {split: tokens}}}
+
+
+def _read_batch(path: str, number: int) -> pa.Table:
+    with storage.open_input(path) as file:
+        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(number)])
+
+
+PUBLISHED = ("documents", "rejected", "unreadable", "tokenizer", "evaluator", "shards")
+
+
+def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> None:
+    """Fill the output folder: `files` maps a published name to a finished file, `texts` a name to a JSON value.
+
+    `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one.
+    """
+    storage.remove(storage.join(output, "_SUCCESS"))
+    for folder in PUBLISHED:
+        wanted = {name for name in (*files, *texts) if name.startswith(folder + "/")}
+        for stranger in _files_under(output, folder):
+            if stranger not in wanted:
+                storage.remove(storage.join(output, stranger))
+    for name, source in sorted(files.items()):
+        storage.publish(source, storage.join(output, name))
+    for name, value in sorted(texts.items()):
+        storage.write_json(storage.join(output, name), value)
+
+
+def _files_under(output: str, folder: str) -> list[str]:
+    """Return the names of all files under a published folder, relative to the output."""
+    return [f"{folder}/{name}" for name in storage.walk(storage.join(output, folder))]
+

@@ -1,0 +1,88 @@
+"""Clean a corpus: `python -m pipeline.run` runs the built-in demo into out/demo.
+
+Exit codes: 0 done, 1 the run failed (one line; detail in OUT/run.log), 2 a mistake in what was asked.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.config import Config, ConfigError, Input, load
+
+STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
+DEMO_CONFIG = Path(__file__).with_name("demo.toml")
+DEMO_OUTPUT = "out/demo"
+EPILOG = "Every other option goes to Beam: --runner=FlinkRunner, --direct_num_workers=2, --project=…"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    line = argparse.ArgumentParser(prog="python -m pipeline.run", description=__doc__, epilog=EPILOG, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    line.add_argument("--config", metavar="FILE", help="TOML file: the whole configuration (README, Configuration)")
+    line.add_argument("--input", metavar="GLOB", nargs="+", action="extend", default=[],
+                      help="files to read: JSONL, Parquet, WARC, WET, ARC or text; local, gs:// or s3://")  # fmt: skip
+    line.add_argument("--output", metavar="OUT", help=f"folder or URL for the results (the demo: {DEMO_OUTPUT})")
+    line.add_argument("--until", choices=STAGES, default="report", help="stop after this stage")
+    line.add_argument("--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash")
+    line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
+    line.add_argument("--force", action="store_true", help="do finished stages again")
+    line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    return line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+    asked, beam_options = parser().parse_known_args(arguments)
+    console = Console(soft_wrap=True)
+    try:
+        config, output = configure(asked)
+        from pipeline.session import check_beam_options, run  # noqa: PLC0415  # Beam takes seconds to import
+
+        check_beam_options(beam_options)
+        return run(asked, config, output, beam_options, console)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def configure(asked: argparse.Namespace) -> tuple[Config, str]:
+    """Return the configuration and the output folder that the command line asks for.
+
+    Raises ConfigError for every mistake that can be seen without reading the input.
+    """
+    from filters.families import FAMILIES  # noqa: PLC0415  # compiled kernels: not for --help
+
+    demo = not asked.input and not asked.config
+    path = asked.config or (DEMO_CONFIG if demo else None)
+    config = load(str(path), frozenset(FAMILIES)) if path else Config()
+    if asked.input:
+        if config.input:
+            raise ConfigError("--input and [[input]] tables cannot be given together")
+        config = replace(config, input=(Input(paths=tuple(asked.input)),))
+    if asked.sample is not None:
+        if not 0 < asked.sample <= 1:
+            raise ConfigError(f"--sample must be above 0 and at most 1, got {asked.sample:g}")
+        config = replace(config, sample=asked.sample)
+    if demo:
+        from pipeline.demo import gather  # noqa: PLC0415
+
+        output = asked.output or DEMO_OUTPUT
+        config = replace(config, input=(Input(name="demo", paths=(gather(Path(f"{output}-corpus")),), source="source"),))
+        return config, output
+    if not config.input:
+        raise ConfigError("no input: give --input or [[input]] tables")
+    if not asked.output:
+        raise ConfigError("--output is needed")
+    return config, asked.output.rstrip("/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
