@@ -134,7 +134,7 @@ def _word(data: Array, start: int, end: int, fold: Array) -> tuple[np.uint64, np
 @njit(cache=True, nogil=True)
 def _decode(data: Array, i: int) -> tuple[int, int]:
     """Return the code point that starts at byte i, and its bytes."""
-    lead = np.int64(data[i])
+    lead = int(data[i])
     if lead < 0x80:
         return lead, 1
     if lead < 0xE0:

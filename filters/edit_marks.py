@@ -14,7 +14,9 @@ _TO_ASCII = {
     ord("．"): ".",
     ord("，"): ",",
 }
-_APOSTROPHES = re.compile(r"(?<![\w.,'’])\d{1,3}(?:'\d{3}){2,9}(?![\w'’])|(?<![\w.,'’])\d{1,3}(?:’\d{3}){2,9}(?![\w'’])")
+_APOSTROPHES = re.compile(
+    r"(?<![\w.,'’])\d{1,3}(?:'\d{3}){2,9}(?![\w'’])|(?<![\w.,'’])\d{1,3}(?:’\d{3}){2,9}(?![\w'’])"
+)
 
 
 def collapse_punctuation(text: str) -> tuple[str, int]:

@@ -28,7 +28,10 @@ _BLOCK = re.compile(rf"</?(?:{_BLOCKS}){_REST}", re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_INLINES}){_REST}|<![^<>\ufdd0]{{0,4000}}+>", re.IGNORECASE)
 
 _ADDRESS = r"(?:(?:https?|ftp)://|www\.(?=[\w-]{1,63}+\.))(?:[\w.~:/?#@!$&'*+,;=%-]++|\([\w.~:/?#@!$&'*+,;=%-]*+\))*+"
-_LINK = re.compile(rf"!?\[([^\[\]\n]*+)\]\( ?<?(?:{_ADDRESS}|mailto:[^\s()\ufdd0]*+)>?(?: \"[^\"\n\ufdd0]{{0,200}}+\")? ?\)", re.ASCII)
+_LINK = re.compile(
+    rf"!?\[([^\[\]\n]*+)\]\( ?<?(?:{_ADDRESS}|mailto:[^\s()\ufdd0]*+)>?(?: \"[^\"\n\ufdd0]{{0,200}}+\")? ?\)",
+    re.ASCII,
+)
 _URL = re.compile(rf" ?(?:\({_ADDRESS}\)|<{_ADDRESS}>|{_ADDRESS})", re.ASCII)
 _AFTER_ADDRESS = ".,;:!?'*"  # at the end of an address these belong to the sentence
 

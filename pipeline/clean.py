@@ -61,7 +61,9 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
 
 def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     """Return the stage that reads this plan."""
-    signature = {k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}}
+    signature = {
+        k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}
+    }
     settings = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
@@ -99,10 +101,14 @@ def check_ingested(summary: Summary, max_unreadable: float) -> None:
             f"ingest.max_unreadable = {max_unreadable:g} allows; most often: {_commonest(summary.get('unreadable', {}))}"
         )
     if not documents:
-        raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
+        raise RunFailed(
+            f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}"
+        )
     if not rows.get("documents", 0):
         by_reason = {reason: sum(langs.values()) for reason, langs in summary.get("rejected", {}).items()}
-        raise RunFailed(f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}")
+        raise RunFailed(
+            f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}"
+        )
 
 
 def _commonest(counted: Mapping[str, int]) -> str:
@@ -145,7 +151,11 @@ def _entered(deduplicated: Manifest) -> Summary:
 def tokenizer_stages(output: str, config: Config, deduplicated: Stage) -> tuple[Stage, Stage]:
     """Return the stages that sample texts and train tokenizers."""
     settings = asdict(config.tokenizer)
-    small = [config.evaluator.vocab_size, config.evaluator.tokenizer_sample_bytes, config.self_clean.rounds > 0]
+    small = [
+        config.evaluator.vocab_size,
+        config.evaluator.tokenizer_sample_bytes,
+        config.self_clean.rounds > 0,
+    ]
     sample_keys = [settings["sample_bytes"], settings["seed"], small[1]]
     sample = make_stage(output, "tokenizer.sample", train_tokenizer.VERSION, sample_keys, [deduplicated])
     given = [_checksum(config.tokenizer.model)] if config.tokenizer.model else []
@@ -154,7 +164,7 @@ def tokenizer_stages(output: str, config: Config, deduplicated: Stage) -> tuple[
 
 
 def _checksum(path: str) -> str:
-    from pipeline.self_clean.evaluators import checksum  # noqa: PLC0415  # the model package is slow to import
+    from pipeline.self_clean.evaluators import checksum  # the model package is slow to import
 
     return checksum(path)
 
@@ -168,9 +178,13 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
         "tokenizer": min(1.0, config.tokenizer.sample_bytes / size),
         "evaluator": min(1.0, config.evaluator.tokenizer_sample_bytes / size),
     }
-    work = SampleTexts(sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed)
+    work = SampleTexts(
+        sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed
+    )
     line.each(sample, work, shards)
-    tasks = [TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])]
+    tasks = [
+        TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])
+    ]
     if config.self_clean.rounds:
         tasks.append(TokenizerTask("evaluator", "", config.evaluator.vocab_size, rates["evaluator"]))
     samples = tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
@@ -214,9 +228,13 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
     assert corpus.tokenized is not None
     files = {"tokenizer/tokenizer.model": corpus.tokenized.stage.path("tokenizer.model")}
     for shard in corpus.shards:
-        files[f"documents/{shard.name}.parquet"] = corpus.encoded.stage.path("documents", shard.name + ".parquet")
+        files[f"documents/{shard.name}.parquet"] = corpus.encoded.stage.path(
+            "documents", shard.name + ".parquet"
+        )
         files[f"rejected/{shard.name}-ingest.parquet"] = shard.path("rejected")
-        files[f"rejected/{shard.name}-later.parquet"] = corpus.encoded.stage.path("rejected", shard.name + ".parquet")
+        files[f"rejected/{shard.name}-later.parquet"] = corpus.encoded.stage.path(
+            "rejected", shard.name + ".parquet"
+        )
         files[f"unreadable/{shard.name}.parquet"] = shard.path("unreadable")
     for record in corpus.merged.records:
         files[f"shards/{record['shard']['path']}"] = corpus.merged.stage.path(record["shard"]["path"])
@@ -241,7 +259,9 @@ def check_conservation(corpus: Corpus) -> None:
     for manifest in (corpus.deduplicated, corpus.encoded):
         if manifest is None:
             continue
-        sums = {name: sum(r.get(name, 0) for r in manifest.records) for name in ("documents", "kept", "rejected")}
+        sums = {
+            name: sum(r.get(name, 0) for r in manifest.records) for name in ("documents", "kept", "rejected")
+        }
         entered = sum(shard.rows for shard in corpus.shards)
         if sums["documents"] != entered or sums["kept"] + sums["rejected"] != entered:
             raise RunFailed(f"{manifest.stage.name}: {entered:,} documents went in, recorded are {sums}")

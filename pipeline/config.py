@@ -259,4 +259,4 @@ def _check(config: Config) -> None:
 
 def as_table(config: object) -> dict[str, Any]:
     """Return a dataclass as plain nested values, for fingerprints and run.json."""
-    return dataclasses.asdict(config)  # type: ignore[call-overload,no-any-return]
+    return dataclasses.asdict(config)  # type: ignore[call-overload]

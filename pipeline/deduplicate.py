@@ -12,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from apache_beam.pvalue import PCollection
 
 from dedup.clusters import best_links, roots, union
 from pipeline.config import Deduplicate
@@ -66,13 +67,15 @@ class JudgeDuplicates(beam.PTransform):
         super().__init__()
         self._clustering = clustering
 
-    def expand(self, forests: beam.PCollection) -> beam.PCollection:
+    def expand(self, forests: PCollection[Any]) -> PCollection[Any]:
         """Return the keys of the sidecars."""
         clustering = self._clustering
         every = forests.pipeline | "Shards" >> beam.Create(
             [(index, b"") for index in range(len(clustering.shards))], reshuffle=False
         )
-        together = forests | "One key" >> beam.Map(lambda task: (0, task.paths)) | "Collect" >> beam.GroupByKey()
+        together = (
+            forests | "One key" >> beam.Map(lambda task: (0, task.paths)) | "Collect" >> beam.GroupByKey()
+        )
         by_keeper = together | "Cluster" >> beam.FlatMap(find_duplicates, clustering)
         by_linked = (
             by_keeper
@@ -148,7 +151,9 @@ def write_sidecar(group: tuple[int, Iterable[bytes]], clustering: Clustering) ->
     index, blobs = group
     shard = clustering.shards[index]
     duplicates = np.sort(np.frombuffer(b"".join(blobs), DUPLICATE), order="number")
-    write_table(sidecar_path(clustering.folder, shard), verdict_table(shard, duplicates, clustering.threshold))
+    write_table(
+        sidecar_path(clustering.folder, shard), verdict_table(shard, duplicates, clustering.threshold)
+    )
     exact = duplicates["similarity"] == 1
     reasons = np.where(exact, "exact_duplicate", "near_duplicate")
     kept = np.setdiff1d(np.arange(shard.rows), duplicates["number"] - shard.first)
@@ -165,7 +170,9 @@ def write_sidecar(group: tuple[int, Iterable[bytes]], clustering: Clustering) ->
 def _sizes(shard: DocumentShard, rows: Array) -> dict[str, Any]:
     """Return documents and bytes by language and a histogram of bytes, of what is kept: what budgets are made from."""
     size = read_signatures(shard.path("signatures"))[0]["bytes"].to_numpy()[rows]
-    languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)[rows]
+    languages = np.asarray(
+        read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_
+    )[rows]
     codes, which = np.unique(languages, return_inverse=True)
     totals = np.bincount(which, weights=size, minlength=len(codes)).astype(np.int64)
     return {

@@ -21,7 +21,11 @@ MAX_TEXT_BYTES = 200_000  # a larger file is left out
 MIN_DOCSTRING = 200  # characters; most shorter ones are a line
 TEXT_SUFFIXES = frozenset({".md", ".rst", ".txt"})
 TEXT_NAMES = ("license", "licence", "copying", "notice", "readme", "authors", "changelog", "history", "news")
-SYSTEM = (("/usr/share/doc", "*/copyright"), ("/usr/share/doc", "*/README*"), ("/usr/share/common-licenses", "*"))
+SYSTEM = (
+    ("/usr/share/doc", "*/copyright"),
+    ("/usr/share/doc", "*/README*"),
+    ("/usr/share/common-licenses", "*"),
+)
 
 Text = dict[str, str]
 

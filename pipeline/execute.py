@@ -20,21 +20,33 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability import local_job_service
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipeline.config import ConfigError
-from pipeline.stage import Manifest, Record, Stage, finished_keys, read_manifest, read_records, write_manifest, write_record
+from pipeline.stage import (
+    Manifest,
+    Record,
+    Stage,
+    finished_keys,
+    read_manifest,
+    read_records,
+    write_manifest,
+    write_record,
+)
 from pipeline.storage import exists, join
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
 POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
+LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
-PRELOADED = ("pipeline.ingest", "pipeline.deduplicate", "pipeline.publish")
+PRELOADED = ("pipeline.preload",)
 
 
-class RunFailed(Exception):
+class RunFailed(Exception):  # what happened to the run, not an error of its code
     """The run cannot go on; the message is the one line that its user reads."""
 
 
@@ -55,7 +67,7 @@ class ForEach(beam.PTransform):
         self._work = work
         self._folder = folder
 
-    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+    def expand(self, tasks: PCollection[Any]) -> PCollection[Any]:
         """Return the keys of the tasks done."""
         return tasks | "Spread" >> beam.Reshuffle() | "Work" >> beam.Map(do_task, self._work, self._folder)
 
@@ -66,7 +78,10 @@ def do_task(task: Task, work: Work, folder: str) -> str:
         return task.key
     wall, cpu = time.monotonic(), time.process_time()
     record = _attempted(work, task)
-    seconds = {"seconds": round(time.monotonic() - wall, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+    seconds = {
+        "seconds": round(time.monotonic() - wall, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+    }
     write_record(folder, {**record, **seconds, "key": task.key})
     return task.key
 
@@ -79,7 +94,7 @@ def _attempted(work: Work, task: Task) -> Record:
         except OSError as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise
-            logging.warning("task %s: %s; trying again", task.key, error)
+            LOG.warning("task %s: %s; trying again", task.key, error)
             time.sleep(2**attempt)
     return work(task)
 
@@ -154,7 +169,9 @@ def _raise_failure(stage: Stage, future: Future[None]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        raise RunFailed(
+            f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
@@ -179,7 +196,11 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     if mode == "multi_threading":
         raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
     local = runner in LOCAL_RUNNERS and mode == "in_memory"
-    given = direct.direct_num_workers if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options else 0
+    given = (
+        direct.direct_num_workers
+        if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options
+        else 0
+    )
     count = workers or given or len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
@@ -187,7 +208,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     try:
         yield Engine(pool, count, tuple(options), local)
     finally:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001  # no public way to end running work
+        for process in list((pool._processes or {}).values()):  # no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -197,7 +218,8 @@ def _start_worker() -> None:
     logging.getLogger().setLevel(logging.ERROR)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-    work = local_job_service.SubprocessSdkWorker.run
+    worker_class: Any = local_job_service.SubprocessSdkWorker
+    work = worker_class.run
 
     def run_or_end(worker: Any) -> Any:
         try:
@@ -205,7 +227,7 @@ def _start_worker() -> None:
         except BaseException:
             os._exit(1)  # Beam would wait for the dead worker for ever
 
-    local_job_service.SubprocessSdkWorker.run = run_or_end
+    worker_class.run = run_or_end
 
 
 def _end_with_parent() -> None:

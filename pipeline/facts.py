@@ -65,7 +65,9 @@ def rejects(corpus: Corpus) -> list[Table]:
     found = []
     for stage, by_reason in _reasons(corpus):
         for reason, languages in by_reason.items():
-            found.append({"stage": stage, "reason": reason, "count": sum(languages.values()), "languages": languages})
+            found.append(
+                {"stage": stage, "reason": reason, "count": sum(languages.values()), "languages": languages}
+            )
     return sorted(found, key=lambda row: (row["stage"], -row["count"], row["reason"]))
 
 
@@ -85,9 +87,10 @@ def _reasons(corpus: Corpus) -> list[tuple[str, Mapping[str, Any]]]:
     """Return (stage, reason -> language -> count)."""
     stages: list[tuple[str, Mapping[str, Any]]] = [("ingest", corpus.ingested.summary.get("rejected", {}))]
     later = _later(corpus).get("rejected", {})
-    for stage in ("deduplicate", "self_clean"):
-        stages.append((stage, {reason: by for reason, by in later.items() if LATER_STAGE[reason] == stage}))
-    return stages
+    return stages + [
+        (stage, {reason: by for reason, by in later.items() if LATER_STAGE[reason] == stage})
+        for stage in ("deduplicate", "self_clean")
+    ]
 
 
 def _by_name(corpus: Corpus, kind: str) -> list[Table]:
@@ -150,7 +153,9 @@ def duplicates(corpus: Corpus) -> Table:
     if corpus.deduplicated is None:
         return {}
     clusters = corpus.deduplicated.summary.get("clusters", {"sizes": {}, "largest": {"lowest": []}})
-    largest = [{"size": -size, **_keeper(corpus.shards, number)} for size, number in clusters["largest"]["lowest"]]
+    largest = [
+        {"size": -size, **_keeper(corpus.shards, number)} for size, number in clusters["largest"]["lowest"]
+    ]
     sizes = sorted(([int(size), count] for size, count in clusters["sizes"].items()))
     similarity = bins(corpus.deduplicated.summary.get("similarity", {}))
     return {"sizes": sizes, "largest": largest, "similarity": similarity}
@@ -173,7 +178,9 @@ def round_facts(one: Round) -> Table:
     facts = {**one.facts, "number": one.number, "accepted": one.accepted}
     facts["bits_per_byte"] = bins(one.facts["bits_per_byte"])
     facts["jaccard"] = overlap(one.facts) if one.number > 1 else None
-    facts["cuts"] = {k: [None if abs(x) == float("inf") else x for x in v] for k, v in one.facts["cuts"].items()}
+    facts["cuts"] = {
+        k: [None if abs(x) == float("inf") else x for x in v] for k, v in one.facts["cuts"].items()
+    }
     return facts
 
 

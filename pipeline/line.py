@@ -30,12 +30,20 @@ class Line:
         """Do a work once for each task."""
         return self._finish(stage, ForEach(work, stage.folder), tasks, grouping=False, records=None)
 
-    def grouped(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int) -> Manifest:
+    def grouped(
+        self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int
+    ) -> Manifest:
         """Run a transform that groups; it writes `records` records itself."""
         return self._finish(stage, transform, tasks, grouping=True, records=records)
 
     def _finish(
-        self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], *, grouping: bool, records: int | None
+        self,
+        stage: Stage,
+        transform: beam.PTransform,
+        tasks: Sequence[Any],
+        *,
+        grouping: bool,
+        records: int | None,
     ) -> Manifest:
         with self.display.stage(stage.name) as watch:
             manifest = self.engine.run(stage, transform, tasks, watch, grouping=grouping, records=records)

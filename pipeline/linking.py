@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.pvalue import PCollection
 
 from dedup.clusters import EDGE, forest, stars
 from dedup.lsh import band_hashes, estimated_jaccard
@@ -28,6 +29,7 @@ Array = npt.NDArray[Any]
 
 PAIR = np.dtype([("hash", np.uint64), ("number", np.int64)])
 CANDIDATE = np.dtype([("hash", np.uint64), ("centre", np.int64), ("member", np.int64)])
+EDGE_COLUMNS = ("left", "right", "similarity")
 PAIR_BYTES = 24  # of memory for a pair while its partition is sorted
 BLOB_PAIRS = 65_536  # 1 MB: small enough for a runner that holds a key's values in memory
 MERGED_AT_ONCE = 64  # forests read by one merge
@@ -63,13 +65,17 @@ class LinkDocuments(beam.PTransform):
         super().__init__()
         self._linking = linking
 
-    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+    def expand(self, shards: PCollection[Any]) -> PCollection[Any]:
         """Return the keys of the forests."""
         linking = self._linking
         pairs = shards | "Spread" >> beam.Reshuffle() | "Hash" >> beam.FlatMap(hash_shard, linking)
         edges = []
         for number in range(linking.star_rounds if linking.threshold is not None else 1):
-            stars_ = pairs | f"Group {number}" >> beam.GroupByKey() | f"Star {number}" >> beam.FlatMap(form_stars, linking)
+            stars_ = (
+                pairs
+                | f"Group {number}" >> beam.GroupByKey()
+                | f"Star {number}" >> beam.FlatMap(form_stars, linking)
+            )
             if linking.threshold is None:
                 edges.append(stars_ | f"Accept {number}" >> beam.Map(accept))
                 break
@@ -82,7 +88,9 @@ class LinkDocuments(beam.PTransform):
             )
             edges.append(verified.linked)
             pairs = verified.failed
-        none = [(partition, b"") for partition in range(linking.partitions)]  # each leaves a file and a record
+        none = [
+            (partition, b"") for partition in range(linking.partitions)
+        ]  # each leaves a file and a record
         every = shards.pipeline | "Partitions" >> beam.Create(none, reshuffle=False)
         grouped = (*edges, every) | beam.Flatten() | "By partition" >> beam.GroupByKey()
         return grouped | "Forest" >> beam.Map(write_forest, linking)
@@ -166,7 +174,11 @@ def accept(group: tuple[int, bytes]) -> tuple[int, bytes]:
 
 def _edges(candidates: Array, similarity: Array) -> Array:
     edges = np.empty(len(candidates), EDGE)
-    edges["left"], edges["right"], edges["similarity"] = candidates["centre"], candidates["member"], similarity
+    edges["left"], edges["right"], edges["similarity"] = (
+        candidates["centre"],
+        candidates["member"],
+        similarity,
+    )
     return edges
 
 
@@ -205,7 +217,8 @@ def verify(
         members = np.frombuffer(member_bytes, np.int64)
         theirs = np.frombuffer(signature_bytes, np.uint32).reshape(len(members), -1)
         similarity = _similarity(
-            signatures[candidates["centre"] - shard.first], theirs[np.searchsorted(members, candidates["member"])]
+            signatures[candidates["centre"] - shard.first],
+            theirs[np.searchsorted(members, candidates["member"])],
         )
         alike = similarity >= np.float32(linking.threshold or 0.0)
         yield from _packed_edges(candidates[alike], similarity[alike], linking.partitions)
@@ -242,7 +255,7 @@ def write_forest(group: tuple[int, Iterable[bytes]], linking: Linking) -> str:
 
 def write_edges(path: str, edges: Array) -> None:
     """Write edges as Parquet."""
-    table = pa.table({name: np.ascontiguousarray(edges[name]) for name in EDGE.names})
+    table = pa.table({name: np.ascontiguousarray(edges[name]) for name in EDGE_COLUMNS})
     with storage.create(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -252,7 +265,7 @@ def read_edges(path: str) -> Array:
     with storage.open_input(path) as file:
         table = pq.ParquetFile(file).read()
     edges = np.empty(len(table), EDGE)
-    for name in EDGE.names:
+    for name in EDGE_COLUMNS:
         edges[name] = table[name].to_numpy()
     return edges
 

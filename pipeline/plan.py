@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -87,7 +88,12 @@ def find(given: Input, number: int) -> list[Piece]:
             raise ConfigError(f"input {given.name!r}: nothing matches {pattern}")
         for path, size, changed, error in matches:
             piece = Piece(
-                path=path, relative=path[len(_prefix(pattern)) :], input=number, size=size, changed=changed, error=error
+                path=path,
+                relative=path[len(_prefix(pattern)) :],
+                input=number,
+                size=size,
+                changed=changed,
+                error=error,
             )
             found.setdefault(path, piece)
     return [found[path] for path in sorted(found)]
@@ -107,7 +113,11 @@ def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
             yield match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0, ""
         return
     whole = Path(pattern)
-    paths = [whole] if not _GLOB.search(pattern) else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
+    paths = (
+        [whole]
+        if not _GLOB.search(pattern)
+        else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
+    )
     for path in paths:
         try:
             status = path.stat()
@@ -148,7 +158,7 @@ def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
     elif lines:
         count = math.ceil(piece.size / target)
         edges = [piece.size * i // count for i in range(count + 1)]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             last = None if stop == piece.size else stop
             yield replace(piece, start=start, stop=last, size=stop - start)
     else:
@@ -162,7 +172,7 @@ def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
             metadata = pq.ParquetFile(stream).metadata
         count = metadata.num_row_groups
         sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
-    except Exception:  # noqa: BLE001  # a damaged file is the reader's to record
+    except Exception:  # a damaged file is the reader's to record
         yield piece
         return
     parts = min(count, math.ceil(piece.size / target))

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from pipeline.stage import Record
 
@@ -36,13 +44,17 @@ class Display:
 
     def _show(self, seen: "_Seen", task: TaskID | None, *, final: bool = False) -> None:
         if self.live is not None and task is not None:
-            self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
+            self.live.update(
+                task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note()
+            )
             if final:
                 self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
         elif final or time.monotonic() - self._printed > PLAIN_SECONDS:
             self._printed = time.monotonic()
             if seen.total or final:
-                self.console.print(f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip())
+                self.console.print(
+                    f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip()
+                )
 
     def say(self, line: str) -> None:
         """Print a line of its own."""

@@ -129,12 +129,10 @@ class EncodeGroup:
         start = 0
         try:
             for documents in read_batches(shard.path("documents")):
-                columns = verdicts.slice(start, len(documents))
+                judged = _beside(documents, verdicts.slice(start, len(documents)))
                 start += len(documents)
-                for name in columns.column_names:
-                    documents = documents.append_column(name, columns[name])  # noqa: PLW2901
-                left = documents["stage"].is_valid()
-                kept, rejected = documents.filter(pc.invert(left)), documents.filter(left)
+                left = judged["stage"].is_valid()
+                kept, rejected = judged.filter(pc.invert(left)), judged.filter(left)
                 kept_writer.write(kept)
                 rejected_writer.write(cut_texts(rejected, self.rejected_text))
                 yield self._encode(kept, tokenizer), _summary(kept, rejected)
@@ -204,6 +202,11 @@ def _sorted(table: pa.Table) -> pa.Table:
     return table.sort_by([("order", "ascending"), ("id", "ascending")])
 
 
+def _beside(left: pa.Table, right: pa.Table) -> pa.Table:
+    """Return the columns of both tables, row by row."""
+    return pa.table([*left.columns, *right.columns], names=[*left.column_names, *right.column_names])
+
+
 def _stage(rejected: pa.ChunkedArray, name: str) -> pa.Array:
     """Return a stage's name where it rejected, null elsewhere."""
     return pc.if_else(rejected.combine_chunks(), name, pa.scalar(None, pa.string()))
@@ -255,7 +258,13 @@ class MergeShard:
         digest = write_arrow(path, [table], token_schema(load_tokenizer(self.tokenizer).dtype))
         tokens = sum(len(chunk.flatten()) for chunk in table["tokens"].chunks)
         split = task.key.partition("-")[0]
-        shard = {"path": task.key + ".arrow", "split": split, "documents": len(table), "tokens": tokens, "sha256": digest}
+        shard = {
+            "path": task.key + ".arrow",
+            "split": split,
+            "documents": len(table),
+            "tokens": tokens,
+            "sha256": digest,
+        }
         return {"documents": len(table), "shard": shard, "summary": {"tokens": {split: tokens}}}
 
 
@@ -287,4 +296,3 @@ def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> No
 def _files_under(output: str, folder: str) -> list[str]:
     """Return the names of all files under a published folder, relative to the output."""
     return [f"{folder}/{name}" for name in storage.walk(storage.join(output, folder))]
-

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed (one line; detail in OUT/run.log), 2 a mist
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,13 +24,21 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     line = argparse.ArgumentParser(prog="python -m pipeline.run", description=__doc__, epilog=EPILOG, allow_abbrev=False,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    line.add_argument("--config", metavar="FILE", help="TOML file: the whole configuration (README, Configuration)")
+    line.add_argument(
+        "--config", metavar="FILE", help="TOML file: the whole configuration (README, Configuration)"
+    )
     line.add_argument("--input", metavar="GLOB", nargs="+", action="extend", default=[],
                       help="files to read: JSONL, Parquet, WARC, WET, ARC or text; local, gs:// or s3://")  # fmt: skip
-    line.add_argument("--output", metavar="OUT", help=f"folder or URL for the results (the demo: {DEMO_OUTPUT})")
+    line.add_argument(
+        "--output", metavar="OUT", help=f"folder or URL for the results (the demo: {DEMO_OUTPUT})"
+    )
     line.add_argument("--until", choices=STAGES, default="report", help="stop after this stage")
-    line.add_argument("--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash")
-    line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
+    line.add_argument(
+        "--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash"
+    )
+    line.add_argument(
+        "--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator"
+    )
     line.add_argument("--force", action="store_true", help="do finished stages again")
     line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     return line
@@ -39,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
     asked, beam_options = parser().parse_known_args(arguments)
     console = Console(soft_wrap=True)
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
         config, output = configure(asked)
-        from pipeline.session import check_beam_options, run  # noqa: PLC0415  # Beam takes seconds to import
+        from pipeline.session import check_beam_options, run  # Beam takes seconds to import
 
         check_beam_options(beam_options)
         return run(asked, config, output, beam_options, console)
@@ -58,7 +68,7 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
 
     Raises ConfigError for every mistake that can be seen without reading the input.
     """
-    from filters.families import FAMILIES  # noqa: PLC0415  # compiled kernels: not for --help
+    from filters.families import FAMILIES  # compiled kernels: not for --help
 
     demo = not asked.input and not asked.config
     path = asked.config or (DEMO_CONFIG if demo else None)
@@ -72,10 +82,12 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
             raise ConfigError(f"--sample must be above 0 and at most 1, got {asked.sample:g}")
         config = replace(config, sample=asked.sample)
     if demo:
-        from pipeline.demo import gather  # noqa: PLC0415
+        from pipeline.demo import gather
 
         output = asked.output or DEMO_OUTPUT
-        config = replace(config, input=(Input(name="demo", paths=(gather(Path(f"{output}-corpus")),), source="source"),))
+        config = replace(
+            config, input=(Input(name="demo", paths=(gather(Path(f"{output}-corpus")),), source="source"),)
+        )
         return config, output
     if not config.input:
         raise ConfigError("no input: give --input or [[input]] tables")

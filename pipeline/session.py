@@ -28,7 +28,17 @@ from pipeline.publish import fill_output
 from pipeline.stage import Manifest, Stage, read_manifest
 from pipeline.steps import check_steps
 
-VERSIONS = ("lustrate", "apache-beam", "pyarrow", "numpy", "numba", "torch", "sentencepiece", "resiliparse", "fastwarc")
+VERSIONS = (
+    "lustrate",
+    "apache-beam",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "torch",
+    "sentencepiece",
+    "resiliparse",
+    "fastwarc",
+)
 OURS = frozenset({"stages", "run.json", "run.log", "_SUCCESS", ".lock"})
 
 
@@ -37,7 +47,7 @@ def check_beam_options(options: Sequence[str]) -> None:
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for kind in _all_subclasses(PipelineOptions):
         try:
-            kind._add_argparse_args(known)  # noqa: SLF001  # Beam's own way to declare options
+            kind._add_argparse_args(known)  # Beam's own way to declare options
         except argparse.ArgumentError:
             continue  # declared by two of Beam's classes
     try:
@@ -52,7 +62,9 @@ def _all_subclasses(kind: type[Any]) -> list[type[Any]]:
     return [found for sub in kind.__subclasses__() for found in [sub, *_all_subclasses(sub)]]
 
 
-def run(asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console) -> int:
+def run(
+    asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console
+) -> int:
     """Plan and run; return the exit code."""
     check_steps(config)
     plan = make_plan(config)
@@ -69,7 +81,12 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
 
 
 def _run(
-    asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console, plan: Plan
+    asked: argparse.Namespace,
+    config: Config,
+    output: str,
+    options: Sequence[str],
+    console: Console,
+    plan: Plan,
 ) -> int:
     began = time.monotonic()
     with start(options) as engine, display(console) as shown:
@@ -112,7 +129,9 @@ def claimed(output: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()}
         if names and not names & {"stages", ".lock"}:
-            raise ConfigError(f"--output {output} holds other files ({sorted(names)[0]}, …); name a new folder")
+            raise ConfigError(
+                f"--output {output} holds other files ({min(names)}, …); name a new folder"
+            )
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written: {error.strerror}") from error
@@ -130,7 +149,7 @@ def publish(line: Line, corpus: Corpus, *, with_report: bool) -> None:
     fill_output(line.output, files, texts)
     facts = collect(corpus, line.config, line.manifests)
     if with_report:
-        from pipeline.report import render  # noqa: PLC0415
+        from pipeline.report import render
 
         storage.write_json(storage.join(line.output, "report.json"), facts)
         with storage.create(storage.join(line.output, "report.html")) as file:
@@ -218,20 +237,28 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None
     """Print what a run would do."""
     console.print(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB", highlight=False)
     if plan.document_share < 1 or config.sample < 1:
-        console.print(f"a sample: {plan.document_share:.3g} of the documents of the chosen files", highlight=False)
-    console.print(f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB")
+        console.print(
+            f"a sample: {plan.document_share:.3g} of the documents of the chosen files", highlight=False
+        )
+    console.print(
+        f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB"
+    )
     stages = [clean.ingest_stage(output, config, plan)]
     stages += clean.deduplicate_stages(output, config, stages[-1])
     stages += clean.tokenizer_stages(output, config, stages[-1])
     for stage in stages:
         console.print(f"  {stage.name:<20} {_state(stage, plan)}", highlight=False)
     rounds = config.self_clean.rounds
-    console.print(f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds" if rounds else "  self_clean: no")
+    console.print(
+        f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds"
+        if rounds
+        else "  self_clean: no"
+    )
     console.print(f"  {'publish':<20} → {output}/documents, rejected, shards, report.html", highlight=False)
 
 
 def _state(stage: Stage, plan: Plan) -> str:
-    from pipeline.stage import finished_keys  # noqa: PLC0415
+    from pipeline.stage import finished_keys
 
     if read_manifest(stage) is not None:
         return "done"

@@ -17,7 +17,9 @@ HASH_WORDS = 4  # the exact hash, 128 bits as four uint32 after the MinHash valu
 def signature_schema(count: int) -> pa.Schema:
     """Return the columns of a signature shard: id, host, bytes of text, exact hash and signature as one binary."""
     width = 4 * (count + HASH_WORDS)
-    return pa.schema([("id", pa.string()), ("host", pa.string()), ("bytes", pa.int64()), ("signature", pa.binary(width))])
+    return pa.schema(
+        [("id", pa.string()), ("host", pa.string()), ("bytes", pa.int64()), ("signature", pa.binary(width))]
+    )
 
 
 def sign(kept: pa.Table, settings: Deduplicate) -> pa.Table:
@@ -31,7 +33,9 @@ def sign(kept: pa.Table, settings: Deduplicate) -> pa.Table:
     hashes = b"".join(blake2b(text, digest_size=4 * HASH_WORDS).digest() for text in encoded)
     exact = np.frombuffer(hashes, np.uint32).reshape(len(kept), HASH_WORDS)
     rows = np.ascontiguousarray(np.concatenate([values, exact], axis=1))
-    packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1] * 4), len(kept), [None, pa.py_buffer(rows)])
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(rows.shape[1] * 4), len(kept), [None, pa.py_buffer(rows)]
+    )
     columns = [kept["id"], kept["host"], pa.array([len(text) for text in encoded]), packed]
     return pa.table(columns, names=["id", "host", "bytes", "signature"])
 

@@ -144,7 +144,9 @@ class Identify:
         denied = _is_in(codes, self.settings.deny)
         weak = probability < self.settings.minimum
         reasons = np.select(
-            [denied, ~allowed, weak], ["language_denied", "language_not_allowed", "language_uncertain"], default=""
+            [denied, ~allowed, weak],
+            ["language_denied", "language_not_allowed", "language_uncertain"],
+            default="",
         )
         threshold = np.where(reasons == "language_uncertain", self.settings.minimum, NO_THRESHOLD)
         return _split(documents, reasons != "", reasons, probability, threshold)
@@ -256,4 +258,6 @@ def _split(
 def _none(documents: pa.Table) -> pa.Table:
     """Return no document, with the columns of rejects."""
     nothing = np.zeros(len(documents), bool)
-    return _split(documents, nothing, np.full(len(documents), ""), np.zeros(len(documents)), np.zeros(len(documents))).rejected
+    return _split(
+        documents, nothing, np.full(len(documents), ""), np.zeros(len(documents)), np.zeros(len(documents))
+    ).rejected

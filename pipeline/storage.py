@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 from apache_beam.io.filesystem import CompressionTypes
@@ -53,8 +53,8 @@ def open_input(path: str) -> BinaryIO:
     if is_local(path):
         return Path(path).open("rb")
     kind = CompressionTypes.UNCOMPRESSED
-    opened = retried(lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind))
-    return cast("BinaryIO", opened)
+    opened: BinaryIO = retried(lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind))
+    return opened
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def create(path: str) -> Iterator[Any]:
     try:
         with Path(unfinished).open("wb") as file:
             yield file
-        os.replace(unfinished, path)  # noqa: PTH105
+        os.replace(unfinished, path)
     finally:
         Path(unfinished).unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ def publish(source: str, target: str) -> None:
         os.link(source, unfinished)
     except OSError:
         shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)  # noqa: PTH105
+    os.replace(unfinished, target)
 
 
 def remove(path: str) -> None:

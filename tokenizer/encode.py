@@ -34,7 +34,11 @@ class Tokenizer:
         piece = self._model.id_to_piece(index)
         if self._model.is_byte(index):
             return bytes([int(piece[3:5], 16)])
-        return b"" if self._model.is_control(index) or self._model.is_unknown(index) else piece.replace(SPACE, " ").encode()
+        return (
+            b""
+            if self._model.is_control(index) or self._model.is_unknown(index)
+            else piece.replace(SPACE, " ").encode()
+        )
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:

@@ -11,7 +11,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAX_ZSTD_WINDOW = 2**31  # `zstd --long=31`; the library's default refuses more than 2**27
 
 # What a decompressor raises for wrong bytes, as opposed to a store that fails (any other OSError).
-WrongBytes = (EOFError, gzip.BadGzipFile, isal_zlib.error, zstandard.ZstdError)
+WRONG_BYTES: Any = (EOFError, gzip.BadGzipFile, isal_zlib.error, zstandard.ZstdError)
 
 
 class Readable(Protocol):
@@ -57,7 +57,7 @@ def decompressed(stream: BinaryIO) -> Readable:
     head = stream.read(4)
     stream.seek(0)
     if head.startswith(GZIP_MAGIC):
-        return igzip.IGzipFile(fileobj=stream, mode="rb")  # type: ignore[no-any-return]
+        return igzip.IGzipFile(fileobj=stream, mode="rb")
     if head == ZSTD_MAGIC:
         return ZstdStream(stream)
     return stream

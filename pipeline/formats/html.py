@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from typing import Any
 
 import brotli
 from isal import isal_zlib
@@ -11,6 +12,7 @@ from resiliparse.parse.html import HTMLTree
 
 # The parser takes quadratic time in the depth of the tree: 3.7 s at 10,000. Browsers stop at 512.
 MAX_DEPTH = 3000
+NOT_COMPRESSED: Any = (isal_zlib.error, zlib.error, brotli.error)
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _FLAT = frozenset(  # tags without an end, or whose end is implied by the next one
     b"area base br col embed hr img input link meta source track wbr p li td th tr dd dt option".split()
@@ -62,7 +64,8 @@ def decode_body(body: bytes, transfer: str, encodings: str, limit: int) -> bytes
 
 
 def _join_chunks(body: bytes) -> bytes:
-    chunks, at = [], 0
+    chunks: list[bytes] = []
+    at = 0
     while (end := body.find(b"\r\n", at)) >= 0:
         try:
             size = int(body[at:end].split(b";")[0], 16)
@@ -80,12 +83,14 @@ def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
         if encoding in {"gzip", "x-gzip"}:
             out = isal_zlib.decompressobj(wbits=31).decompress(body, limit + 1)
         elif encoding == "deflate":
-            out = isal_zlib.decompressobj(wbits=15 if body[:1] == b"\x78" else -15).decompress(body, limit + 1)
+            out = isal_zlib.decompressobj(wbits=15 if body[:1] == b"\x78" else -15).decompress(
+                body, limit + 1
+            )
         elif encoding == "br":
             out = brotli.Decompressor().process(body, output_buffer_limit=limit + 1)
         else:
             return body
-    except (isal_zlib.error, zlib.error, brotli.error):
+    except NOT_COMPRESSED:
         return body  # headers of archives often outlive the compression they speak of
     if len(out) > limit:
         raise HTMLError(f"the body is larger than {limit} bytes when decompressed")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from pipeline.config import Input
-from pipeline.formats.compression import Readable, WrongBytes
+from pipeline.formats.compression import WRONG_BYTES, Readable
 from pipeline.formats.record import Event, Record, Skipped, TooLarge, Unreadable
 
 CHUNK_BYTES = 1 << 20
@@ -66,7 +66,7 @@ def guarded(lines: Iterator[Line]) -> Iterator[Line | Unreadable]:
         for line in lines:
             offset = line.offset + line.size + 1
             yield line
-    except WrongBytes as error:
+    except WRONG_BYTES as error:
         yield Unreadable(position=offset, offset=offset, error=f"cannot decompress: {error}")
 
 
@@ -150,7 +150,7 @@ def read_text_file(stream: Readable, limit: int) -> Iterator[Event]:
         while chunk := stream.read(CHUNK_BYTES):
             size += len(chunk)
             data = data + chunk if size <= limit else b""
-    except WrongBytes as error:
+    except WRONG_BYTES as error:
         yield Unreadable(position=0, offset=size, error=f"cannot decompress: {error}")
         return
     yield TooLarge(position=0, offset=0, size=size) if size > limit else decode_text(data, 0)

@@ -13,7 +13,9 @@ from pipeline.formats.record import Event, TooLarge, Unreadable
 ROWS = 256  # read at once
 
 
-def read_parquet(stream: BinaryIO, given: Input, groups: tuple[int, int] | None, limit: int, after: int) -> Iterator[Event]:
+def read_parquet(
+    stream: BinaryIO, given: Input, groups: tuple[int, int] | None, limit: int, after: int
+) -> Iterator[Event]:
     """Yield the rows of row groups [first, last) (None: all) that come after row `after`.
 
     `position` and `offset` are the row's number in the file.
@@ -24,7 +26,9 @@ def read_parquet(stream: BinaryIO, given: Input, groups: tuple[int, int] | None,
         row = sum(file.metadata.row_group(i).num_rows for i in range(first))
         if given.text not in file.schema_arrow.names:
             there = ", ".join(file.schema_arrow.names)
-            yield Unreadable(position=row, offset=row, error=f"no column {given.text!r}; the file has {there}")
+            yield Unreadable(
+                position=row, offset=row, error=f"no column {given.text!r}; the file has {there}"
+            )
             return
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         yield Unreadable(position=0, offset=0, error=f"not readable as Parquet: {error}")
@@ -46,7 +50,11 @@ def _read_group(
                     text = fields.get(given.text)
                     size = len(text.encode()) if isinstance(text, str) else 0
                     large = size > limit
-                    yield TooLarge(position=row, offset=row, size=size) if large else from_fields(row, row, fields, given)
+                    yield (
+                        TooLarge(position=row, offset=row, size=size)
+                        if large
+                        else from_fields(row, row, fields, given)
+                    )
                 row += 1
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.config import Input
-from pipeline.formats.compression import Readable, WrongBytes, decompressed
+from pipeline.formats.compression import WRONG_BYTES, Readable, decompressed
 from pipeline.formats.lines import Range, read_jsonl, read_text_file, read_text_lines, split_lines
 from pipeline.formats.parquet import read_parquet
 from pipeline.formats.record import Event, Place, Unreadable
@@ -12,7 +12,14 @@ from pipeline.plan import Piece
 from pipeline.storage import open_input
 
 HEAD_BYTES = 4096
-_NAMES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".txt": "txt", ".text": "txt", ".md": "txt"}
+_NAMES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".txt": "txt",
+    ".text": "txt",
+    ".md": "txt",
+}
 _PACKED = (".gz", ".zst", ".zstd")
 
 
@@ -52,7 +59,7 @@ def read_piece(piece: Piece, given: Input, limit: int, after: Place | None = Non
         stream.seek(0)
         try:
             head = decompressed(stream).read(HEAD_BYTES)[:HEAD_BYTES]
-        except WrongBytes as error:
+        except WRONG_BYTES as error:
             yield Unreadable(position=0, offset=0, error=f"cannot decompress: {error}")
             return
         stream.seek(0)

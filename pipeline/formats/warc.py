@@ -1,7 +1,7 @@
 """Web archives: WARC and WET through fastwarc, ARC through warcio; the HTTP responses in them."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 from fastwarc.warc import ArchiveIterator, WarcRecord, any_type
@@ -14,6 +14,9 @@ from pipeline.formats.lines import decode_text
 from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
 
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+At = dict[str, Any]  # position and offset
+Named = dict[str, Any]  # url, date and source_id, as far as known
+
 MAX_HTTP_HEADER = 65_536  # bytes; a response whose header does not end before is taken as a body
 
 
@@ -50,7 +53,7 @@ def read_warc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Eve
     stream.seek(start)
     watched, offset = WatchedStream(stream), start
     try:
-        archive = ArchiveIterator(watched, record_types=any_type, parse_http=False)
+        archive = ArchiveIterator(cast("BinaryIO", watched), record_types=any_type, parse_http=False)
         for number, record in enumerate(archive):
             offset = start + record.stream_pos
             if after is None or number > 0:
@@ -59,17 +62,19 @@ def read_warc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Eve
     except (OSError, ValueError) as error:
         if watched.failure is not None:
             raise watched.failure from error
-        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
+        yield Unreadable(
+            position=position, offset=offset, error=f"the archive is damaged after this record: {error}"
+        )
 
 
-def _warc_event(record: WarcRecord, at: dict[str, int], limit: int) -> Event:
+def _warc_event(record: WarcRecord, at: At, limit: int) -> Event:
     """Return what one WARC record is."""
     kind = str(record.record_type)
     if kind not in {"response", "conversion"}:
         return Skipped(**at, kind=kind)
-    named = {
-        "url": record.headers.get("WARC-Target-URI", "").strip("<>"),
-        "date": record.headers.get("WARC-Date", ""),
+    named: Named = {
+        "url": (record.headers.get("WARC-Target-URI") or "").strip("<>"),
+        "date": record.headers.get("WARC-Date") or "",
         "source_id": record.record_id or "",
     }
     if record.content_length > limit:
@@ -95,7 +100,9 @@ def read_arc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Even
     except (ArchiveLoadFailed, EOFError, OSError, ValueError) as error:
         if watched.failure is not None:
             raise watched.failure from error
-        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
+        yield Unreadable(
+            position=position, offset=offset, error=f"the archive is damaged after this record: {error}"
+        )
 
 
 def _read_fully(stream: Any, length: int) -> bytes:
@@ -106,12 +113,12 @@ def _read_fully(stream: Any, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _arc_event(record: Any, block: bytes, at: dict[str, int], limit: int) -> Event:
+def _arc_event(record: Any, block: bytes, at: At, limit: int) -> Event:
     """Return what one ARC record is."""
     if record.rec_type != "response":
         return Skipped(**at, kind=record.rec_type)
     headers = record.rec_headers
-    named = {"url": headers.get_header("uri") or "", "date": headers.get_header("archive-date") or ""}
+    named: Named = {"url": headers.get_header("uri") or "", "date": headers.get_header("archive-date") or ""}
     length = int(headers.get_header("length") or 0)
     if length > limit:
         return TooLarge(**at, size=length, url=named["url"])
@@ -120,7 +127,7 @@ def _arc_event(record: Any, block: bytes, at: dict[str, int], limit: int) -> Eve
     return _response(block, at, named, limit)
 
 
-def _conversion(block: bytes, at: dict[str, int], named: dict[str, str]) -> Event:
+def _conversion(block: bytes, at: At, named: Named) -> Event:
     """Return the record of a text that a crawler made (WET)."""
     decoded = decode_text(block, 0)
     if isinstance(decoded, Unreadable):
@@ -128,7 +135,7 @@ def _conversion(block: bytes, at: dict[str, int], named: dict[str, str]) -> Even
     return Record(**at, **named, text=decoded.text)
 
 
-def _response(block: bytes, at: dict[str, int], named: dict[str, str], limit: int) -> Event:
+def _response(block: bytes, at: At, named: Named, limit: int) -> Event:
     """Return the main text of an HTTP response, or why there is none."""
     status, headers, body = split_http(block)
     if not 200 <= status < 300:
@@ -136,7 +143,9 @@ def _response(block: bytes, at: dict[str, int], named: dict[str, str], limit: in
     mime, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].split(";")[0].strip(" \"'") or None
     try:
-        body = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit)
+        body = decode_body(
+            body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit
+        )
         mime = mime.strip() or detect_mime(body)
         if mime in HTML_TYPES:
             text = main_text(body, charset)
@@ -151,12 +160,18 @@ def _response(block: bytes, at: dict[str, int], named: dict[str, str], limit: in
 
 def split_http(block: bytes) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (names in lower case) and body of a response; old crawls end lines with a bare newline."""
-    ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := block.find(mark, 0, MAX_HTTP_HEADER)) >= 0]
+    ends = [
+        (at, len(mark))
+        for mark in (b"\r\n\r\n", b"\n\n")
+        if (at := block.find(mark, 0, MAX_HTTP_HEADER)) >= 0
+    ]
     if not block.startswith(b"HTTP/") or not ends:
         return 200, {}, block
     at, length = min(ends)
     first, *lines = block[:at].decode("latin-1").splitlines()
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     code = first.split()[1:2]
     status = int(code[0]) if code and code[0].isdecimal() else 200
     return status, headers, block[at + length :]

@@ -59,7 +59,9 @@ def calibrate(summary: Summary, seen: Mapping[str, int], settings: SelfClean) ->
     return Calibration(tuple(judged), reasons, shift, mean, spread)
 
 
-def _not_judged(language: str, anchor: Mapping[str, int], seen: Mapping[str, int], settings: SelfClean) -> str:
+def _not_judged(
+    language: str, anchor: Mapping[str, int], seen: Mapping[str, int], settings: SelfClean
+) -> str:
     """Say why no judge may judge a language; empty when they may."""
     tokens = seen.get(language, 0)
     if tokens < settings.min_language_tokens:
@@ -122,7 +124,9 @@ def _spread(cells: Cells) -> tuple[float, float]:
     return (sigma, tau) if sigma > 0 else (max(float(y), 1e-12), 0.0)
 
 
-def shrunk(scores: pa.Table, languages: npt.NDArray[np.str_], calibration: Calibration) -> npt.NDArray[np.float64]:
+def shrunk(
+    scores: pa.Table, languages: npt.NDArray[np.str_], calibration: Calibration
+) -> npt.NDArray[np.float64]:
     """Return each document's aligned, shrunk bits per byte to 1e-4 (documents); NaN where it is not judged."""
     value = scores["bits_per_byte"].to_numpy().astype(np.float64)
     size = np.maximum(scores["scored_bytes"].to_numpy(), 1).astype(np.float64)
@@ -166,10 +170,16 @@ def _measure(
 ) -> tuple[npt.NDArray[np.float64], list[str], pa.Table]:
     """Return the shrunk values and strata of a shard's rows, and its scores."""
     table = read_scores(scores, shard)
-    languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)
+    languages = np.asarray(
+        read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_
+    )
     values = shrunk(table, languages, calibration)
     cls = length_class(np.nan_to_num(table["bytes"].to_numpy()).astype(np.int64))
-    return values, [f"{name} {number}" for name, number in zip(languages.tolist(), cls.tolist(), strict=True)], table
+    return (
+        values,
+        [f"{name} {number}" for name, number in zip(languages.tolist(), cls.tolist(), strict=True)],
+        table,
+    )
 
 
 Cut = tuple[float, float]  # values below the first or above the second are rejected
@@ -185,7 +195,10 @@ def choose_cuts(strata: Mapping[str, Mapping[str, int]], settings: SelfClean) ->
         ordered = sorted((int(key), count) for key, count in bins.items())
         low = _tail(ordered, total * settings.drop * settings.low_share)
         high = _tail(ordered[::-1], total * settings.drop * (1 - settings.low_share))
-        cuts[stratum] = (-math.inf if low is None else (low + 1) / BINS, math.inf if high is None else high / BINS)
+        cuts[stratum] = (
+            -math.inf if low is None else (low + 1) / BINS,
+            math.inf if high is None else high / BINS,
+        )
     return cuts
 
 
@@ -235,7 +248,11 @@ class JudgeShard:
         return self._record(shard, rejected, scores, reason)
 
     def _record(
-        self, shard: DocumentShard, rejected: npt.NDArray[np.bool_], scores: pa.Table, reason: npt.NDArray[Any]
+        self,
+        shard: DocumentShard,
+        rejected: npt.NDArray[np.bool_],
+        scores: pa.Table,
+        reason: npt.NDArray[Any],
     ) -> dict[str, Any]:
         present = np.asarray(scores["bytes"].is_valid())
         size = np.nan_to_num(scores["bytes"].to_numpy()).astype(np.int64)

@@ -35,7 +35,9 @@ def load_tokenizer(path: str) -> Tokenizer:
         return Tokenizer(file.read())
 
 
-def sampling_rates(sizes: Mapping[str, int], evaluator: Evaluator, settings: SelfClean, bytes_per_token: float) -> dict[str, float]:
+def sampling_rates(
+    sizes: Mapping[str, int], evaluator: Evaluator, settings: SelfClean, bytes_per_token: float
+) -> dict[str, float]:
     """Return the share of each language's documents that an evaluator is trained on.
 
     A language's part of the token budget is in proportion to its bytes^language_power (multilingual BERT's smoothing,
@@ -60,7 +62,9 @@ def sampling_rates(sizes: Mapping[str, int], evaluator: Evaluator, settings: Sel
 
 def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
     """Return the share of each language's documents that all judges score and none is trained on."""
-    return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
+    return {
+        name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,9 @@ class SampleShard:
         columns = ("id", "source", "language", "text")
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
             chosen = self._chosen(documents)
-            documents, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
-            tokens, _ = token_column(tokenizer.encode(documents["text"].to_pylist()), tokenizer)
-            encoded = documents.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
+            taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
+            tokens, _ = token_column(tokenizer.encode(taken["text"].to_pylist()), tokenizer)
+            encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
             for number in range(self.count):
                 tables[number].append(encoded.filter(pa.array(folds != number)))
         shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
@@ -112,12 +116,18 @@ class SampleShard:
         rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
         return (draws < rates) & ~self.corpus.anchor(documents)
 
-    def _write(self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
+    def _write(
+        self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema
+    ) -> dict[str, Any]:
         """Write what trains one evaluator from this shard."""
         table = pa.concat_tables([schema.empty_table(), *parts])
         path = storage.join(self.folder, f"fold-{fold}", shard.name + ".arrow")
         digest = write_arrow(path, [table], schema)
-        lengths = np.diff(table["tokens"].combine_chunks().offsets.to_numpy()) if len(table) else np.zeros(0, np.int64)
+        lengths = (
+            np.diff(table["tokens"].combine_chunks().offsets.to_numpy())
+            if len(table)
+            else np.zeros(0, np.int64)
+        )
         languages: dict[str, int] = {}
         for name, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
             languages[name] = languages.get(name, 0) + length
@@ -163,10 +173,23 @@ class TrainEvaluator:
         total = max(1, available)
         seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
         (Path(target) / "trained_on.json").write_bytes(
-            orjson.dumps({"seed": self.seed, "fold_left_out": task.key, "tokens_by_language": seen, "shards": index["shards"]})
+            orjson.dumps(
+                {
+                    "seed": self.seed,
+                    "fold_left_out": task.key,
+                    "tokens_by_language": seen,
+                    "shards": index["shards"],
+                }
+            )
         )
         note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
-        return {"tokens": result["tokens"], "loss": result["loss"], "languages": seen, "note": note, "given": ""}
+        return {
+            "tokens": result["tokens"],
+            "loss": result["loss"],
+            "languages": seen,
+            "note": note,
+            "given": "",
+        }
 
     def _model(self, tokenizer: Tokenizer) -> TransNormerConfig:
         names = ("width", "layers", "heads", "hidden", "tie_embeddings")
@@ -195,7 +218,10 @@ WEIGHTS = ("model.safetensors", "config.json")
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator."""
     for name in WEIGHTS:
-        with storage.open_input(storage.join(given, name)) as file, storage.create(storage.join(target, name)) as copy:
+        with (
+            storage.open_input(storage.join(given, name)) as file,
+            storage.create(storage.join(target, name)) as copy,
+        ):
             copy.write(file.read())
     return {"tokens": 0, "loss": 0.0, "note": f"taken from {given}"}
 

@@ -22,7 +22,9 @@ from pipeline.storage import join
 VERSION = 1
 
 
-def linking(settings: SelfClean, folder: str, shards: Sequence[DocumentShard], partition_bytes: int) -> Linking:
+def linking(
+    settings: SelfClean, folder: str, shards: Sequence[DocumentShard], partition_bytes: int
+) -> Linking:
     """Return how look-alikes are linked: a shared band is enough."""
     return Linking(
         folder=folder,
@@ -64,7 +66,7 @@ class AssignFolds:
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))
         _, members = np.unique(group, return_counts=True)
         largest = int(members.max()) if len(members) else 0
-        split_groups = int(len(np.unique(group[split])))
+        split_groups = len(np.unique(group[split]))
         return {"summary": {"groups": len(members), "split_groups": split_groups}, "largest_group": largest}
 
 

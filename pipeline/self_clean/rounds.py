@@ -67,7 +67,9 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
     """Run the rounds."""
     settings = line.config.self_clean
     if settings.rounds == 0 or not entrance.kept["documents"]:
-        return Cleaned((), "no rounds were asked for" if settings.rounds == 0 else "there are no documents", ())
+        return Cleaned(
+            (), "no rounds were asked for" if settings.rounds == 0 else "there are no documents", ()
+        )
     folded = _fold(line, entrance)
     corpus = _corpus(line, entrance, folded)
     rounds: list[Round] = []
@@ -78,7 +80,11 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
         if stop:
             decision = stop
             break
-    return Cleaned(tuple(rounds), decision, tuple(m.stage for m in line.manifests if m.stage.name.startswith("self_clean")))
+    return Cleaned(
+        tuple(rounds),
+        decision,
+        tuple(m.stage for m in line.manifests if m.stage.name.startswith("self_clean")),
+    )
 
 
 def _fold(line: Line, entrance: Entrance) -> Manifest:
@@ -152,7 +158,9 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
         TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
         for k in range(config.self_clean.folds)
     ]
-    trainer = TrainEvaluator(stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed)
+    trainer = TrainEvaluator(
+        stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed
+    )
     return line.each(stage, trainer, tasks)
 
 
@@ -199,7 +207,9 @@ def _least_seen(trained: Manifest) -> dict[str, int]:
     languages = {name for record in trained.records for name in record["languages"]}
     enough = 1 << 62
     return {
-        name: min(enough if record["given"] else record["languages"].get(name, 0) for record in trained.records)
+        name: min(
+            enough if record["given"] else record["languages"].get(name, 0) for record in trained.records
+        )
         for name in languages
     }
 
@@ -250,7 +260,9 @@ def _stop(rounds: Sequence[Round], settings: SelfClean) -> str:
     """Say why the rounds end here; empty when they go on."""
     last = rounds[-1]
     if not last.accepted:
-        return f"round {last.number} tripped a guard and its verdicts were put aside: {last.facts['guards'][0]}"
+        return (
+            f"round {last.number} tripped a guard and its verdicts were put aside: {last.facts['guards'][0]}"
+        )
     if not last.facts["rejected"]:
         return f"round {last.number} rejected nothing"
     if last.number > 1 and overlap(last.facts) >= settings.stop_overlap:

@@ -121,7 +121,9 @@ class ScoreShard:
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "score")
         scored = (draws < self.budget.share) | anchor
         excerpts = [self._excerpt(text) if chosen else [] for text, chosen in zip(texts, scored, strict=True)]
-        by_judge = [self._by(k, excerpts, scored & ((folds == k) | anchor)) for k in range(len(self.evaluators))]
+        by_judge = [
+            self._by(k, excerpts, scored & ((folds == k) | anchor)) for k in range(len(self.evaluators))
+        ]
         own = [by_judge[fold][row] for row, fold in enumerate(folds.tolist())]
         bits = [_bits_per_byte(*value) for value in own]
         every = [
@@ -165,7 +167,11 @@ class ScoreShard:
         for place, i in enumerate(order):
             row, text = parts[i]
             nats, tokens, size = totals[row]
-            totals[row] = (nats + scores.nats[place], tokens + int(scores.tokens[place]), size + len(text.encode()))
+            totals[row] = (
+                nats + scores.nats[place],
+                tokens + int(scores.tokens[place]),
+                size + len(text.encode()),
+            )
         return totals
 
 
@@ -182,7 +188,7 @@ def _spread(tables: list[pa.Table], rows: int) -> pa.Table:
     where = np.full(rows, -1)
     where[table["row"].to_numpy()] = np.arange(len(table))
     spread = table.drop_columns(["row"]).take(pa.array(where, mask=where < 0))
-    scored = pa.array(np.where(where < 0, False, table["scored"].to_numpy()[where]))  # noqa: FBT003
+    scored = pa.array(np.where(where < 0, False, table["scored"].to_numpy()[where]))
     return spread.set_column(0, "scored", scored)
 
 
@@ -213,8 +219,17 @@ def summarise(scored: pa.Table, languages: Sequence[str], judges: int) -> Summar
     judge = scored["judge"].to_numpy()
     moments: Summary = {}
     for row in np.flatnonzero(there).tolist():
-        cell = moments.setdefault(languages[row], {}).setdefault(str(judge[row]), {}).setdefault(str(cls[row]), {})
-        for name, value in (("n", 1), ("sum", units[row]), ("squares", units[row] ** 2), ("inverse", 10**9 // size[row])):
+        cell = (
+            moments.setdefault(languages[row], {})
+            .setdefault(str(judge[row]), {})
+            .setdefault(str(cls[row]), {})
+        )
+        for name, value in (
+            ("n", 1),
+            ("sum", units[row]),
+            ("squares", units[row] ** 2),
+            ("inverse", 10**9 // size[row]),
+        ):
             cell[name] = cell.get(name, 0) + int(value)
     values = scored["bits_per_byte"].to_numpy()[there]
     return {

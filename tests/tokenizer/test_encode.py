@@ -17,7 +17,7 @@ SAMPLE = [
 
 @pytest.fixture(scope="module")
 def trained() -> Tokenizer:
-    """A tokenizer of 600 pieces."""
+    """Train a tokenizer of 600 pieces."""
     return Tokenizer(train(SAMPLE, 600))
 
 
@@ -30,7 +30,21 @@ def test_decode_undoes_encode(trained: Tokenizer, text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\n", "\0", "a\0b", "\u2581", " \u2581 \u2585", "\ufeffx", "Ａ", "e\u0301", "<s></s><unk><0x0A>", "\r\n\t", "  a  b  "],
+    [
+        "",
+        " ",
+        "\n",
+        "\0",
+        "a\0b",
+        "\u2581",
+        " \u2581 \u2585",
+        "\ufeffx",
+        "Ａ",
+        "e\u0301",
+        "<s></s><unk><0x0A>",
+        "\r\n\t",
+        "  a  b  ",
+    ],
 )
 def test_awkward_texts_come_back(trained: Tokenizer, text: str) -> None:
     """Reserved characters, white space, control pieces in the text and combining marks are kept."""
