@@ -5,29 +5,36 @@ import re
 # UTF-8 that was read as Windows-1252: a lead byte's character, then one a continuation byte stands for there.
 _CONTINUED = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # Windows-1252 table, 0x80 to 0xBF
 _MOJIBAKE = re.compile(rf"[ÂÃ][{_CONTINUED}]|â€[{_CONTINUED}]|ï»¿|ï¿½")
+_LEADS = ("Â", "Ã", "â€", "ï»", "ï¿")
 _GARBLED = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # controls that are no white space
     "\ufffd\ufffe\uffff\ufdd1-\ufdef"  # the replacement character, noncharacters (but edit_markup.HOLE)
-    "\ue000-\uf8ff\U000f0000-\U0010ffff]+"  # private use
-    "|(?:锟斤拷)+|烫{3,}|屯{3,}"  # the replacement character, and unset memory, read as GBK
+    "\ue000-\uf8ff\U000f0000-\U0010ffff]"  # private use
 )
+_GARBLED_HAN = re.compile(
+    "[锟烫屯](?:(?<=锟)斤拷|(?<=烫)烫{2,}|(?<=屯)屯{2,})"
+)  # U+FFFD, and unset memory, read as GBK
+_INVISIBLE = "\u00ad\ufeff\u2060\u180e"  # soft hyphen, byte order mark, word joiner, vowel separator
+_LINE_ENDS = "\r\x0b\x0c\x85\u2028\u2029"
 _SPECIAL = re.compile(
-    "[\u00ad\ufeff\u2060\u180e]"  # soft hyphen, byte order mark, word joiner, vowel separator
-    "|(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but for scripts that break lines with it
+    f"[{_INVISIBLE}{_LINE_ENDS}\xa0\u2000-\u200a\u202f\u205f]"
+)  # and spaces of other widths
+_JOINERS = re.compile(
+    "(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but where scripts break lines with it
     "|(?<![^\x00-\u02ff])[\u200c-\u200f]"  # joiners and direction marks after Latin or at the start
-    "|[\xa0\u2000-\u200a\u202f\u205f]"  # spaces of other widths
-    "|\r\n?|[\x0b\x0c\x85\u2028\u2029]"  # line ends
 )
+_ANY_JOINER = re.compile("[\u200b-\u200f]")
 _BULLET = re.compile(r"^([ \t]{0,20})[●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇](?=[ \t])", re.MULTILINE)
-_SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
-_LINE_ENDS = frozenset("\r\x0b\x0c\x85\u2028\u2029")
 
 
 def drop_garbled(text: str) -> tuple[str, int]:
     """Repair UTF-8 that was read as Windows-1252; drop replacement, control and private characters."""
     repaired = 0
     if not text.isascii():
-        text, repaired = _MOJIBAKE.subn(_repair, text)
+        if any(lead in text for lead in _LEADS):
+            text, repaired = _MOJIBAKE.subn(_repair, text)
+        text, han = _GARBLED_HAN.subn("", text)
+        repaired += han
     text, dropped = _GARBLED.subn("", text)
     return text, repaired + dropped
 
@@ -37,9 +44,15 @@ def normalise_special(text: str) -> tuple[str, int]:
 
     Joiners and direction marks stay where they matter: inside words of other scripts than Latin.
     """
-    text, special = _SPECIAL.subn(_plain, text)
-    text, bullets = (text, 0) if text.isascii() else _BULLET.subn(r"\1•", text)
-    return text, special + bullets
+    windows = text.count("\r\n")
+    text, special = _SPECIAL.subn(_plain, text.replace("\r\n", "\n") if windows else text)
+    if text.isascii():
+        return text, windows + special
+    joiners = 0
+    if _ANY_JOINER.search(text):
+        text, joiners = _JOINERS.subn("", text)
+    text, bullets = _BULLET.subn(r"\1•", text)
+    return text, windows + special + joiners + bullets
 
 
 def _repair(match: re.Match[str]) -> str:
@@ -61,7 +74,6 @@ def _to_byte(character: str) -> bytes:
 
 def _plain(match: re.Match[str]) -> str:
     """Return the plain form of a special character."""
-    found = match.group()
-    if found[0] in _LINE_ENDS:
+    if match.group() in _LINE_ENDS:
         return "\n"
-    return " " if _SPACES.match(found) else ""
+    return "" if match.group() in _INVISIBLE else " "

@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.edit_characters import drop_garbled, normalise_special
-from filters.edit_markup import protect, restore, strip_tags, strip_urls
 from filters.edit_marks import collapse_punctuation, unify_numbers
+from filters.edit_markup import protect, restore, strip_tags, strip_urls
 
 STEPS: dict[str, Callable[[str], tuple[str, int]]] = {
     "tags": strip_tags,

@@ -111,7 +111,9 @@ def _add_word(network: Network, data: Array, start: int, stop: int, value: np.ui
     if number >= 0:
         add(vector, network.vectors, number)
     sizes = (network.shortest, network.longest)
-    ngrams = _add_ngrams(network.vectors, network.ngram_kept, network.ngram_row, sizes, data, start, stop, vector)
+    ngrams = _add_ngrams(
+        network.vectors, network.ngram_kept, network.ngram_row, sizes, data, start, stop, vector
+    )
     return ngrams + (number >= 0)
 
 
