@@ -20,7 +20,7 @@ _SPECIAL = re.compile(
     f"[{_INVISIBLE}{_LINE_ENDS}\xa0\u2000-\u200a\u202f\u205f]"
 )  # and spaces of other widths
 _JOINERS = re.compile(
-    "(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but where scripts break lines with it
+    "(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but where it breaks lines
     "|(?<![^\x00-\u02ff])[\u200c-\u200f]"  # joiners and direction marks after Latin or at the start
 )
 _ANY_JOINER = re.compile("[\u200b-\u200f]")

@@ -2,7 +2,7 @@
 
 import re
 
-# Marks that build nothing when repeated. Not here: - = * # ` | $ _ ~ : / \ < > and brackets (Markdown, LaTeX, code).
+# Marks that build nothing when repeated; brackets, backslashes and - = * # ` | $ _ ~ : / < > do in Markdown.
 _REPEATED = re.compile(r"([!?,;，。！？；：、～•·])\1+")
 _DOTS = re.compile(r"\.{4,}|…{3,}|—{3,}")
 _QUICK = ("!!", "??", ",,", ";;")  # all that _REPEATED finds in ASCII
@@ -34,8 +34,8 @@ def collapse_punctuation(text: str) -> tuple[str, int]:
 def unify_numbers(text: str) -> tuple[str, int]:
     """Write full-width and mathematical digits in ASCII, and 1'234'567 as 1,234,567.
 
-    Two groups of three are asked for: 1'234 may be feet or minutes, and 1.234 or 1,234 a fraction. Points, spaces
-    and what is left stay: they also write dates, versions, addresses and telephone numbers.
+    Two groups of three are asked for: 1'234 may be feet or minutes, and 1.234 or 1,234 a fraction. Points and
+    spaces stay: they also write dates, versions, addresses and telephone numbers.
     """
     wide, groups = 0, 0
     if not text.isascii():

@@ -1,7 +1,7 @@
 """What the edits must not touch, and the two that remove markup: HTML tags and URLs.
 
-Every pattern is bounded, or possessive, or starts where the one before ended, so that no text takes more than linear time.
-No pattern eats a HOLE.
+Every pattern is bounded, or possessive, or starts where the one before ended, so that no text takes more
+than linear time. No pattern eats a HOLE.
 """
 
 import re
@@ -12,7 +12,7 @@ HOLE = "\ufdd0"  # a noncharacter; stands for what is protected while the rest i
 _CLOSERS = {"```": "```", "~~~": "~~~", "$$": "$$", r"\[": r"\]", r"\(": r"\)", r"\begin{": r"\end{"}
 _OPENERS = re.compile(r"```|~~~|\$\$|\\\[|\\\(|\\begin\{|`[^`\n]++`|\$(?![\s$])[^$\n]{0,500}+\$(?!\d)")
 
-# Elements of the HTML standard and those it replaced; anything else in angle brackets may be code or mathematics.
+# Elements of the HTML standard and those it replaced; others in angle brackets may be code or mathematics.
 _BLOCKS = (
     "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt|fieldset|figcaption|"
     "figure|footer|form|frameset|h[1-6]|head|header|hgroup|hr|html|legend|li|main|menu|nav|noscript|ol|optgroup|"

@@ -1,9 +1,10 @@
 """The cleaning rules of the TransNormerLLM paper as one edit of a text column.
 
-Qin et al. 2023 (arXiv:2307.14995), appendix D, in the paper's order: (a) HTML tags and URLs go, (b) garbled strings
-go, (c) runs of a punctuation mark become one, (d) special characters go or become plain, (e) numbers get one format,
-(f) Markdown and LaTeX structure stays: code and mathematics are never touched, nor are the marks that build tables,
-rules, headings and lists; links keep their text. The paper gives the rules in words only; the patterns are ours.
+Qin et al. 2023 (arXiv:2307.14995), appendix D, in the paper's order: (a) HTML tags and URLs go, (b)
+garbled strings go, (c) runs of a punctuation mark become one, (d) special characters go or become plain,
+(e) numbers get one format, (f) Markdown and LaTeX structure stays: code and mathematics are never
+touched, nor are the marks that build tables, rules, headings and lists; links keep their text. The paper
+gives the rules in words only; the patterns are ours.
 """
 
 from collections.abc import Callable
@@ -30,8 +31,8 @@ ROUNDS = 8  # ours: a page settles after one; more than eight is a text built to
 def edit(texts: pa.Array) -> tuple[pa.Array, dict[str, NDArray[np.int64]]]:
     """Return the edited texts (large_string) and how often each rule changed each of them.
 
-    A text is edited until nothing changes, so that editing twice is editing once; one that has not settled after
-    eight rounds stays as it came, with counts of 0.
+    A text is edited until nothing changes, so that editing twice is editing once; one that has not settled
+    after eight rounds stays as it came, with counts of 0.
     """
     counts = np.zeros((len(STEPS), len(texts)), np.int64)
     edited = [_edit_text(text, counts[:, row]) for row, text in enumerate(texts.to_pylist())]

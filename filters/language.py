@@ -1,7 +1,7 @@
 """Language identification on the whole text with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759).
 
-The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same answers;
-any other fastText model (.bin) runs in the library.
+The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same
+answers; any other fastText model (.bin) runs in the library.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ RANKS = 3
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A loaded model: ours for .ftz files, the library's for others. Load it once a process, from its path."""
+    """A loaded model: ours for .ftz files, the library's for others. Load it once a process."""
 
     labels: tuple[str, ...]
     classifier: Classifier | None = None
@@ -35,7 +35,7 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class Languages:
-    """The three likeliest languages of every text, best first: lid.176 codes and probabilities from 0 to 1."""
+    """The three likeliest languages of every text, best first: lid.176 codes, probabilities from 0 to 1."""
 
     language: pa.Array  # string
     probability: NDArray[np.float32]
@@ -69,7 +69,7 @@ def load(path: str) -> LanguageModel:
 
 
 def identify(model: LanguageModel, texts: pa.Array) -> Languages:
-    """Identify the language of every whole text; one with fewer than two letters is "und" with probability 0."""
+    """Identify the language of every whole text; one without two letters is "und" with probability 0."""
     offsets, data = text_buffers(texts)
     best = np.zeros((len(texts), RANKS), np.int64)
     probabilities = np.zeros((len(texts), RANKS), np.float32)

@@ -2,7 +2,8 @@
 
 Verdicts depend on this definition more than on any threshold, so it is simple and the same everywhere:
 
-- White space (str.isspace), and the Ethiopic word space ፡, separate chunks. A chunk is a word, its punctuation included: "end." is one word.
+- White space (str.isspace), and the Ethiopic word space ፡, separate chunks. A chunk is a word, its
+  punctuation included: "end." is one word.
 - Inside a chunk every letter of a script written without spaces between words (Han, Hiragana, Katakana, Thai,
   Lao, Khmer, Myanmar, Tibetan and a few more: characters.SPACELESS_BLOCKS) is a word of its own, together
   with the combining marks written on it. What stands between such letters (Latin, digits, punctuation) is a

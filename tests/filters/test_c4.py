@@ -183,7 +183,7 @@ def test_an_ellipsis_inside_a_sentence_ends_none() -> None:
 
 def test_code_rejects_the_page() -> None:
     """TFDS's third case: three lines pass, then a curly bracket comes."""
-    _, counts, reason = clean("\n".join([GOOD, FINE, GOOD, "fn foo(a) { bar = a + 10; }."]))
+    _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.")
     assert (counts["kept_lines"], counts["curly_brackets"], reason) == (3, 1, "curly_bracket")
 
 
@@ -194,7 +194,7 @@ def test_filler_rejects_the_page() -> None:
 
 
 def test_citations_are_cut_out() -> None:
-    """TFDS's fifth case: three lines stay without their marks, one has no end mark but the citation's bracket."""
+    """TFDS's fifth case: three lines stay, one ends in nothing but a citation."""
     lines = [
         "This claim[3] has a number in it.",
         "This claim[citation needed] would need a number.",
@@ -222,7 +222,7 @@ def test_policy_lines_go_in_any_case() -> None:
 @pytest.mark.parametrize("phrase", ["Lorem ipsum dolor", "a { b"])
 def test_page_rules_read_only_lines_that_got_so_far(phrase: str) -> None:
     """In a line that goes anyway, filler and brackets harm nothing."""
-    assert clean("\n".join([GOOD, FINE, phrase]))[2] is None
+    assert clean(f"{GOOD}\n{FINE}\n{phrase}")[2] is None
 
 
 @pytest.mark.parametrize(

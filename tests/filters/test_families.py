@@ -8,14 +8,34 @@ from filters.families import FAMILIES
 from filters.passage import read_passage
 from filters.rules import Family
 
-REASONS = """
-duplicate_paragraphs duplicate_paragraph_characters duplicate_lines duplicate_line_characters
-top_2_gram top_3_gram top_4_gram
-duplicate_5_grams duplicate_6_grams duplicate_7_grams duplicate_8_grams duplicate_9_grams duplicate_10_grams
-too_few_words too_many_words words_too_short words_too_long too_many_hashes too_many_ellipses too_many_bullets
-too_many_lines_end_in_ellipsis too_few_alphabetic_words too_few_stop_words
-lorem_ipsum curly_bracket too_few_sentences
-""".split()
+REASONS = [
+    "duplicate_paragraphs",
+    "duplicate_paragraph_characters",
+    "duplicate_lines",
+    "duplicate_line_characters",
+    "top_2_gram",
+    "top_3_gram",
+    "top_4_gram",
+    "duplicate_5_grams",
+    "duplicate_6_grams",
+    "duplicate_7_grams",
+    "duplicate_8_grams",
+    "duplicate_9_grams",
+    "duplicate_10_grams",
+    "too_few_words",
+    "too_many_words",
+    "words_too_short",
+    "words_too_long",
+    "too_many_hashes",
+    "too_many_ellipses",
+    "too_many_bullets",
+    "too_many_lines_end_in_ellipsis",
+    "too_few_alphabetic_words",
+    "too_few_stop_words",
+    "lorem_ipsum",
+    "curly_bracket",
+    "too_few_sentences",
+]
 
 
 def test_reasons_are_these_and_no_two_are_equal() -> None:

@@ -28,8 +28,9 @@ def passage_of(texts: Sequence[str], language: str = "en") -> Passage:
 
 def duplicates(parts: list[str], characters: int) -> tuple[float, float]:
     """Return the fraction of parts that came before, and of characters in them."""
+    parts = [part for part in parts if part.strip()]
     repeated = [part for i, part in enumerate(parts) if part in parts[:i]]
-    return len(repeated) / len(parts), sum(map(len, repeated)) / characters
+    return len(repeated) / max(1, len(parts)), sum(map(len, repeated)) / characters
 
 
 def top_gram(words: list[str], spaced: list[bool], n: int) -> int:
@@ -124,7 +125,10 @@ def gram_text(n: int, distinct: int) -> str:
             "now say that again " + "one two six ten " * 1 + " ".join(WORDS[:20]) + " now say that again",
         ),
         ("top_4_gram", "I am a solo traveller " * 4 + FRODO),
-        ("duplicate_5_grams", "I am a solo traveller " + FRODO + " " + FRODO[:30]),
+        (
+            "duplicate_5_grams",
+            " ".join(WORDS[i] for i in [*range(60), *range(5), 60, *range(10, 15), 61, *range(20, 25)]),
+        ),
     ],
 )
 def test_every_reason_has_a_text(reason: str, text: str) -> None:
@@ -170,9 +174,10 @@ def test_a_top_gram_that_occurs_once_is_no_repetition() -> None:
     assert [signals[f"top_{n}_gram"].tolist() for n in (2, 3, 4)] == [[0, 0]] * 3
 
 
-def test_line_breaks_at_the_ends_are_empty_lines() -> None:
-    """Text that ends in a line feed has one line more, as in datatrove: 3 of 5 lines are duplicates here."""
-    assert measure(passage_of(["I am your father.\n" * 4]))["duplicate_lines"].tolist() == [0.6]
+def test_blank_lines_repeat_nothing() -> None:
+    """Lines of white space are no lines: one of two is a duplicate here, and none of four."""
+    signals = measure(passage_of(["\n one \n \n \n one \n \n", "a\n \nb\n \nc\n \nd"]))
+    assert signals["duplicate_lines"].tolist() == [0.5, 0]
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "th", "und"])
