@@ -3,21 +3,21 @@
 import re
 
 # Marks that build nothing when repeated; brackets, backslashes and - = * # ` | $ _ ~ : / < > do in Markdown.
-_REPEATED = re.compile(r"([!?,;，。！？；：、～•·])\1+")
+REPEATED = "!?,;，。！？；：、～•·"
+WIDE = "０-９𝟎-𝟿"  # full-width and mathematical digits
+_REPEATED = re.compile(rf"([{REPEATED}])\1+")
 _DOTS = re.compile(r"\.{4,}|…{3,}|—{3,}")
 _QUICK = ("!!", "??", ",,", ";;")  # all that _REPEATED finds in ASCII
 
-_WIDE = re.compile("[０-９𝟎-𝟿][０-９𝟎-𝟿]*(?:[．，][０-９𝟎-𝟿]+)*")
+_WIDE = re.compile(f"[{WIDE}][{WIDE}]*(?:[．，][{WIDE}]+)*")
 _TO_ASCII = {
     **{ord("０") + i: str(i) for i in range(10)},
     **{0x1D7CE + i: str(i % 10) for i in range(50)},  # five mathematical alphabets of digits
     ord("．"): ".",
     ord("，"): ",",
 }
-_GROUP = re.compile(r"\d['’]\d{3}['’]")
-_APOSTROPHES = re.compile(
-    r"(?<![\w.,'’])\d{1,3}(?:'\d{3}){2,9}(?![\w'’])|(?<![\w.,'’])\d{1,3}(?:’\d{3}){2,9}(?![\w'’])"
-)
+_GROUP = re.compile(r"[0-9]['’][0-9]{3}['’]")
+_APOSTROPHES = re.compile(r"(?<![\w.,'’])[0-9]{1,3}(?:(?:'[0-9]{3}){2,9}|(?:’[0-9]{3}){2,9})(?![\w'’])")
 
 
 def collapse_punctuation(text: str) -> tuple[str, int]:

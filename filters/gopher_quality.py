@@ -34,8 +34,8 @@ from filters.rules import Family, Rule, Signal
 from filters.stop_words import STOP_WORDS
 from filters.words import SPACELESS_LANGUAGES
 
-# Languages whose ordinary pages come near a bound on word length. In the Universal Declaration of Human Rights
-# and in news we measured, in code points per word, 3.4 in Korean (a syllable each), 8.7 in Tamil, 9.0 in
+# Languages whose ordinary pages come near a bound on word length. We measured, in the Universal Declaration
+# of Human Rights and in news, in code points per word, 3.4 in Korean (a syllable each), 8.7 in Tamil, 9.0 in
 # Kannada, 9.3 in Dhivehi, 9.6 in Sanskrit, 12.3 in Malayalam (letters and vowel signs both count), but 8.0 in
 # Finnish.
 SHORT_WORDS = frozenset({"ko"})

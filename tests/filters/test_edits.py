@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.edit_markup import protect
+from filters.edit_needs import find_needs
 from filters.edits import STEPS, edit
 
 PIECES = [
@@ -91,6 +93,16 @@ def test_editing_twice_is_editing_once(texts: list[str]) -> None:
     assert twice.to_pylist() == once.to_pylist()
     assert all((counts[name] >= 0).all() for name in STEPS)
     assert not any(none[name].any() for name in STEPS)
+
+
+@given(TEXT)
+@settings(deadline=None, max_examples=400)
+def test_needs_are_never_too_few(text: str) -> None:
+    """An edit that the compiled pass does not ask for would have changed nothing."""
+    need = int(find_needs(pa.array([text]))[0])
+    bare, _ = protect(text)
+    for step, (name, apply) in enumerate(STEPS.items()):
+        assert need >> step & 1 or apply(bare) == (bare, 0), name
 
 
 @pytest.mark.parametrize(
