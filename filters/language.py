@@ -22,6 +22,7 @@ from filters.fasttext_network import Classifier, predict
 UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
 RANKS = 3
+LEAST_PROBABILITY = 0.5  # HPLT discards documents whose language is less certain than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ def identify(model: LanguageModel, texts: pa.Array) -> Languages:
     codes = [pa.array(names[best[:, rank]], pa.string()) for rank in range(RANKS)]
     first, second, third = (np.ascontiguousarray(probabilities[:, rank]) for rank in range(RANKS))
     return Languages(codes[0], first, codes[1], second, codes[2], third)
+
+
+def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray[np.str_]:
+    """Return the likeliest language of every text, "und" where its probability is below `least`.
+
+    These are the languages for rules that read words: a language that lid.176 does not know is often called
+    English, with little confidence, and would be rejected for its lack of English stop words.
+    """
+    codes = np.array(found.language.to_pylist(), np.str_)
+    return np.where(found.probability < least, UNKNOWN, codes)
 
 
 def _predict_with_library(

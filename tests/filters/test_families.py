@@ -72,9 +72,3 @@ def test_an_empty_batch_is_measured(family: Family) -> None:
     """No documents give empty columns."""
     passage = read_passage(pa.array([], pa.string()), np.array([], dtype=str))
     assert {len(values) for values in family.measure(passage).values()} == {0}
-
-
-def test_a_passage_has_a_language_for_every_text() -> None:
-    """Columns of different length are an error of the caller's."""
-    with pytest.raises(ValueError, match="got 1 for 2 texts"):
-        read_passage(pa.array(["a", "b"]), np.array(["en"]))

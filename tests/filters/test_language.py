@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.language import LanguageModel, Languages, default_model_path, identify, load
+from filters.language import LanguageModel, Languages, default_model_path, identify, load, trusted_codes
 
 SENTENCES = {
     "en": "All human beings are born free and equal in dignity and rights.",
@@ -149,3 +149,28 @@ def test_other_models_run_in_the_library(tmp_path: Path) -> None:
     model = load(str(tmp_path / "model.bin"))
     assert model.classifier is None
     assert identify(model, pa.array([*SENTENCES.values(), ""])).language.to_pylist() == [*SENTENCES, "und"]
+
+
+def test_doubtful_languages_are_not_trusted() -> None:
+    """Below the bound is "und", the bound itself is trusted, and an empty column has no codes."""
+    codes, values = pa.array(["en", "en", "fr"]), np.array([0.49, 0.5, 0.9], np.float32)
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values)).tolist() == [
+        "und",
+        "en",
+        "fr",
+    ]
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values), 0.6).tolist() == [
+        "und",
+        "und",
+        "fr",
+    ]
+    none = Languages(codes.slice(3), values[3:], codes.slice(3), values[3:], codes.slice(3), values[3:])
+    assert trusted_codes(none).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("Shona haizivikanwi nemuenzaniso uyu", "und"), (SENTENCES["en"], "en")]
+)
+def test_a_language_unknown_to_the_model_is_not_trusted(model: LanguageModel, text: str, code: str) -> None:
+    """Shona has no label in lid.176; English has."""
+    assert trusted_codes(identify(model, pa.array([text]))).tolist() == [code]
