@@ -7,9 +7,9 @@ each for the sake of languages other than English:
 
 - Punctuation between letters that are words of their own (。 after a Han letter) is no word here; in a script
   with spaces it is part of a word, and so it never counts by itself there.
-- Word length is that of words between spaces: letters that are words of their own have none. It is not judged
-  in languages written without spaces, nor where a language's words are near a bound by nature (SHORT_WORDS,
-  LONG_WORDS).
+- Word length is that of words between spaces: letters that are words of their own have none. It is measured
+  where at least half of the words are such, and not judged in languages written without spaces, nor where a
+  language's words are near a bound by nature (SHORT_WORDS, LONG_WORDS).
 - Stop words are judged in the languages that have a list, by that list.
 """
 
@@ -47,7 +47,7 @@ SIGNALS = (
         "mean_word_length",
         0,
         np.inf,
-        about="code points per such word, but letters that are words; NaN without",
+        about="code points per such word between spaces; NaN where these are few",
     ),
     Signal("hashes_per_word", 0, 1, about="number signs (#) per word, at most 1"),
     Signal("ellipses_per_word", 0, 1, about="ellipses (... or …) per word, at most 1"),
@@ -98,9 +98,10 @@ def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
     _count_words(words.data, words.first, words.start, words.end, classes, counts)
     listed = _count_stop_words(passage, counts)
     _count_lines(words.data, passage.offsets, classes, counts)
+    measurable = (counts[:, _SPACED] > 0) & ~passage.spaceless
     return {
         "words": counts[:, _PROPER].copy(),
-        "mean_word_length": np.where(counts[:, _SPACED] > 0, _fraction(counts, _LENGTH, _SPACED), np.nan),
+        "mean_word_length": np.where(measurable, _fraction(counts, _LENGTH, _SPACED), np.nan),
         "hashes_per_word": np.minimum(_fraction(counts, _HASHES, _WORDS), 1),
         "ellipses_per_word": np.minimum(_fraction(counts, _ELLIPSES, _WORDS), 1),
         "bullet_lines": _fraction(counts, _BULLETS, _LINES),

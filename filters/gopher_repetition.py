@@ -2,13 +2,16 @@
 
 Rules and thresholds: Rae et al. 2021 (arXiv:2112.11446), table A1. Measurements are those of datatrove
 (GopherRepetitionFilter) on the words of filters/words.py: the first copy of a line, paragraph or long
-n-gram is not a duplicate, and characters are a fraction of the whole text's. Three differences:
+n-gram is not a duplicate, and characters are a fraction of the whole text's. Four differences:
 
 - Lines and paragraphs of white space only are none. Counted, as datatrove does, they are duplicates of each
   other, and a clean text whose empty lines hold a space is rejected for them.
 - A most frequent n-gram that occurs once is not repetition and measures 0. Counted, as datatrove and Dolma
   do, it rejects short clean texts: in "The quick brown fox jumps over the lazy dog." one 2-gram is a fifth of
   the text.
+- Where most words are single letters (Chinese, Thai), 5 to 9 of them are a phrase or less, and their rules
+  are silent; ten letters, some six words, are judged. Of 1,200 technical articles in Chinese the rule for
+  five would reject 2.8 %, that for ten rejects 2.0 %; of 1,496 longer Tang poems neither rejects any.
 - n-grams are compared word by word; joined into one string, "ab c" and "a bc" are equal.
 """
 
@@ -68,7 +71,10 @@ RULES = (
 
 
 def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
-    """Return the thirteen signals, one array (documents) each: fractions, 0 for an empty text, at most 1."""
+    """Return the thirteen signals, one array (documents) each: fractions, 0 for an empty text, at most 1.
+
+    Repeated n-grams of 5 to 9 words are NaN where most words are single letters.
+    """
     words = passage.words
     parts = np.zeros((len(passage.texts), 13), np.float64)
     _measure_lines(words.data, passage.offsets, character_classes(), parts)
@@ -78,6 +84,7 @@ def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
     characters = _characters(words.data, passage.offsets)
     parts[:, 1] /= characters
     parts[:, 3:] /= characters[:, None]
+    parts[passage.spaceless, 7:12] = np.nan  # 5 to 9 words
     return {signal.name: np.minimum(parts[:, i], 1) for i, signal in enumerate(SIGNALS)}
 
 

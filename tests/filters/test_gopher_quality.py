@@ -45,11 +45,13 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
     ]
     proper = [word for word in words if not all(has(word, PUNCTUATION))]
     spaced = [word for word in proper if not has(word, SPACELESS)[0]]
+    letters = sum(has(word, SPACELESS)[0] for word, _ in words_of(passage, document))
+    measurable = spaced and 2 * letters <= len(words_of(passage, document))
     lines = text.splitlines()
     listed = STOP_WORDS.get(str(passage.languages[document]))
     return {
         "words": len(proper),
-        "mean_word_length": sum(map(len, spaced)) / len(spaced) if spaced else np.nan,
+        "mean_word_length": sum(map(len, spaced)) / len(spaced) if measurable else np.nan,
         "hashes_per_word": min(1, text.count("#") / max(1, len(words))),
         "ellipses_per_word": min(1, (text.count("...") + text.count("…")) / max(1, len(words))),
         "bullet_lines": sum(line.lstrip().startswith(("•", "-")) for line in lines) / max(1, len(lines)),
