@@ -24,6 +24,7 @@ TERMINAL = 64  # ends a sentence
 CLOSER = 128  # may stand between the mark that ends a sentence and the end of the line
 LOWER = 256  # str.islower
 UNMARKED = 512  # a letter of a script that marks the end of a sentence with a space only
+WORD_SPACE = 1024  # stands between words where others write a space
 
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # str.splitlines, Python's documentation
 
@@ -74,6 +75,7 @@ TERMINALS = (
     "᱾᱿꯫"  # Ol Chiki, Meetei Mayek
     "‼‽⁇⁈⁉"  # doubled marks
 )
+WORD_SPACES = "፡"  # Ethiopic
 CLOSERS = "”’»」』）》〉】〕"  # closing quotes and brackets
 
 
@@ -87,7 +89,12 @@ def character_classes() -> NDArray[np.uint16]:
         for first, last in blocks:
             letters = [unicodedata.category(chr(code)) in _LETTERS for code in range(first, last + 1)]
             classes[first : last + 1] |= np.where(letters, np.uint16(bit), np.uint16(0))
-    for marks, bit in ((LINE_BREAKS, LINE_BREAK), (TERMINALS, TERMINAL), (CLOSERS, CLOSER)):
+    for marks, bit in (
+        (LINE_BREAKS, LINE_BREAK),
+        (TERMINALS, TERMINAL),
+        (CLOSERS, CLOSER),
+        (WORD_SPACES, WORD_SPACE),
+    ):
         classes[[ord(mark) for mark in marks]] |= np.uint16(bit)
     classes.flags.writeable = False
     return classes

@@ -2,32 +2,42 @@
 
 import re
 
-# UTF-8 that was read as Windows-1252: a lead byte's character, then one a continuation byte stands for there.
+# Inside of character classes; filters/edit_needs.py looks for the same characters.
+GARBLED = (
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # controls that are no white space
+    "\ufffd\ufffe\uffff\ufdd1-\ufdef"  # the replacement character, noncharacters (but edit_markup.HOLE)
+    "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use
+)
+GARBLED_HAN = "锟烫屯"  # the bytes of U+FFFD, or of memory that was not set, read as GBK
+INVISIBLE = "\u00ad\ufeff\u2060\u180e"  # soft hyphen, byte order mark, word joiner, vowel separator
+LINE_ENDS = "\r\x0b\x0c\x85\u2028\u2029"
+SPECIAL = f"{INVISIBLE}{LINE_ENDS}\xa0\u2000-\u200a\u202f\u205f"  # and spaces of other widths
+JOINERS = "\u200b-\u200f"  # zero width space, joiners, direction marks
+BULLETS = "●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇"
+LEADS = ("Â", "Ã", "â€", "ï»", "ï¿")
+
+# UTF-8 that was read as Windows-1252: a lead byte's character, then what a continuation byte stands for.
 _CONTINUED = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # Windows-1252 table, 0x80 to 0xBF
 _MOJIBAKE = re.compile(rf"[ÂÃ][{_CONTINUED}]|â€[{_CONTINUED}]|ï»¿|ï¿½")
-_GARBLED = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # controls that are no white space
-    "\ufffd\ufffe\uffff\ufdd1-\ufdef"  # the replacement character, noncharacters (but edit_markup.HOLE)
-    "\ue000-\uf8ff\U000f0000-\U0010ffff]+"  # private use
-    "|(?:锟斤拷)+|烫{3,}|屯{3,}"  # the replacement character, and unset memory, read as GBK
+_GARBLED = re.compile(f"[{GARBLED}]")
+_GARBLED_HAN = re.compile(f"[{GARBLED_HAN}](?:(?<=锟)斤拷|(?<=烫)烫{{2,}}|(?<=屯)屯{{2,}})")
+_SPECIAL = re.compile(f"[{SPECIAL}]")
+_JOINERS = re.compile(
+    "(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # but where it breaks lines between such letters
+    "|(?<![^\x00-\u02ff])[\u200c-\u200f]"  # after Latin, or at the start
 )
-_SPECIAL = re.compile(
-    "[\u00ad\ufeff\u2060\u180e]"  # soft hyphen, byte order mark, word joiner, vowel separator
-    "|(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])\u200b"  # zero width space, but for scripts that break lines with it
-    "|(?<![^\x00-\u02ff])[\u200c-\u200f]"  # joiners and direction marks after Latin or at the start
-    "|[\xa0\u2000-\u200a\u202f\u205f]"  # spaces of other widths
-    "|\r\n?|[\x0b\x0c\x85\u2028\u2029]"  # line ends
-)
-_BULLET = re.compile(r"^([ \t]{0,20})[●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇](?=[ \t])", re.MULTILINE)
-_SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
-_LINE_ENDS = frozenset("\r\x0b\x0c\x85\u2028\u2029")
+_ANY_JOINER = re.compile(f"[{JOINERS}]")
+_BULLET = re.compile(rf"^([ \t]{{0,20}})[{BULLETS}](?=[ \t])", re.MULTILINE)
 
 
 def drop_garbled(text: str) -> tuple[str, int]:
     """Repair UTF-8 that was read as Windows-1252; drop replacement, control and private characters."""
     repaired = 0
     if not text.isascii():
-        text, repaired = _MOJIBAKE.subn(_repair, text)
+        if any(lead in text for lead in LEADS):
+            text, repaired = _MOJIBAKE.subn(_repair, text)
+        text, han = _GARBLED_HAN.subn("", text)
+        repaired += han
     text, dropped = _GARBLED.subn("", text)
     return text, repaired + dropped
 
@@ -37,9 +47,15 @@ def normalise_special(text: str) -> tuple[str, int]:
 
     Joiners and direction marks stay where they matter: inside words of other scripts than Latin.
     """
-    text, special = _SPECIAL.subn(_plain, text)
-    text, bullets = (text, 0) if text.isascii() else _BULLET.subn(r"\1•", text)
-    return text, special + bullets
+    windows = text.count("\r\n")
+    text, special = _SPECIAL.subn(_plain, text.replace("\r\n", "\n") if windows else text)
+    if text.isascii():
+        return text, windows + special
+    joiners = 0
+    if _ANY_JOINER.search(text):
+        text, joiners = _JOINERS.subn("", text)
+    text, bullets = _BULLET.subn(r"\1•", text)
+    return text, windows + special + joiners + bullets
 
 
 def _repair(match: re.Match[str]) -> str:
@@ -61,7 +77,6 @@ def _to_byte(character: str) -> bytes:
 
 def _plain(match: re.Match[str]) -> str:
     """Return the plain form of a special character."""
-    found = match.group()
-    if found[0] in _LINE_ENDS:
+    if match.group() in LINE_ENDS:
         return "\n"
-    return " " if _SPACES.match(found) else ""
+    return "" if match.group() in INVISIBLE else " "

@@ -2,21 +2,22 @@
 
 import re
 
-# Marks that build nothing when repeated. Not here: - = * # ` | $ _ ~ : / \ < > and brackets (Markdown, LaTeX, code).
-_REPEATED = re.compile(r"([!?,;，。！？；：、～•·])\1+")
+# Marks that build nothing when repeated; brackets, backslashes and - = * # ` | $ _ ~ : / < > do in Markdown.
+REPEATED = "!?,;，。！？；：、～•·"
+WIDE = "０-９𝟎-𝟿"  # full-width and mathematical digits
+_REPEATED = re.compile(rf"([{REPEATED}])\1+")
 _DOTS = re.compile(r"\.{4,}|…{3,}|—{3,}")
 _QUICK = ("!!", "??", ",,", ";;")  # all that _REPEATED finds in ASCII
 
-_WIDE = re.compile("[０-９𝟎-𝟿]+(?:[．，][０-９𝟎-𝟿]+)*")
+_WIDE = re.compile(f"[{WIDE}][{WIDE}]*(?:[．，][{WIDE}]+)*")
 _TO_ASCII = {
     **{ord("０") + i: str(i) for i in range(10)},
     **{0x1D7CE + i: str(i % 10) for i in range(50)},  # five mathematical alphabets of digits
     ord("．"): ".",
     ord("，"): ",",
 }
-_APOSTROPHES = re.compile(
-    r"(?<![\w.,'’])\d{1,3}(?:'\d{3}){2,9}(?![\w'’])|(?<![\w.,'’])\d{1,3}(?:’\d{3}){2,9}(?![\w'’])"
-)
+_GROUP = re.compile(r"[0-9]['’][0-9]{3}['’]")
+_APOSTROPHES = re.compile(r"(?<![\w.,'’])[0-9]{1,3}(?:(?:'[0-9]{3}){2,9}|(?:’[0-9]{3}){2,9})(?![\w'’])")
 
 
 def collapse_punctuation(text: str) -> tuple[str, int]:
@@ -33,15 +34,16 @@ def collapse_punctuation(text: str) -> tuple[str, int]:
 def unify_numbers(text: str) -> tuple[str, int]:
     """Write full-width and mathematical digits in ASCII, and 1'234'567 as 1,234,567.
 
-    Two groups of three are asked for: 1'234 may be feet or minutes, and 1.234 or 1,234 a fraction. Points, spaces
-    and what is left stay: they also write dates, versions, addresses and telephone numbers.
+    Two groups of three are asked for: 1'234 may be feet or minutes, and 1.234 or 1,234 a fraction. Points and
+    spaces stay: they also write dates, versions, addresses and telephone numbers.
     """
-    if text.isascii() and "'" not in text:
-        return text, 0
-    wide = 0
+    wide, groups = 0, 0
     if not text.isascii():
         text, wide = _WIDE.subn(lambda match: match.group().translate(_TO_ASCII), text)
-    text, groups = _APOSTROPHES.subn(lambda match: match.group().replace("'", ",").replace("’", ","), text)
+    if _GROUP.search(text):
+        text, groups = _APOSTROPHES.subn(
+            lambda match: match.group().replace("'", ",").replace("’", ","), text
+        )
     return text, wide + groups
 
 

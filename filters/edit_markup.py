@@ -1,17 +1,18 @@
 """What the edits must not touch, and the two that remove markup: HTML tags and URLs.
 
-Every pattern is bounded, or possessive, or starts where the one before ended, so that no text takes more than linear time.
-No pattern eats a HOLE.
+Every pattern is bounded, or possessive, or starts where the one before ended, so that no text takes more
+than linear time. No pattern eats a HOLE.
 """
 
 import re
+from collections.abc import Callable
 
 HOLE = "\ufdd0"  # a noncharacter; stands for what is protected while the rest is edited
 
 _CLOSERS = {"```": "```", "~~~": "~~~", "$$": "$$", r"\[": r"\]", r"\(": r"\)", r"\begin{": r"\end{"}
 _OPENERS = re.compile(r"```|~~~|\$\$|\\\[|\\\(|\\begin\{|`[^`\n]++`|\$(?![\s$])[^$\n]{0,500}+\$(?!\d)")
 
-# Elements of the HTML standard and those it replaced; anything else in angle brackets may be code or mathematics.
+# Elements of the HTML standard and those it replaced; others in angle brackets may be code or mathematics.
 _BLOCKS = (
     "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt|fieldset|figcaption|"
     "figure|footer|form|frameset|h[1-6]|head|header|hgroup|hr|html|legend|li|main|menu|nav|noscript|ol|optgroup|"
@@ -27,13 +28,15 @@ _REST = r"(?:\s[^<>=\ufdd0]{1,99}+=[^<>\ufdd0]{0,4000}+|\s{0,9}+/?)>"  # attribu
 _BLOCK = re.compile(rf"</?(?:{_BLOCKS}){_REST}", re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_INLINES}){_REST}|<![^<>\ufdd0]{{0,4000}}+>", re.IGNORECASE)
 
-_ADDRESS = r"(?:(?:https?|ftp)://|www\.(?=[\w-]{1,63}+\.))(?:[\w.~:/?#@!$&'*+,;=%-]++|\([\w.~:/?#@!$&'*+,;=%-]*+\))*+"
+_IN_ADDRESS = r"[\w.~:/?#@!$&'*+,;=%-]"
+_ADDRESS = rf"(?:https?://|ftp://|www\.(?=[\w-]{{1,63}}+\.))(?:{_IN_ADDRESS}++|\({_IN_ADDRESS}*+\))*+"
 _LINK = re.compile(
-    rf"!?\[([^\[\]\n]*+)\]\( ?<?(?:{_ADDRESS}|mailto:[^\s()\ufdd0]*+)>?(?: \"[^\"\n\ufdd0]{{0,200}}+\")? ?\)",
+    rf"\[([^\[\]\n]*+)\]\( ?<?(?:{_ADDRESS}|mailto:[^\s()\ufdd0]*+)>?(?: \"[^\"\n\ufdd0]{{0,200}}+\")? ?\)",
     re.ASCII,
 )
-_URL = re.compile(rf" ?(?:\({_ADDRESS}\)|<{_ADDRESS}>|{_ADDRESS})", re.ASCII)
+_URL = re.compile(_ADDRESS, re.ASCII)
 _AFTER_ADDRESS = ".,;:!?'*"  # at the end of an address these belong to the sentence
+_BRACKETS = {"(": ")", "<": ">"}
 
 
 def protect(text: str) -> tuple[str, list[str]]:
@@ -87,12 +90,34 @@ def strip_urls(text: str) -> tuple[str, int]:
     """Remove web addresses, with brackets around them; a Markdown link or image leaves its text."""
     if "://" not in text and "www." not in text and "mailto:" not in text:
         return text, 0
-    text, links = _LINK.subn(r"\1", text)
-    text, urls = _URL.subn(_without_address, text)
+    text, links = _cut(text, _LINK, _link_bounds)
+    text, urls = _cut(text, _URL, _url_bounds)
     return text, links + urls
 
 
-def _without_address(match: re.Match[str]) -> str:
-    """Return the marks after an address that belong to its sentence."""
-    found = match.group()
-    return found[len(found.rstrip(_AFTER_ADDRESS)) :]
+def _cut(
+    text: str, pattern: re.Pattern[str], bounds: Callable[[re.Match[str]], tuple[int, int, str]]
+) -> tuple[str, int]:
+    """Replace what `bounds` makes of every match: where to cut from and to, and what to leave there."""
+    pieces, done = [], 0
+    for match in pattern.finditer(text):
+        start, end, left = bounds(match)
+        pieces += [text[done : max(done, start)], left]
+        done = end
+    return ("".join([*pieces, text[done:]]), len(pieces) // 2) if pieces else (text, 0)
+
+
+def _link_bounds(match: re.Match[str]) -> tuple[int, int, str]:
+    """Take the mark of an image too, and leave the text."""
+    start = match.start()
+    return start - match.string.startswith("!", max(0, start - 1)), match.end(), match.group(1)
+
+
+def _url_bounds(match: re.Match[str]) -> tuple[int, int, str]:
+    """Take brackets around an address and one space before it; leave marks that end its sentence."""
+    text, start = match.string, match.start()
+    end = start + len(match.group().rstrip(_AFTER_ADDRESS))
+    closer = _BRACKETS.get(text[max(0, start - 1) : start])
+    if closer and text.startswith(closer, end):
+        start, end = start - 1, end + 1
+    return start - text.startswith(" ", max(0, start - 1)), end, ""

@@ -1,7 +1,8 @@
 """Reads a quantised fastText classifier (.ftz) into the arrays of filters/fasttext_network.py.
 
-Joulin et al. 2016 (arXiv:1607.01759) describe the classifier, arXiv:1612.03651 its quantisation; the layout of the file
-is that of the public implementation (facebookresearch/fastText, version 12 of the format).
+Joulin et al. 2016 (arXiv:1607.01759) describe the classifier, arXiv:1612.03651 its quantisation; the
+layout of the file is that of the public implementation (facebookresearch/fastText, version 12 of the
+format).
 """
 
 import io
@@ -127,8 +128,8 @@ def _read_matrix(stream: io.BytesIO) -> NDArray[np.float32]:
 def _huffman(counts: list[int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the children (left, right) of every node of the label tree, leaves first, -1 under a leaf.
 
-    Labels come by falling count; two lists that both rise, leaves from the end and inner nodes from the start,
-    are merged (fastText, HierarchicalSoftmaxLoss::buildTree).
+    Labels come by falling count; two lists that both rise, leaves from the end and inner nodes from the
+    start, are merged (fastText, HierarchicalSoftmaxLoss::buildTree).
     """
     n = len(counts)
     weights = counts + [10**15] * (n - 1)  # fastText, buildTree: more than any count

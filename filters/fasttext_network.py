@@ -1,11 +1,12 @@
 """Runs a fastText classifier over a whole column of texts in compiled code.
 
-Its answers are fastText's (Joulin et al. 2016, arXiv:1607.01759; hashing and scoring as in the public implementation)
-up to float32 rounding. A line feed is white space here, and a word "</s>" in a text does not end it.
+Its answers are fastText's (Joulin et al. 2016, arXiv:1607.01759; hashing and scoring as in the public
+implementation) up to float32 rounding. A line feed is white space here, and a word "</s>" in a text does
+not end it.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -62,7 +63,7 @@ def step_hash(value: np.uint32, byte: np.uint8) -> np.uint32:
 
 @njit(cache=True, nogil=True)
 def predict(network: Network, offsets: Array, data: Array, best: Array, probabilities: Array) -> None:
-    """Fill the labels and probabilities (documents, k) of the k likeliest labels of data[offsets[d]:offsets[d + 1]]."""
+    """Fill labels and probabilities (documents, k) of the k likeliest of data[offsets[d]:offsets[d + 1]]."""
     width = network.vectors.shape[1]
     hidden, words = np.empty(width, np.float32), np.empty((1, width), np.float32)
     keys = np.zeros(CACHED_WORDS, np.uint64)
@@ -98,11 +99,11 @@ def predict(network: Network, offsets: Array, data: Array, best: Array, probabil
 @njit(cache=True, nogil=True)
 def _is_space(byte: np.uint8) -> bool:
     """Tell whether fastText ends a word at this byte."""
-    return byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0
+    return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
 @njit(cache=True, nogil=True)
-def _add_word(network: Network, data: Array, start: int, stop: int, value: np.uint32, vector: Array) -> int:
+def _add_word(network: Network, data: Array, start: int, stop: int, value: Any, vector: Array) -> Any:
     """Set the vector to the sum of a word's and its n-grams' vectors; return how many those are."""
     vector[:] = 0
     number = _find_word(network.word_slot, network.word_bytes, network.word_start, data, start, stop, value)
@@ -118,8 +119,8 @@ def _add_word(network: Network, data: Array, start: int, stop: int, value: np.ui
 
 
 @njit(cache=True, nogil=True)
-def add(vector: Array, vectors: Array, row: int) -> None:
-    """Add a row of vectors; a plain loop, which compiles to a few instructions where an array expression allocates."""
+def add(vector: Array, vectors: Array, row: Any) -> None:
+    """Add a row of vectors, in a loop: that compiles to a few instructions, an array expression allocates."""
     for k in range(vector.shape[0]):
         vector[k] += vectors[row, k]
 
@@ -129,10 +130,10 @@ def _is_label(data: Array, start: int, stop: int) -> bool:
     """Tell whether fastText would take the word for a label."""
     if stop - start < _LABEL.shape[0]:
         return False
+    same = True
     for i in range(_LABEL.shape[0]):
-        if data[start + i] != _LABEL[i]:
-            return False
-    return True
+        same &= data[start + i] == _LABEL[i]
+    return same
 
 
 @njit(cache=True, nogil=True)
@@ -198,7 +199,7 @@ def _framed(data: Array, j: int, start: int, stop: int) -> np.uint8:
 
 @njit(cache=True, nogil=True)
 def _score(network: Network, hidden: Array, leaves: Array) -> None:
-    """Fill the probability of every node, from the root down: parents have larger numbers than their children."""
+    """Fill the probability of every node from the root down: parents have larger numbers than children."""
     labels = network.tree.shape[0]
     leaves[-1] = 1
     for node in range(leaves.shape[0] - 1, labels - 1, -1):

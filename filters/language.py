@@ -1,7 +1,7 @@
 """Language identification on the whole text with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759).
 
-The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same answers;
-any other fastText model (.bin) runs in the library.
+The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same
+answers; any other fastText model (.bin) runs in the library.
 """
 
 import importlib.util
@@ -22,11 +22,12 @@ from filters.fasttext_network import Classifier, predict
 UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
 RANKS = 3
+LEAST_PROBABILITY = 0.5  # HPLT discards documents whose language is less certain than that
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A loaded model: ours for .ftz files, the library's for others. Load it once a process, from its path."""
+    """A loaded model: ours for .ftz files, the library's for others. Load it once a process."""
 
     labels: tuple[str, ...]
     classifier: Classifier | None = None
@@ -35,7 +36,7 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class Languages:
-    """The three likeliest languages of every text, best first: lid.176 codes and probabilities from 0 to 1."""
+    """The three likeliest languages of every text, best first: lid.176 codes, probabilities from 0 to 1."""
 
     language: pa.Array  # string
     probability: NDArray[np.float32]
@@ -69,7 +70,7 @@ def load(path: str) -> LanguageModel:
 
 
 def identify(model: LanguageModel, texts: pa.Array) -> Languages:
-    """Identify the language of every whole text; one with fewer than two letters is "und" with probability 0."""
+    """Identify the language of every whole text; one without two letters is "und" with probability 0."""
     offsets, data = text_buffers(texts)
     best = np.zeros((len(texts), RANKS), np.int64)
     probabilities = np.zeros((len(texts), RANKS), np.float32)
@@ -83,6 +84,16 @@ def identify(model: LanguageModel, texts: pa.Array) -> Languages:
     codes = [pa.array(names[best[:, rank]], pa.string()) for rank in range(RANKS)]
     first, second, third = (np.ascontiguousarray(probabilities[:, rank]) for rank in range(RANKS))
     return Languages(codes[0], first, codes[1], second, codes[2], third)
+
+
+def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray[np.str_]:
+    """Return the likeliest language of every text, "und" where its probability is below `least`.
+
+    These are the languages for rules that read words: a language that lid.176 does not know is often called
+    English, with little confidence, and would be rejected for its lack of English stop words.
+    """
+    codes = np.array(found.language.to_pylist(), np.str_)
+    return np.where(found.probability < least, UNKNOWN, codes)
 
 
 def _predict_with_library(

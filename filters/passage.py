@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from filters.arrow_text import text_buffers
-from filters.characters import Array
+from filters.characters import SPACELESS, Array, character_classes, decode
 from filters.words import Words, split_words
 
 
@@ -37,6 +37,15 @@ class Passage:
         """Code points in each word."""
         lengths: NDArray[np.int32] = _count_code_points(self.words.data, self.words.start, self.words.end)
         return lengths
+
+    @cached_property
+    def spaceless(self) -> NDArray[np.bool_]:
+        """Whether most words of a document are single letters of a script written without spaces."""
+        words = self.words
+        spaceless: NDArray[np.bool_] = _find_spaceless(
+            words.first, words.start, words.data, character_classes()
+        )
+        return spaceless
 
 
 def read_passage(texts: pa.Array, languages: NDArray[np.str_]) -> Passage:
@@ -88,3 +97,16 @@ def _count_code_points(data: Array, start: Array, end: Array) -> Array:
     for i in range(start.shape[0]):
         lengths[i] = count_code_points(data, start[i], end[i])
     return lengths
+
+
+@njit(cache=True, nogil=True)
+def _find_spaceless(first: Array, start: Array, data: Array, classes: Array) -> Array:
+    """Tell of every document whether more than half of its words begin with such a letter."""
+    spaceless = np.zeros(first.shape[0] - 1, np.bool_)
+    for document in range(spaceless.shape[0]):
+        letters = 0
+        for w in range(first[document], first[document + 1]):
+            code, _ = decode(data, start[w])
+            letters += classes[code] & SPACELESS != 0
+        spaceless[document] = 2 * letters > first[document + 1] - first[document]
+    return spaceless

@@ -2,7 +2,8 @@
 
 Verdicts depend on this definition more than on any threshold, so it is simple and the same everywhere:
 
-- White space (str.isspace) separates chunks. A chunk is a word, its punctuation included: "end." is one word.
+- White space (str.isspace), and the Ethiopic word space ፡, separate chunks. A chunk is a word, its
+  punctuation included: "end." is one word.
 - Inside a chunk every letter of a script written without spaces between words (Han, Hiragana, Katakana, Thai,
   Lao, Khmer, Myanmar, Tibetan and a few more: characters.SPACELESS_BLOCKS) is a word of its own, together
   with the combining marks written on it. What stands between such letters (Latin, digits, punctuation) is a
@@ -20,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from filters.arrow_text import text_buffers
-from filters.characters import COMBINING, SPACE, SPACELESS, Array, character_classes, decode
+from filters.characters import COMBINING, SPACE, SPACELESS, WORD_SPACE, Array, character_classes, decode
 
 # Languages (lid.176 codes, and dz) usually written in one: rules about the shape of words do not fit them.
 SPACELESS_LANGUAGES = frozenset({"zh", "yue", "wuu", "ja", "th", "lo", "km", "my", "bo", "dz"})
@@ -70,11 +71,11 @@ def _split(offsets: Array, data: Array, classes: Array) -> tuple[Array, Array, A
 def next_word(data: Array, i: int, stop: int, classes: Array) -> tuple[int, int]:
     """Return the next word in data[i:stop]: its first byte and the byte after it, both stop without one."""
     start, kind = i, SPACE
-    while i < stop and kind & SPACE:
+    while i < stop and kind & (SPACE | WORD_SPACE):
         start = i
         code, i = decode(data, i)
         kind = classes[code]
-    if kind & SPACE:
+    if kind & (SPACE | WORD_SPACE):
         return stop, stop
     if kind & SPACELESS:
         while i < stop:
@@ -85,7 +86,7 @@ def next_word(data: Array, i: int, stop: int, classes: Array) -> tuple[int, int]
         return start, i
     while i < stop:
         code, after = decode(data, i)
-        if classes[code] & (SPACE | SPACELESS):
+        if classes[code] & (SPACE | WORD_SPACE | SPACELESS):
             break
         i = after
     return start, i

@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 
 from filters import edits
 from filters.families import FAMILIES
-from filters.language import LanguageModel, default_model_path, identify, load
+from filters.language import (
+    LEAST_PROBABILITY,
+    UNKNOWN,
+    LanguageModel,
+    default_model_path,
+    identify,
+    load,
+)
 from filters.passage import read_passage
 from filters.rules import Family, judge, with_bounds
 from pipeline.config import Config, ConfigError, Language
@@ -165,7 +172,7 @@ class Judges:
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the signals of all families, and split by their rules in order."""
-        languages = np.asarray(documents["language"].to_pylist(), dtype=np.str_)
+        languages = _trusted_languages(documents)
         passage = read_passage(_texts(documents), languages)
         signals: dict[str, npt.NDArray[Any]] = {}
         rules = []
@@ -183,6 +190,13 @@ class Judges:
             return split
         edited = edit(passage).filter(pa.array(verdicts.rule < 0))
         return Split(_with(split.kept, {"text": edited}), split.rejected)
+
+
+def _trusted_languages(documents: pa.Table) -> npt.NDArray[np.str_]:
+    """Return the language of each document, "und" where it was a guess: rules for a language trust no guess."""
+    codes = np.asarray(documents["language"].to_pylist(), dtype=np.str_)
+    probability = documents["language.probability"].to_numpy()
+    return np.where(probability < LEAST_PROBABILITY, UNKNOWN, codes)
 
 
 def _renamed(family: str, rule: Any) -> Any:

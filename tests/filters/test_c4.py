@@ -1,0 +1,312 @@
+"""C4's line and page rules against a slow reference, and TFDS's published cases."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.c4 import FAMILY, RULES, edit, measure
+from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, character_classes
+from filters.passage import Passage, read_passage
+from filters.rules import judge
+from filters.words import split_words
+
+PIECES = [
+    "a",
+    "B",
+    "one two three four five",
+    ".",
+    "...",
+    "?",
+    '"',
+    "。",
+    "”",
+    "」",
+    " ",
+    "\n",
+    "\r\n",
+    "\u2028",
+    "ไทย ไท ย",
+    "文字",
+]
+PIECES += [
+    "[3]",
+    "[edit]",
+    "[citation needed]",
+    "[",
+    "lorem ipsum",
+    "JavaScript",
+    "{",
+    "Terms of Use",
+    "use cookies",
+    "J. ",
+    "é",
+]
+TEXT = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40)
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+
+def passage_of(texts: Sequence[str], language: str = "en") -> Passage:
+    """Make a passage in one language."""
+    return read_passage(pa.array(texts, pa.string()), np.array([language] * len(texts), dtype=str))
+
+
+def has(character: str, bit: int) -> bool:
+    """Tell whether a character has a bit."""
+    return bool(character_classes()[ord(character)] & bit)
+
+
+def lower(text: str) -> str:
+    """Put ASCII in lower case."""
+    return re.sub("[A-Z]+", lambda match: match.group().lower(), text)
+
+
+def words_in(text: str) -> list[str]:
+    """Return the words of one text."""
+    words = split_words(pa.array([text]))
+    return [words.data[a:b].tobytes().decode() for a, b in zip(words.start, words.end, strict=True)]
+
+
+def ends_sentence(line: str) -> bool:
+    """Tell whether a line ends in a mark (or needs none) and not in an ellipsis."""
+    bare = line.rstrip("”’»」』）》〉】〕")
+    if not bare:
+        return False
+    if has(bare[-1], TERMINAL) or line.endswith('"'):
+        return not bare.endswith("...")
+    letters = [character for character in line if has(character, LETTER)]
+    return bool(letters) and has(letters[-1], UNMARKED)
+
+
+def sentences_in(line: str) -> int:
+    """Count sentences with a cursor over characters."""
+    count, unended, letters, i = 0, False, 0, 0
+    while i < len(line):
+        if not has(line[i], TERMINAL):
+            unended |= not line[i].isspace()
+            letters = letters + 1 if has(line[i], LETTER) else 0
+            i += 1
+            continue
+        run = i + 1
+        while run < len(line) and (has(line[run], TERMINAL) or has(line[run], CLOSER) or line[run] in "\"')"):
+            run += 1
+        strong = any(has(c, TERMINAL) and not c.isascii() for c in line[i:run])
+        rest = line[run:]
+        ends = strong or not rest.strip() or (rest != rest.lstrip() and not has(rest.lstrip()[0], LOWER))
+        if unended and ends and not (letters == 1 and line[i] == "."):
+            count, unended = count + 1, False
+        letters, i = 0, run
+    return max(1, count + unended)
+
+
+def cause_of(line: str) -> str:
+    """Return what becomes of a line without its citations."""
+    if not ends_sentence(line):
+        return "lines_without_end_mark"
+    if len(words_in(line)) < 5:
+        return "short_lines"
+    small = lower(line)
+    phrases = {"lorem ipsum": "lorem_ipsum", "javascript": "lines_with_javascript", "{": "curly_brackets"}
+    phrases |= dict.fromkeys(POLICY, "lines_with_policy")
+    return next((cause for phrase, cause in phrases.items() if phrase in small), "kept_lines")
+
+
+def reference(text: str) -> tuple[str, dict[str, int]]:
+    """Clean one text line by line; return it and the counts."""
+    counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0)
+    kept = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
+        cause = "lines_with_long_word" if max(map(len, words_in(line))) > 1000 else cause_of(bare)
+        counts[cause] += 1
+        if cause == "kept_lines":
+            kept.append(bare)
+            counts["sentences"] += sentences_in(bare)
+    return "\n".join(kept), counts
+
+
+@given(st.lists(TEXT, max_size=4))
+@settings(deadline=None)
+def test_cleaning_equals_the_reference(texts: list[str]) -> None:
+    """Texts and all nine counts of every string."""
+    passage = passage_of(texts)
+    signals, edited = measure(passage), edit(passage).to_pylist()
+    for document, text in enumerate(texts):
+        measured = {name: int(values[document]) for name, values in signals.items()}
+        assert (edited[document], measured) == reference(text)
+
+
+def clean(text: str, language: str = "en") -> tuple[str, dict[str, int], str | None]:
+    """Return the edited text, its non-zero counts, and the reason of the family's own rules."""
+    passage = passage_of([text], language)
+    signals = measure(passage)
+    rule = judge(RULES, signals, passage.languages).rule[0]
+    counts = {name: int(values[0]) for name, values in signals.items() if values[0]}
+    return edit(passage).to_pylist()[0], counts, None if rule < 0 else RULES[rule].reason
+
+
+GOOD = "The first of these lines is long enough to stay. It even has two sentences."
+FINE = 'Another one asks whether it may stay, too, and "yes" is the answer?'
+
+
+def test_lines_go_for_their_own_causes() -> None:
+    """TFDS's first case: of ten lines two stay, and each other one is counted under what cut it."""
+    lines = [
+        GOOD,
+        "Too few words.",
+        FINE,
+        "This line has no mark at its end",
+        "This line ends in a doubtful way...",
+    ]
+    lines += ["Please switch on JavaScript to see this.", "Your browser's javascript is off, it seems."]
+    lines += ["By reading on you accept our Terms of Use.", "We wrote a Privacy Policy for all of you."]
+    lines += ["This site uses cookies for no good reason."]
+    text, counts, reason = clean("\n".join(lines))
+    assert text == f"{GOOD}\n{FINE}"
+    expected = {"kept_lines": 2, "short_lines": 1, "lines_without_end_mark": 2, "lines_with_javascript": 2}
+    assert counts == {**expected, "lines_with_policy": 3, "sentences": 3}
+    assert reason is None
+
+
+def test_an_ellipsis_inside_a_sentence_ends_none() -> None:
+    """TFDS's second case: what looks like three sentences is two."""
+    text = (
+        "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
+    )
+    _, counts, reason = clean(text)
+    assert (counts, reason) == ({"kept_lines": 2, "sentences": 2}, "too_few_sentences")
+
+
+def test_code_rejects_the_page() -> None:
+    """TFDS's third case: three lines pass, then a curly bracket comes."""
+    _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.")
+    assert (counts["kept_lines"], counts["curly_brackets"], reason) == (3, 1, "curly_bracket")
+
+
+def test_filler_rejects_the_page() -> None:
+    """TFDS's fourth case: lorem ipsum in whatever case, and no line passes."""
+    _, counts, reason = clean("Lorem Ipsum dolor sit amet, consectetur.\n" * 4)
+    assert (counts, reason) == ({"lorem_ipsum": 4}, "lorem_ipsum")
+
+
+def test_citations_are_cut_out() -> None:
+    """TFDS's fifth case: three lines stay, one ends in nothing but a citation."""
+    lines = [
+        "This claim[3] has a number in it.",
+        "This claim[citation needed] would need a number.",
+        "History",
+    ]
+    lines += ["The [edit] button of old stood here.", "It ended like this, said one[]"]
+    text, counts, _ = clean("\n".join(lines))
+    assert text.split("\n") == [
+        "This claim has a number in it.",
+        "This claim would need a number.",
+        "The  button of old stood here.",
+    ]
+    assert counts["lines_without_end_mark"] == 2
+
+
+def test_policy_lines_go_in_any_case() -> None:
+    """TFDS's sixth case: three lines name a policy, three do not."""
+    lines = [GOOD, "Click to accept the Terms of Use now.", FINE, "We value privacy policy more than you do."]
+    lines += ["You have read the Cookie Policy, haven't you?", GOOD]
+    text, counts, reason = clean("\n".join(lines))
+    assert text == f"{GOOD}\n{FINE}\n{GOOD}"
+    assert (counts["lines_with_policy"], reason) == (3, None)
+
+
+@pytest.mark.parametrize("phrase", ["Lorem ipsum dolor", "a { b"])
+def test_page_rules_read_only_lines_that_got_so_far(phrase: str) -> None:
+    """In a line that goes anyway, filler and brackets harm nothing."""
+    assert clean(f"{GOOD}\n{FINE}\n{phrase}")[2] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("one two three four five.", True),
+        ("one two three four.", False),
+        ("one two three four [5]", False),
+        ("one two three[5] four.", False),
+        ("one two three four five", False),
+        ('one two three four "five"', True),
+        ("one two three four five!”", True),
+        ("one two three four five”", False),
+        ("one two three four five...", False),
+        ("one two three four five....", False),
+        ("one two three four five…", False),
+        ("a" * 1000 + " two three four five.", True),
+        ("a" * 1001 + " two three four five.", False),
+        ("漢" * 2000 + "。", True),
+        ("你好吗？", False),
+        ("你们好吗？", True),
+        ("他说：“你们好吗？”", True),
+        ("आज मौसम बहुत अच्छा है।", True),
+        ("هل هذا هو الكتاب الجديد؟", True),
+        ("یہ ایک بہت اچھی کتاب ہے۔", True),
+        ("ዛሬ የአየሩ ሁኔታ በጣም ጥሩ ነው።", True),
+        ("Սա շատ լավ գիրք է։", True),
+        ("វាជាសៀវភៅល្អ។", True),
+        ("ဒါကောင်းတဲ့စာအုပ်ပါ။", True),
+        ("วันนี้อากาศดีมาก", True),
+    ],
+)
+def test_lines_at_their_bounds(line: str, kept: bool) -> None:
+    """Five words, a thousand characters a word, and the end marks of many scripts."""
+    assert clean(line)[1].get("kept_lines", 0) == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("It is one sentence that stays one.", 1),
+        ("It is one. Here is another! And a third?", 3),
+        ("Mr. J. R. Smith et al. came to the U.S. office.", 2),
+        ("Version 3.14 of it, e.g. this one, works.", 1),
+        ('He said "Stop it!" Then he left the room.', 2),
+        ("今天天气很好。我们去公园吧！好吗？", 3),
+        ("他说：“今天天气很好。”我们走了。", 2),
+        ("आज मौसम अच्छा है। हम पार्क गए थे।", 2),
+    ],
+)
+def test_sentences_are_counted(line: str, sentences: int) -> None:
+    """Marks, abbreviations and quotes as count_sentences says; "Mr." shows what punkt would know better."""
+    assert clean(line)[1]["sentences"] == sentences
+
+
+@pytest.mark.parametrize(("sentences", "reason"), [(2, "too_few_sentences"), (3, None), (4, None)])
+def test_three_sentences_make_a_page(sentences: int, reason: str | None) -> None:
+    """The bound itself is kept, and scripts without end marks are not judged."""
+    text = "\n".join(["Here are five good words."] * sentences)
+    assert clean(text)[2] == reason
+    assert clean(text, "th")[2] is None
+
+
+def test_nothing_has_no_sentences() -> None:
+    """An empty text is rejected, not an error."""
+    assert clean("") == ("", {}, "too_few_sentences")
+
+
+def test_signals_are_those_declared() -> None:
+    """Names, order and kinds."""
+    signals = measure(passage_of([GOOD]))
+    assert list(signals) == [signal.name for signal in FAMILY.signals]
+    assert all(values.dtype == np.int64 for values in signals.values())
+
+
+def test_slices_are_cleaned_like_whole_arrays() -> None:
+    """Rows before and after a slice change nothing, and a second pass over what is kept changes nothing."""
+    texts = pa.array(["before", GOOD + "\nMenu", "漢字漢字。\n\n漢", "after"])
+    part = edit(read_passage(texts.slice(1, 2), np.array(["en"] * 2)))
+    assert part.to_pylist() == [GOOD, "漢字漢字。"]
+    assert edit(read_passage(part, np.array(["en"] * 2))).to_pylist() == part.to_pylist()
+
+
+@pytest.mark.parametrize("word", ["word ", "漢", ".\n", "[", "[3]", "{", "“”"])
+def test_two_megabytes_of_one_word_are_cleaned(word: str) -> None:
+    """Long uniform texts take linear time and nothing of them stays."""
+    assert clean(word * (2_000_000 // len(word.encode())))[0] == ""

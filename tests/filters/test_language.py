@@ -1,0 +1,176 @@
+"""Language identification against fastText itself."""
+
+from pathlib import Path
+
+import fasttext
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.language import LanguageModel, Languages, default_model_path, identify, load, trusted_codes
+
+SENTENCES = {
+    "en": "All human beings are born free and equal in dignity and rights.",
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "zh": "人人生而自由，在尊严和权利上一律平等。",
+    "ja": "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。",
+    "ru": "Все люди рождаются свободными и равными в своем достоинстве и правах.",
+    "ar": "يولد جميع الناس أحرارًا متساوين في الكرامة والحقوق.",
+    "hi": "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।",
+    "th": "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
+    "am": "የሰው ልጅ ሁሉ ሲወለድ ነጻና በክብርና በመብትም እኩልነት ያለው ነው።",
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    """Load the default model into compiled code, once."""
+    return load(default_model_path())
+
+
+@pytest.fixture(scope="module")
+def oracle() -> LanguageModel:
+    """Load the same model into the library."""
+    library = fasttext.load_model(default_model_path())
+    return LanguageModel(tuple(label.removeprefix("__label__") for label in library.labels), library=library)
+
+
+def columns(found: Languages) -> list[tuple[list[str], np.ndarray]]:
+    """Return codes and probabilities by rank."""
+    return [
+        (found.language.to_pylist(), found.probability),
+        (found.second.to_pylist(), found.second_probability),
+        (found.third.to_pylist(), found.third_probability),
+    ]
+
+
+def test_languages_are_found(model: LanguageModel) -> None:
+    """One article of human rights in ten languages and seven scripts."""
+    found = identify(model, pa.array(SENTENCES.values()))
+    assert found.language.to_pylist() == list(SENTENCES)
+    assert found.language.type == pa.string()
+    assert found.probability.dtype == np.float32
+    assert (found.probability > 0.5).all()
+
+
+WORDS = [
+    *" ".join(SENTENCES.values()).split(),
+    "\n",
+    "\t",
+    "__label__en",
+    "x" * 40,
+    "1.5",
+    "Zürich",
+    "漢字" * 30,
+    "😀",
+]
+TEXT = st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | st.text(
+    st.characters(exclude_characters="\0"), max_size=60
+)
+
+
+@given(texts=st.lists(TEXT, min_size=1, max_size=4))
+@settings(deadline=None)
+def test_answers_are_the_library_s(model: LanguageModel, oracle: LanguageModel, texts: list[str]) -> None:
+    """Equal probabilities by rank within 1e-4, and equal languages where no two are that close."""
+    ours, theirs = columns(identify(model, pa.array(texts))), columns(identify(oracle, pa.array(texts)))
+    for (codes, probabilities), (expected, values) in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(probabilities, values, atol=1e-4)
+        clear = [
+            abs(ours[rank][1] - probabilities) > 2e-4
+            for rank in range(3)
+            if ours[rank][1] is not probabilities
+        ]
+        for row in np.flatnonzero(np.all(clear, axis=0) & (codes is not None)):
+            assert codes[row] == expected[row] or probabilities[row] < 2e-4 or codes is ours[2][0]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "a", "12.5 !?", "😀😀", "漢"])
+def test_fewer_than_two_letters_are_no_language(
+    model: LanguageModel, oracle: LanguageModel, text: str
+) -> None:
+    """It is "und" with probability 0, in compiled code and in the library."""
+    for engine in (model, oracle):
+        assert [
+            (codes, values.tolist()) for codes, values in columns(identify(engine, pa.array([text])))
+        ] == [(["und"], [0])] * 3
+
+
+def test_line_feeds_are_white_space(model: LanguageModel) -> None:
+    """A text on two lines is read whole."""
+    one, two = (columns(identify(model, pa.array([SENTENCES["de"].replace(" ", space)]))) for space in " \n")
+    assert one[0][0] == two[0][0]
+    assert one[0][1] == two[0][1]
+
+
+def test_answers_do_not_depend_on_the_batch(model: LanguageModel) -> None:
+    """Remembered word vectors and neighbours change no bit; slices work."""
+    texts = pa.array([*SENTENCES.values()] * 3)
+    whole, part = identify(model, texts), identify(model, texts.slice(12, 5))
+    assert whole.probability[12:17].tolist() == part.probability.tolist()
+    assert whole.language.to_pylist()[12:17] == part.language.to_pylist()
+
+
+@pytest.mark.parametrize("word", ["word ", "漢", "a"])
+def test_two_megabytes_of_one_word_are_read(model: LanguageModel, word: str) -> None:
+    """Long texts and long words are read to their end."""
+    found = identify(model, pa.array([word * (2_000_000 // len(word.encode()))]))
+    assert found.language.to_pylist() != ["und"]
+
+
+def test_no_rows_have_no_languages(model: LanguageModel) -> None:
+    """An empty column gives empty columns."""
+    assert len(identify(model, pa.array([], pa.string())).language) == 0
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    """The message says which path, and that another can be configured."""
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.ftz; configure a path"):
+        load(str(tmp_path / "nowhere.ftz"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model at all, but long enough", b"\xba\x16\x4f\x2f\x0c\0\0\0"]
+)
+def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is not a quantised classifier is named in the error."""
+    path = tmp_path / "model.ftz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.ftz is not a quantised fastText classifier"):
+        load(str(path))
+
+
+def test_other_models_run_in_the_library(tmp_path: Path) -> None:
+    """A file of another name is fastText's own business; here it is the same model."""
+    (tmp_path / "model.bin").symlink_to(default_model_path())
+    model = load(str(tmp_path / "model.bin"))
+    assert model.classifier is None
+    assert identify(model, pa.array([*SENTENCES.values(), ""])).language.to_pylist() == [*SENTENCES, "und"]
+
+
+def test_doubtful_languages_are_not_trusted() -> None:
+    """Below the bound is "und", the bound itself is trusted, and an empty column has no codes."""
+    codes, values = pa.array(["en", "en", "fr"]), np.array([0.49, 0.5, 0.9], np.float32)
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values)).tolist() == [
+        "und",
+        "en",
+        "fr",
+    ]
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values), 0.6).tolist() == [
+        "und",
+        "und",
+        "fr",
+    ]
+    none = Languages(codes.slice(3), values[3:], codes.slice(3), values[3:], codes.slice(3), values[3:])
+    assert trusted_codes(none).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("Shona haizivikanwi nemuenzaniso uyu", "und"), (SENTENCES["en"], "en")]
+)
+def test_a_language_unknown_to_the_model_is_not_trusted(model: LanguageModel, text: str, code: str) -> None:
+    """Shona has no label in lid.176; English has."""
+    assert trusted_codes(identify(model, pa.array([text]))).tolist() == [code]
