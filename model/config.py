@@ -11,7 +11,7 @@ T = TypeVar("T", "TransNormerConfig", "TrainingConfig")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransNormerConfig:
-    """Sizes of a TransNormerLLM; the defaults make an evaluator of 1.15 million parameters at 8,192 pieces.
+    """Sizes of a TransNormerLLM.
 
     Raises ValueError naming the field, its value and what is allowed.
     """
@@ -22,9 +22,7 @@ class TransNormerConfig:
     layers: int = 3
     heads: int = 4  # each of width / heads
     hidden: int = 256  # of the channel mixer (SGLU)
-    tie_embeddings: bool = (
-        True  # False is what the released code does (24 layers, 1024 wide); at 1 M it doubles them
-    )
+    tie_embeddings: bool = False  # as in the released code; a small model is better tied, see `evaluator`
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no model."""
@@ -32,6 +30,11 @@ class TransNormerConfig:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(self, "eos", 0 <= self.eos < self.vocab_size, f"an id below vocab_size = {self.vocab_size}")
         _require(self, "heads", self.width % self.heads == 0, f"a divisor of width = {self.width}")
+
+
+def evaluator(vocab_size: int, eos: int) -> TransNormerConfig:
+    """Return the sizes of a judge that CPU cores train in minutes: 1,145,952 parameters at 8,192 pieces."""
+    return TransNormerConfig(vocab_size=vocab_size, eos=eos, tie_embeddings=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class TrainingConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_fraction: float = 0.05  # of the steps, linear from 0
     final_fraction: float = 0.1  # of the peak, where the cosine ends
-    weight_decay: float = 0.1  # on matrices, not on embeddings or theta; 0.1 in arXiv:2406.16690, section 3.2
+    weight_decay: float = 0.1  # of matrices; of "Scaling Laws for Linear Complexity Language Models", 3.2
     beta1: float = 0.9  # AdamW
     beta2: float = 0.95  # AdamW
     clip: float = 1.0  # largest norm of the gradient

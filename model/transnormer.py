@@ -81,7 +81,7 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.qkvu = nn.Linear(config.width, 4 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
-        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4.1
+        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4
         self.theta = (
             nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
         )

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.config import TransNormerConfig
+from model.config import TransNormerConfig, evaluator
 from model.transnormer import TransNormer, decay_rates, initial_theta, rotate, srms_norm
 
-SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40)
+SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40, tie_embeddings=True)
 
 
 def drawn(config: TransNormerConfig = SMALL, tokens: int = 150) -> tuple[TransNormer, Tensor]:
@@ -35,9 +35,9 @@ def test_the_released_sizes_give_the_released_count() -> None:
     assert sum(counts.values()) == 333_448_192
 
 
-def test_the_default_is_an_evaluator_of_a_million_parameters() -> None:
-    """Tied at 8,192 pieces, the default sizes make 1,145,952 parameters."""
-    model = TransNormer(TransNormerConfig(vocab_size=8192, eos=2))
+def test_an_evaluator_has_a_million_parameters() -> None:
+    """Tied at 8,192 pieces, the default sizes make 1,145,952 parameters, counted once."""
+    model = TransNormer(evaluator(vocab_size=8192, eos=2))
     assert sum(weight.numel() for weight in model.parameters()) == 1_145_952
     assert model.head.weight is model.embedding.weight
 
