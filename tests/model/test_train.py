@@ -101,6 +101,20 @@ def test_the_log_has_a_line_per_report(shards: Path, tmp_path: Path) -> None:
     assert ["validation_loss" in line for line in lines] == [False] * 11 + [True]
 
 
+def test_validation_is_reported_when_it_is_due(shards: Path, tmp_path: Path) -> None:
+    """Interrupted before, at or after a checkpoint, or at the end, a run gives the same weights and log."""
+    train(shards, tmp_path / "run", MODEL, replace(TRAINING, log_steps=6, validation_steps=5), quiet)
+    lines = log(tmp_path / "run")
+    assert [(line["step"], "validation_loss" in line) for line in lines] == [
+        (5, True),
+        (6, False),
+        (10, True),
+        (12, True),
+    ]
+    train(shards, tmp_path / "plain", MODEL, TRAINING, quiet)
+    assert same_weights(tmp_path / "run", tmp_path / "plain")
+
+
 def test_a_finished_run_is_left_alone(shards: Path, tmp_path: Path) -> None:
     """The second call says so, returns the same result and writes nothing."""
     first = train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
