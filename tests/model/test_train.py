@@ -167,7 +167,7 @@ def test_bf16_trains(shards: Path, tmp_path: Path) -> None:
 
 def test_the_rate_warms_up_and_falls() -> None:
     """The rate rises linearly to the peak and ends near the final fraction, or stays."""
-    config = TrainingConfig(tokens=100 * 4096, learning_rate=1.0, warmup_fraction=0.1)
+    config = TrainingConfig(tokens=100 * 4096, batch=8, learning_rate=1.0, warmup_fraction=0.1)
     rates = [learning_rate(step, config) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10] == 1.0
