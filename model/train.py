@@ -31,13 +31,13 @@ def train(
     """Train a model on the shards and return what result.json holds.
 
     Writes to `output`: run.json (what is trained on what), log.jsonl (a line every `log_steps`, flushed:
-    step, steps, tokens, loss in nats per token since the line before, seconds, tokens_per_second,
-    learning_rate, and where validated validation_loss and perplexity), checkpoint.safetensors until it is
-    done, then model.safetensors and config.json, and last result.json (steps, tokens, loss, validation_loss
-    and perplexity or null, parameters, seconds). Called again after it was killed, it goes on from the
-    checkpoint to bit-identical weights; called again after it finished, it says so and returns. Raises
-    ValueError or FileNotFoundError, one plain line, if the shards do not fit the model or `output` holds
-    another run.
+    step, steps, tokens, loss in nats per token since the line before or the start, seconds,
+    tokens_per_second, learning_rate, and where validated validation_loss and perplexity),
+    checkpoint.safetensors until it is done, then model.safetensors and config.json, and last result.json
+    (steps, tokens, loss, validation_loss and perplexity or null, parameters, seconds). Called again after it
+    was killed, it goes on from the checkpoint to bit-identical weights; called again after it finished, it
+    says so and returns. Raises ValueError or FileNotFoundError, one plain line, if the shards do not fit the
+    model or `output` holds another run, FloatingPointError if the loss is no number.
     """
     index, output = read_index(shards), Path(output)
     _require_fit(index, model)
@@ -87,7 +87,7 @@ def _flat(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line; 0 is trained or finished before, 2 a usage or configuration error."""
+    """Train from the command line: 0 trained, now or before; 1 diverged; 2 a usage or configuration error."""
     parser = argparse.ArgumentParser(
         prog="python -m model.train", description="Train a TransNormer on token shards."
     )
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         index = read_index(options.shards)
         model, training = read_config(options.config, index.vocab_size, index.eos)
         train(options.shards, options.output, model, training)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, FloatingPointError) else 2
     return 0
 
 

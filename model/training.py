@@ -89,7 +89,9 @@ def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
                 counter.step += 1
                 counter.tokens += count
                 counter.seconds += time.monotonic() - started
-            if _due(progress.step, config.log_steps, config.steps):
+            if _due(progress.step, config.log_steps, config.steps) or _due(
+                progress.step, config.validation_steps
+            ):
                 record = _record(run, loss_sum / window.tokens, window) | _validated(run, index)
                 log.write(orjson.dumps(record) + b"\n")
                 log.flush()

@@ -81,7 +81,7 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.qkvu = nn.Linear(config.width, 4 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
-        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4.1
+        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4
         self.theta = (
             nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
         )
@@ -136,7 +136,7 @@ class Layer(nn.Module):
 
 
 class TransNormer(nn.Module):
-    """A TransNormerLLM with weights from N(0, 0.02^2), keyed by seed; lower precision goes by autocast."""
+    """A TransNormerLLM, its weights normal with `initial_std`, keyed by seed. Lower precision: autocast."""
 
     def __init__(self, config: TransNormerConfig, seed: int = 0) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class TransNormer(nn.Module):
     def _draw(self, generator: torch.Generator) -> None:
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.Linear):
-                nn.init.normal_(module.weight, std=0.02, generator=generator)
+                nn.init.normal_(module.weight, std=self.config.initial_std, generator=generator)
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None

@@ -101,6 +101,20 @@ def test_the_log_has_a_line_per_report(shards: Path, tmp_path: Path) -> None:
     assert ["validation_loss" in line for line in lines] == [False] * 11 + [True]
 
 
+def test_validation_is_reported_when_it_is_due(shards: Path, tmp_path: Path) -> None:
+    """Validation is reported at its own steps, whatever the steps between reports, and changes no weight."""
+    train(shards, tmp_path / "run", MODEL, replace(TRAINING, log_steps=6, validation_steps=5), quiet)
+    lines = log(tmp_path / "run")
+    assert [(line["step"], "validation_loss" in line) for line in lines] == [
+        (5, True),
+        (6, False),
+        (10, True),
+        (12, True),
+    ]
+    train(shards, tmp_path / "plain", MODEL, TRAINING, quiet)
+    assert same_weights(tmp_path / "run", tmp_path / "plain")
+
+
 def test_a_finished_run_is_left_alone(shards: Path, tmp_path: Path) -> None:
     """The second call says so, returns the same result and writes nothing."""
     first = train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
@@ -153,7 +167,7 @@ def test_bf16_trains(shards: Path, tmp_path: Path) -> None:
 
 def test_the_rate_warms_up_and_falls() -> None:
     """The rate rises linearly to the peak and ends near the final fraction, or stays."""
-    config = TrainingConfig(tokens=100 * 4096, learning_rate=1.0, warmup_fraction=0.1)
+    config = TrainingConfig(tokens=100 * 4096, batch=8, learning_rate=1.0, warmup_fraction=0.1)
     rates = [learning_rate(step, config) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10] == 1.0

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.config import TransNormerConfig
+from model.config import TransNormerConfig, evaluator
 from model.transnormer import TransNormer, decay_rates, initial_theta, rotate, srms_norm
 
-SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40)
+SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40, tie_embeddings=True)
 
 
 def drawn(config: TransNormerConfig = SMALL, tokens: int = 150) -> tuple[TransNormer, Tensor]:
@@ -35,10 +35,12 @@ def test_the_released_sizes_give_the_released_count() -> None:
     assert sum(counts.values()) == 333_448_192
 
 
-def test_the_default_is_an_evaluator_of_a_million_parameters() -> None:
-    """Tied at 8,192 pieces, the default sizes make 1,145,952 parameters."""
-    model = TransNormer(TransNormerConfig(vocab_size=8192, eos=2))
-    assert sum(weight.numel() for weight in model.parameters()) == 1_145_952
+def test_an_evaluator_has_two_million_parameters() -> None:
+    """At 8,192 pieces there are 1,932,384, two of five in the embedding; a tied head is counted once."""
+    config = evaluator(vocab_size=8192, eos=2)
+    assert sum(weight.numel() for weight in TransNormer(config).parameters()) == 1_932_384
+    model = TransNormer(replace(config, tie_embeddings=True))
+    assert sum(weight.numel() for weight in model.parameters()) == 1_932_384 - 8192 * 96
     assert model.head.weight is model.embedding.weight
 
 
