@@ -192,7 +192,7 @@ class TrainEvaluator:
         }
 
     def _model(self, tokenizer: Tokenizer) -> TransNormerConfig:
-        names = ("width", "layers", "heads", "hidden", "tie_embeddings")
+        names = ("width", "layers", "heads", "hidden", "tie_embeddings", "initial_std")
         sizes = {name: value for name, value in asdict(self.evaluator).items() if name in names}
         return TransNormerConfig(vocab_size=tokenizer.vocab_size, eos=tokenizer.end_of_document, **sizes)
 
