@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,6 @@ from pipeline.stage import (
     Record,
     Stage,
     finished_keys,
-    read_manifest,
     read_records,
     write_manifest,
     write_record,
@@ -43,7 +43,6 @@ POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
 LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
-PRELOADED = ("pipeline.preload",)
 
 
 class RunFailed(Exception):  # what happened to the run, not an error of its code
@@ -53,7 +52,7 @@ class RunFailed(Exception):  # what happened to the run, not an error of its cod
 # A piece of a stage's work: a small picklable value whose `key` names its record; Beam checks no protocols.
 Task = Any
 Work = Callable[[Any], Record]
-Watch = Callable[[int, Sequence[Record]], None]  # tasks in all, records that are new
+Watch = Callable[[int, Sequence[Record], str], None]  # tasks in all, records that are new, what goes on inside
 
 
 class ForEach(beam.PTransform):
@@ -117,14 +116,13 @@ class Engine:
         *,
         grouping: bool = False,
         records: int | None = None,
+        inside: Callable[[], str] = str,
     ) -> Manifest:
-        """Run a stage to its manifest, or return the manifest it has.
+        """Run a stage to its manifest; tasks that are recorded are not done again.
 
         `grouping`: the transform groups, so all tasks go through one pipeline, and it writes `records` records itself.
+        `inside` says what goes on in tasks that take long.
         """
-        done = read_manifest(stage)
-        if done is not None:
-            return done
         started = time.monotonic()
         finished = finished_keys(stage.folder)
         pending = list(tasks) if grouping else [task for task in tasks if task.key not in finished]
@@ -133,11 +131,11 @@ class Engine:
             self.pool.submit(run_pipeline, self.options, transform, part)
             for part in self._slices(pending, grouping=grouping)
         ]
-        self._follow(stage, futures, wanted, watch)
+        cpu = self._follow(stage, futures, wanted, lambda total, new: watch(total, new, inside()))
         if len(finished_keys(stage.folder)) != wanted:
             got = len(finished_keys(stage.folder))
             raise RunFailed(f"{stage.name}: {got} of {wanted} tasks are recorded; the runner lost the others")
-        return write_manifest(stage, time.monotonic() - started)
+        return write_manifest(stage, time.monotonic() - started, cpu)
 
     def _slices(self, tasks: list[Task], *, grouping: bool) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
@@ -149,22 +147,24 @@ class Engine:
         count = min(len(tasks), self.workers * SLICES_PER_WORKER)
         return [ordered[i::count] for i in range(count)]
 
-    def _follow(self, stage: Stage, futures: Sequence[Future[None]], wanted: int, watch: Watch) -> None:
-        """Wait for the slices and report what has been recorded; the first error ends the run."""
+    def _follow(self, stage: Stage, futures: Sequence[Future[float]], wanted: int, watch: Callable[[int, list[Record]], None]) -> float:
+        """Wait for the slices, report what is recorded, return their CPU seconds; the first error ends the run."""
+        cpu = 0.0
         seen: set[str] = set()
         pending = set(futures)
         while True:
             finished, pending = wait(pending, timeout=POLL_SECONDS)
             for future in finished:
                 _raise_failure(stage, future)
+                cpu += future.result()
             new = finished_keys(stage.folder) - seen
             seen |= new
             watch(wanted, [r for r in read_records(stage.folder) if r["key"] in new] if new else [])
             if not pending:
-                return
+                return cpu
 
 
-def _raise_failure(stage: Stage, future: Future[None]) -> None:
+def _raise_failure(stage: Stage, future: Future[float]) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
@@ -174,13 +174,15 @@ def _raise_failure(stage: Stage, future: Future[None]) -> None:
         ) from error
 
 
-def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
-    """Run one Beam pipeline over some tasks, in this process or where the options say."""
+def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> float:
+    """Run one Beam pipeline over some tasks, here or where the options say; return this process's CPU seconds."""
+    began = time.process_time()
     parsed = PipelineOptions(list(options))
     name = parsed.view_as(StandardOptions).runner
     runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else name
     with beam.Pipeline(runner=runner, options=parsed) as pipeline:
         pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False) | transform
+    return time.process_time() - began
 
 
 @contextlib.contextmanager
@@ -202,9 +204,10 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
         else 0
     )
     count = workers or given or len(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    # Forked here, before this process has threads, the workers need not import Beam and the kernels again.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
+    pool.submit(os.getpid).result()
     try:
         yield Engine(pool, count, tuple(options), local)
     finally:
@@ -215,7 +218,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
 
 def _start_worker() -> None:
     """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
-    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     worker_class: Any = local_job_service.SubprocessSdkWorker

@@ -191,11 +191,10 @@ def tokens(corpus: Corpus) -> Table:
 
 def stage_cost(manifest: Manifest) -> Table:
     """Return what a stage cost."""
-    cpu = sum(record.get("cpu_seconds", 0.0) for record in manifest.records)
     return {
         "name": manifest.stage.name,
         "seconds": round(manifest.seconds, 2),
-        "cpu_seconds": round(cpu, 2),
+        "cpu_seconds": round(manifest.cpu_seconds, 2),
         "tasks": len(manifest.records),
         "documents": _sum(manifest, "documents"),
         "bytes": _sum(manifest, "bytes"),

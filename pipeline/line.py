@@ -1,6 +1,6 @@
 """Line: what every stage of a run shares, and the one way to run a stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import apache_beam as beam
 from pipeline.config import Config
 from pipeline.execute import Engine, ForEach
 from pipeline.progress import Display
-from pipeline.stage import Manifest, Stage, make_stage
+from pipeline.stage import Manifest, Stage, make_stage, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,11 @@ class Line:
         """Return a stage of this run."""
         return make_stage(self.output, name, version, settings, upstream)
 
-    def each(self, stage: Stage, work: Any, tasks: Sequence[Any]) -> Manifest:
-        """Do a work once for each task."""
-        return self._finish(stage, ForEach(work, stage.folder), tasks, grouping=False, records=None)
+    def each(
+        self, stage: Stage, work: Any, tasks: Sequence[Any], inside: Callable[[], str] = str
+    ) -> Manifest:
+        """Do a work once for each task; `inside` says what goes on in tasks that take long."""
+        return self._finish(stage, ForEach(work, stage.folder), tasks, inside=inside)
 
     def grouped(
         self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int
@@ -36,16 +38,12 @@ class Line:
         """Run a transform that groups; it writes `records` records itself."""
         return self._finish(stage, transform, tasks, grouping=True, records=records)
 
-    def _finish(
-        self,
-        stage: Stage,
-        transform: beam.PTransform,
-        tasks: Sequence[Any],
-        *,
-        grouping: bool,
-        records: int | None,
-    ) -> Manifest:
-        with self.display.stage(stage.name) as watch:
-            manifest = self.engine.run(stage, transform, tasks, watch, grouping=grouping, records=records)
+    def _finish(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], **how: Any) -> Manifest:
+        manifest = read_manifest(stage)
+        if manifest is None:
+            with self.display.stage(stage.name) as watch:
+                manifest = self.engine.run(stage, transform, tasks, watch, **how)
+        else:
+            self.display.say(f"{stage.name}: finished before")
         self.manifests.append(manifest)
         return manifest

@@ -30,13 +30,14 @@ class Display:
     _printed: float = field(default=0.0)
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[Callable[[int, Sequence[Record]], None]]:
-        """Show a stage while the block runs; the block calls what it is given with the total and new records."""
+    def stage(self, name: str) -> Iterator[Callable[[int, Sequence[Record], str], None]]:
+        """Show a stage while the block runs; the block calls what it is given with total, new records and a note."""
         seen = _Seen(name, time.monotonic())
         task = self.live.add_task(name, total=None, note="") if self.live else None
 
-        def watch(total: int, records: Sequence[Record]) -> None:
+        def watch(total: int, records: Sequence[Record], inside: str) -> None:
             seen.add(total, records)
+            seen.text = inside or seen.text
             self._show(seen, task)
 
         yield watch

@@ -216,8 +216,8 @@ def table(corpus: Corpus, seconds: float) -> Table:
 
 def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> str:
     """Return what the full run would cost and yield, from a sample."""
-    cpu = sum(record.get("cpu_seconds", 0.0) for m in manifests for record in m.records if not _fixed(m))
-    fixed = sum(record.get("cpu_seconds", 0.0) for m in manifests for record in m.records if _fixed(m))
+    cpu = sum(m.cpu_seconds for m in manifests if not _fixed(m))
+    fixed = sum(m.cpu_seconds for m in manifests if _fixed(m))
     tokens = sum(r["shard"]["tokens"] for r in corpus.merged.records) if corpus.merged is not None else 0
     documents = corpus.ingested.summary.get("rows", {}).get("documents", 0)
     return (

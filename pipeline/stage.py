@@ -45,7 +45,8 @@ class Manifest:
     stage: Stage
     records: tuple[Record, ...]
     summary: Summary
-    seconds: float  # wall time, over all runs that worked on it
+    seconds: float  # wall time of the run that finished it
+    cpu_seconds: float  # of its worker processes in that run
 
 
 def make_stage(
@@ -79,13 +80,14 @@ def read_records(folder: str) -> list[Record]:
     return [storage.read_json(storage.join(done, key + ".json")) for key in sorted(finished_keys(folder))]
 
 
-def write_manifest(stage: Stage, seconds: float) -> Manifest:
+def write_manifest(stage: Stage, seconds: float, cpu_seconds: float) -> Manifest:
     """Close a stage whose tasks are all recorded."""
     records = read_records(stage.folder)
     summary = merge(record.get("summary", {}) for record in records)
-    table = {"records": records, "summary": summary, "seconds": round(seconds, 3), "stage": stage.name}
+    cost = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+    table = {"stage": stage.name, "records": records, "summary": summary, **cost}
     storage.write_json(stage.path("manifest.json"), table)
-    return Manifest(stage, tuple(records), summary, seconds)
+    return Manifest(stage, tuple(records), summary, **cost)
 
 
 def read_manifest(stage: Stage) -> Manifest | None:
@@ -94,4 +96,4 @@ def read_manifest(stage: Stage) -> Manifest | None:
     if not storage.exists(path):
         return None
     table = storage.read_json(path)
-    return Manifest(stage, tuple(table["records"]), table["summary"], table["seconds"])
+    return Manifest(stage, tuple(table["records"]), table["summary"], table["seconds"], table["cpu_seconds"])

@@ -230,3 +230,14 @@ def checksum(path: str) -> str:
     """Return the sha256 of a file."""
     with storage.open_input(path) as file:
         return sha256(file.read()).hexdigest()
+
+
+def training_note(folder: str) -> str:
+    """Say how far the evaluators in a local folder are, from the last line of their logs."""
+    notes = []
+    for path in sorted(Path(folder).glob("fold-*/log.jsonl")):
+        lines = path.read_bytes().splitlines()
+        if lines and lines[-1].endswith(b"}"):
+            last = orjson.loads(lines[-1])
+            notes.append(f"{path.parent.name}: step {last['step']} of {last['steps']}, loss {last['loss']:.2f}")
+    return " · ".join(notes)

@@ -161,7 +161,7 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
     trainer = TrainEvaluator(
         stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed
     )
-    return line.each(stage, trainer, tasks)
+    return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
 
 def _json(value: object) -> str:

@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from model.checkpoint import load_model
-from model.score import score, windows
 from pipeline import storage
 from pipeline.document import conform, read_table, write_table
 from pipeline.draw import uniform
@@ -87,6 +85,8 @@ def _cost(edges: Sequence[tuple[float, int]], cap: float) -> float:
 @cache
 def _judge(folder: str) -> Any:
     """Load an evaluator once a process."""
+    from model.checkpoint import load_model  # noqa: PLC0415  # torch takes seconds to import
+
     return load_model(folder)
 
 
@@ -152,12 +152,16 @@ class ScoreShard:
             return [text]
         window = max(1, self.budget.window_bytes * len(text) // size)
         count = max(1, self.budget.cap_bytes // self.budget.window_bytes)
+        from model.score import windows  # noqa: PLC0415  # torch takes seconds to import
+
         return [text[start:stop] for start, stop in windows(len(text), window, count)]
 
     def _by(
         self, judge: int, excerpts: list[list[str]], wanted: npt.NDArray[np.bool_]
     ) -> list[tuple[float, int, int]]:
         """Return (nats, tokens, bytes) of each document by one judge; zeros where it is not wanted."""
+        from model.score import score  # noqa: PLC0415  # torch takes seconds to import
+
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         parts = [(row, text) for row in np.flatnonzero(wanted).tolist() for text in excerpts[row]]
         encoded = tokenizer.encode([text for _, text in parts])
@@ -182,7 +186,7 @@ def _bits_per_byte(nats: float, tokens: int, size: int) -> float | None:
 
 def _spread(tables: list[pa.Table], rows: int) -> pa.Table:
     """Return one row a document of the shard, null where it was not in stage 4."""
-    if not tables:
+    if not sum(map(len, tables)):
         return conform(pa.table({"scored": np.zeros(rows, bool)}), SCORES)
     table = pa.concat_tables(tables)
     where = np.full(rows, -1)

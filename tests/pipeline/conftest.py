@@ -1,0 +1,131 @@
+"""A small corpus and small settings, for the tests that run the whole line."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+NOUNS = (
+    "river mountain library engine teacher garden market window village doctor harbour letter kitchen winter story "
+    "bridge farmer painting school island forest machine captain journal station valley museum castle author road"
+).split()
+VERBS = "found opened described painted followed remembered crossed built carried watched left reached kept drew".split()
+PLACES = "near the old town|behind the hill|in the early morning|after the long war|with great care|under the snow".split("|")
+CHINESE = "我们 今天 学习 中国 历史 城市 经济 发展 技术 生活 问题 社会 文化 教育 世界 人民 国家 研究 时间 工作".split()
+
+SETTINGS = """
+[ingest]
+shard_bytes = 100000
+part_bytes = 100000
+
+[tokenizer]
+vocab_size = 600
+
+[evaluator]
+vocab_size = 400
+width = 32
+layers = 2
+heads = 2
+hidden = 64
+context_length = 64
+batch_tokens = 256
+train_tokens = 20000
+
+[self_clean]
+rounds = 2
+score_tokens = 60000
+window_tokens = 64
+min_language_tokens = 1000
+anchor_documents = 40
+min_agreement = -1
+guard_documents = 1000
+stop_overlap = 1.0
+
+[publish]
+shard_tokens = 40000
+group_bytes = 300000
+validation = 0.05
+"""
+
+
+def sentence(draw: random.Random) -> str:
+    """Return an English sentence."""
+    first, second = draw.sample(NOUNS, 2)
+    return f"The {first} and the {second} that we {draw.choice(VERBS)} were to be seen {draw.choice(PLACES)}."
+
+
+def text(draw: random.Random) -> str:
+    """Return an English or Chinese document of a few lines."""
+    if draw.random() < 0.2:
+        return "\n".join("".join(draw.choices(CHINESE, k=12)) + "。" for _ in range(draw.randint(6, 20)))
+    lines = (" ".join(sentence(draw) for _ in range(draw.randint(2, 4))) for _ in range(draw.randint(3, 12)))
+    return "\n".join(lines)
+
+
+def document(draw: random.Random, before: list[str]) -> str:
+    """Return a document: mostly new, some copied, some copied with a change, some junk."""
+    kind = draw.random()
+    if kind < 0.08 and before:
+        return draw.choice(before)
+    if kind < 0.16 and before:
+        return draw.choice(before) + " " + sentence(draw)
+    if kind < 0.24:
+        return " ".join(draw.choices(NOUNS + VERBS, k=draw.randint(3, 30)))
+    if kind < 0.30:
+        words = text(draw).split()
+        draw.shuffle(words)
+        return " ".join(words) + " end. And more. So it is."
+    return text(draw)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write ten JSONL files of documents with duplicates, junk and a few broken records."""
+    folder = tmp_path_factory.mktemp("corpus")
+    draw = random.Random(7)
+    before: list[str] = []
+    for number in range(10):
+        lines = []
+        for row in range(90):
+            before.append(document(draw, before))
+            record = {"id": f"{number}-{row}", "text": before[-1], "url": f"http://host{row % 30}.example/{number}/{row}"}
+            lines.append(orjson.dumps(record))
+        lines.insert(5, b'{"text": "cut off')
+        (folder / f"part-{number}.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the configuration that makes a run small."""
+    path = tmp_path_factory.mktemp("settings") / "small.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def command(corpus: Path, settings: Path) -> Callable[..., list[str]]:
+    """Return a function that makes the command line of a run into a folder."""
+
+    def make(output: Path, *more: str, config: Path = settings) -> list[str]:
+        fixed = ["--config", str(config), "--input", f"{corpus}/*.jsonl", "--output", str(output)]
+        return [sys.executable, "-m", "pipeline.run", *fixed, *more]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run(command: Callable[..., list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the line into a folder and insists that it succeeds."""
+
+    def start(output: Path, *more: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+        line = command(output, *more) if config is None else command(output, *more, config=config)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done
+
+    return start
