@@ -20,6 +20,7 @@ from pipeline.shards import DocumentShard
 from pipeline.storage import join
 
 VERSION = 1
+BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
 
 def linking(
@@ -54,25 +55,42 @@ class AssignFolds:
         for path in task.paths:
             edges = read_edges(path)
             union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
-        group = roots(parent)
         sizes = [read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() for s in self.shards]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-        limit = size.sum() / (2 * self.folds)
-        total = np.bincount(group, weights=size, minlength=len(group))
-        split = total[group] > limit
-        fold = _fold(np.where(split, np.arange(len(group)), group), self.folds, self.seed)
+        fold = assign(roots(parent), size, self.folds, self.seed)
         for shard in self.shards:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))
-        _, members = np.unique(group, return_counts=True)
-        largest = int(members.max()) if len(members) else 0
-        split_groups = len(np.unique(group[split]))
-        return {"summary": {"groups": len(members), "split_groups": split_groups}, "largest_group": largest}
+        held = np.bincount(fold, weights=size, minlength=self.folds).astype(np.int64)
+        return {"summary": {"fold_bytes": {str(k): int(n) for k, n in enumerate(held)}}}
 
 
-def _fold(keys: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+def assign(
+    group: npt.NDArray[np.int64], size: npt.NDArray[np.int64], folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each document from its group and bytes (documents).
+
+    A group over 1 / (2 folds) of the bytes is split by document. The largest groups go to the lightest fold, one after
+    the other, the many small ones by hash.
+    """
+    total = np.bincount(group, weights=size, minlength=len(group))
+    limit = size.sum() / (2 * folds)
+    keys = np.where(total[group] <= limit, group, np.arange(len(group)))
+    fold = _hashed(keys, folds, seed)
+    large = np.lexsort((np.arange(len(total)), -total))[:BALANCED_GROUPS]
+    large = large[(total[large] > 0) & (total[large] <= limit)]
+    placed = np.isin(group, large)
+    held = np.bincount(fold[~placed], weights=size[~placed], minlength=folds)
+    chosen = np.zeros(len(total), np.int64)
+    for number in large.tolist():
+        chosen[number] = int(held.argmin())
+        held[chosen[number]] += total[number]
+    return np.where(placed, chosen[group], fold)
+
+
+def _hashed(keys: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Return a fold for each key by a hash of it and the seed (MurmurHash3, fmix64)."""
-    mixed = keys.astype(np.uint64) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = keys.astype(np.uint64) + np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
     for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(multiplier)
     folded: npt.NDArray[np.int64] = ((mixed >> np.uint64(33)) % np.uint64(folds)).astype(np.int64)

@@ -1,0 +1,35 @@
+"""Look-alikes share a fold, and folds weigh about the same."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.self_clean.folds import assign
+
+
+@given(arrays(np.int64, st.integers(1, 200), elements=st.integers(0, 30)), st.integers(2, 5))
+def test_groups_stay_together_unless_they_are_too_large(group: np.ndarray, folds: int) -> None:
+    """Documents of one group are in one fold; a group over its limit is split by document."""
+    group = np.minimum.reduceat(np.arange(len(group)), np.arange(len(group)))[np.searchsorted(np.unique(group), group)]
+    size = np.full(len(group), 10)
+    fold = assign(group, size, folds, seed=1)
+    limit = size.sum() / (2 * folds)
+    for number in np.unique(group):
+        mine = group == number
+        if size[mine].sum() <= limit:
+            assert len(set(fold[mine].tolist())) == 1
+
+
+def test_folds_weigh_the_same() -> None:
+    """Two groups just below the limit do not meet in one fold."""
+    group = np.concatenate([np.zeros(240), np.full(240, 240), np.arange(480, 1000)]).astype(np.int64)
+    fold = assign(group, np.full(1000, 7), 2, seed=1)
+    assert 450 <= (fold == 0).sum() <= 550
+
+
+def test_folds_do_not_depend_on_anything_but_the_seed() -> None:
+    """The same groups give the same folds, another seed gives others."""
+    group, size = np.arange(20_000), np.ones(20_000, np.int64)
+    assert (assign(group, size, 2, 1) == assign(group, size, 2, 1)).all()
+    assert (assign(group, size, 2, 1) != assign(group, size, 2, 2)).any()

@@ -1,0 +1,164 @@
+"""The command line: what is refused, how it says so, and what bad input leaves."""
+
+import gzip
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import ConfigError
+from pipeline.run import configure, parser
+from pipeline.session import check_beam_options, claimed
+
+TEXT = "The river and the mountain that we found were to be seen in the early morning of the long winter. " * 8
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    line = [sys.executable, "-m", "pipeline.run", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_flags_are_what_the_readme_says() -> None:
+    """A flag that comes or goes is a decision."""
+    flags = {option for action in parser()._actions for option in action.option_strings}
+    assert flags == {
+        "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator", "--force", "--dry-run",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "x.jsonl"], "--output is needed"),
+        (["--input", "x.jsonl", "--output", "o", "--sample", "2"], "--sample must be above 0 and at most 1"),
+        (["--config", "missing.toml", "--output", "o"], "cannot read the configuration missing.toml"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], message: str) -> None:
+    """What is asked wrongly is refused before anything is read."""
+    with pytest.raises(ConfigError, match=message):
+        configure(parser().parse_args(arguments))
+
+
+def test_unknown_options_are_refused() -> None:
+    """A misspelt option does not go to Beam, which would pass over it."""
+    check_beam_options(["--direct_num_workers=2", "--runner=DirectRunner"])
+    with pytest.raises(ConfigError, match="unknown option --outptu"):
+        check_beam_options(["--outptu=x"])
+
+
+def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    """A mistake gives one line on standard error and leaves no folder."""
+    done = start("--input", f"{tmp_path}/none-*.jsonl", "--output", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "nothing matches" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_threads_are_refused(tmp_path: Path) -> None:
+    """Beam's multi_threading loses data, so it is refused with the reason."""
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
+    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out", "--direct_running_mode=multi_threading")
+    assert done.returncode == 2
+    assert "loses data" in done.stderr
+
+
+def test_foreign_folders_are_refused(tmp_path: Path) -> None:
+    """A folder with other files is not written to."""
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"), claimed(str(tmp_path)):
+        pass
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    """A second run on a folder is refused while the first one works."""
+    with claimed(str(tmp_path / "out")), pytest.raises(ConfigError, match="another run"), claimed(str(tmp_path / "out")):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """An output below a file is a clear mistake."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"), claimed(str(tmp_path / "file" / "out")):
+        pass
+
+
+def test_a_wrong_text_field_fails_with_the_reason(tmp_path: Path) -> None:
+    """A field that no record has is a mistake that the run reports, naming the fields there are."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"content": TEXT, "n": i}) for i in range(50)))
+    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
+    assert done.returncode == 1
+    assert "50 of 50 records are unreadable" in done.stderr
+    assert "no field 'text'; the record has content, n" in done.stderr
+
+
+def test_a_stage_that_keeps_nothing_fails(tmp_path: Path) -> None:
+    """When no document is kept, the commonest reason is named."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": "too short"}) for _ in range(9)))
+    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
+    assert done.returncode == 1
+    assert "none of 9 documents is kept; most often: too_few_words (9 times)" in done.stderr
+
+
+def test_dry_run_does_nothing(tmp_path: Path) -> None:
+    """The plan is printed, and no folder appears."""
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
+    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out", "--dry-run")
+    assert done.returncode == 0
+    assert "1 shards" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def bad_inputs(folder: Path) -> None:
+    """Write every kind of broken input, and enough good documents for the run to go on."""
+    good = b"\n".join(orjson.dumps({"text": f"Story {i}. {TEXT} The author number {i} wrote it."}) for i in range(600))
+    (folder / "good.jsonl").write_bytes(good)
+    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(good)[:-200])
+    (folder / "empty.jsonl").write_bytes(b"")
+    lines = [b"[1, 2]", b'{"text": 5}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b'{"text": "nul \0"}', b"{", b'"text"']
+    (folder / "lines.jsonl").write_bytes(b"\n".join(lines))
+    (folder / "long.jsonl").write_bytes(b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": TEXT + "End."}))
+    (folder / "repeated.txt").write_text("word " * 190_000)
+    (folder / "deep.warc").write_bytes(warc(b"<html><body>" + b"<div>" * 50_000 + b"deep" + b"</body></html>"))
+    (folder / "cut.warc").write_bytes(warc(b"<p>cut off</p>")[:-9])
+    (folder / "noise.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "folder.jsonl").mkdir()
+    os.mkfifo(folder / "fifo.jsonl")
+
+
+def warc(body: bytes) -> bytes:
+    """Return a WARC file with one response."""
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
+    head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\nContent-Length: {len(http)}\r\n\r\n"
+    return head.encode() + http + b"\r\n\r\n"
+
+
+def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
+    """Every broken record is in unreadable/ or rejected/, with its path, and the run goes on to its end."""
+    source = tmp_path / "in"
+    source.mkdir()
+    bad_inputs(source)
+    config = tmp_path / "bad.toml"
+    config.write_text("[ingest]\nmax_document_bytes = 1000000\n[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
+    watchdog = threading.Timer(500, os._exit, (1,))
+    watchdog.start()
+    done = start("--config", str(config), "--input", f"{source}/*", "--output", str(tmp_path / "out"))
+    watchdog.cancel()
+    assert done.returncode == 0, done.stderr
+    unreadable = pq.read_table(tmp_path / "out/unreadable").to_pylist()
+    names = [Path(row["path"]).name for row in unreadable]
+    one_each = {"empty.jsonl", "cut.jsonl.gz", "deep.warc", "cut.warc", "noise.parquet", "latin.txt", "folder.jsonl", "fifo.jsonl"}
+    assert one_each <= set(names)
+    assert names.count("lines.jsonl") == 7
+    rejected = {Path(row["path"]).name: row for row in pq.read_table(tmp_path / "out/rejected").to_pylist()}
+    assert rejected["long.jsonl"]["reason"] == "too_large"
+    assert rejected["long.jsonl"]["value"] > 3_000_000
+    assert rejected["repeated.txt"]["reason"].startswith(("duplicate", "top", "too_many"))
