@@ -31,6 +31,8 @@ from pipeline.verdicts import sidecar_path
 from tokenizer.encode import Tokenizer
 
 VERSION = 1
+MIN_GROUPS = 16  # so that every core has work
+MIN_GROUP_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Group:
 
 
 def make_groups(shards: Sequence[DocumentShard], group_bytes: int) -> list[Group]:
-    """Group successive document shards up to a memory budget."""
+    """Group successive document shards up to a memory budget; a small corpus still gives several groups."""
+    group_bytes = min(group_bytes, max(sum(shard.size for shard in shards) // MIN_GROUPS, MIN_GROUP_BYTES))
     groups: list[list[DocumentShard]] = []
     size = 0
     for shard in shards:

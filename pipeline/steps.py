@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from filters import edits
 from filters.families import FAMILIES
 from filters.language import (
-    LEAST_PROBABILITY,
-    UNKNOWN,
     LanguageModel,
     default_model_path,
     identify,
     load,
+    trusted_codes,
 )
 from filters.passage import read_passage
 from filters.rules import Family, judge, with_bounds
@@ -42,6 +41,7 @@ class Split:
 Step = Callable[[pa.Table], Split]
 
 LANGUAGE_SIGNALS = (
+    pa.field("language.first", pa.string()),  # the likeliest; `language` is "und" where it is a guess
     pa.field("language.probability", pa.float64()),
     pa.field("language.second", pa.string()),
     pa.field("language.second_probability", pa.float64()),
@@ -136,8 +136,10 @@ class Identify:
     def __call__(self, documents: pa.Table) -> Split:
         """Add the language and its probabilities; reject what is not wanted."""
         found = identify(_language_model(self.settings.model), _texts(documents))
+        named = pa.array(trusted_codes(found, self.settings.certain), pa.string())
         columns = {
-            "language": found.language,
+            "language": named,
+            "language.first": found.language,
             "language.probability": found.probability,
             "language.second": found.second,
             "language.second_probability": found.second_probability,
@@ -145,7 +147,7 @@ class Identify:
             "language.third_probability": found.third_probability,
         }
         documents = _with(documents, columns)
-        codes = pa.chunked_array([found.language])
+        codes = pa.chunked_array([named])
         probability = np.asarray(found.probability, np.float64)
         allowed = _is_in(codes, self.settings.allow) if self.settings.allow else np.ones(len(documents), bool)
         denied = _is_in(codes, self.settings.deny)
@@ -172,7 +174,7 @@ class Judges:
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the signals of all families, and split by their rules in order."""
-        languages = _trusted_languages(documents)
+        languages = np.asarray(documents["language"].to_pylist(), dtype=np.str_)
         passage = read_passage(_texts(documents), languages)
         signals: dict[str, npt.NDArray[Any]] = {}
         rules = []
@@ -190,13 +192,6 @@ class Judges:
             return split
         edited = edit(passage).filter(pa.array(verdicts.rule < 0))
         return Split(_with(split.kept, {"text": edited}), split.rejected)
-
-
-def _trusted_languages(documents: pa.Table) -> npt.NDArray[np.str_]:
-    """Return the language of each document, "und" where it was a guess: rules for a language trust no guess."""
-    codes = np.asarray(documents["language"].to_pylist(), dtype=np.str_)
-    probability = documents["language.probability"].to_numpy()
-    return np.where(probability < LEAST_PROBABILITY, UNKNOWN, codes)
 
 
 def _renamed(family: str, rule: Any) -> Any:

@@ -26,6 +26,7 @@ from pipeline.summary import Summary, counts
 from pipeline.verdicts import SIDECAR, sidecar_path
 
 VERSION = 1
+UNKNOWN = "und"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def _not_judged(
     language: str, anchor: Mapping[str, int], seen: Mapping[str, int], settings: SelfClean
 ) -> str:
     """Say why no judge may judge a language; empty when they may."""
+    if language == UNKNOWN:
+        return "the language of these documents was a guess"
     tokens = seen.get(language, 0)
     if tokens < settings.min_language_tokens:
         return f"the judges saw {tokens:,} tokens of it, fewer than {settings.min_language_tokens:,}"

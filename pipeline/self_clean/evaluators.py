@@ -93,6 +93,7 @@ class SampleShard:
     rejected_before: tuple[str, ...]  # verdicts of the round before
     rates: dict[str, float]
     count: int  # folds
+    round: int  # each draws anew, so that rounds that agree say something
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write one token shard a fold; return the record, with the tokens by fold and language."""
@@ -112,7 +113,7 @@ class SampleShard:
         return {"shards": shards, "documents": sum(s["documents"] for s in shards)}
 
     def _chosen(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
-        draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "train")
+        draws = uniform(documents["id"].to_pylist(), self.corpus.seed, f"train {self.round}")
         rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
         return (draws < rates) & ~self.corpus.anchor(documents)
 

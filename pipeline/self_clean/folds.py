@@ -57,7 +57,7 @@ class AssignFolds:
             union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
         sizes = [read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() for s in self.shards]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-        fold = assign(roots(parent), size, self.folds, self.seed)
+        fold = assign(np.asarray(roots(parent), np.int64), size, self.folds, self.seed)
         for shard in self.shards:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))

@@ -149,9 +149,10 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
     rates = evaluators.sampling_rates(
         entrance.kept["bytes"], config.evaluator, config.self_clean, _bytes_per_token(entrance)
     )
-    work = SampleShard(sample.folder, corpus, rejected, rates, config.self_clean.folds)
+    number = int(name.rpartition("-")[2])
+    work = SampleShard(sample.folder, corpus, rejected, rates, config.self_clean.folds, number)
     sampled = line.each(sample, work, entrance.shards)
-    given = _given(entrance.given, name.rpartition("-")[2], config.self_clean.folds)
+    given = _given(entrance.given, number, config.self_clean.folds)
     checks = [evaluators.checksum(join(folder, "model.safetensors")) for folder in given if folder]
     stage = line.stage(f"{name}.train", evaluators.VERSION, checks, [sample])
     tasks = [
@@ -159,7 +160,7 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
         for k in range(config.self_clean.folds)
     ]
     trainer = TrainEvaluator(
-        stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed
+        stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed + number
     )
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
@@ -173,7 +174,7 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name in names}
 
 
-def _given(folder: str, number: str, count: int) -> list[str]:
+def _given(folder: str, number: int, count: int) -> list[str]:
     """Return the folder of each fold's weights under --evaluator, or empty strings to train.
 
     Raises ConfigError when a round has weights for some folds only.
