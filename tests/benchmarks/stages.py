@@ -1,0 +1,81 @@
+"""What each stage costs: documents/s, MB/s and CPU seconds, on a real corpus where there is one, else on the demo's.
+
+    make bench
+    python -m tests.benchmarks.stages --input 'crawl/*.jsonl.gz' --workers 2
+
+Two runs into a temporary folder: the line without self-cleaning and with a tokenizer that is given, cold but for compiled
+kernels; then the same corpus with the default self-cleaning, if --self-clean is given.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
+RULES_ONLY = '[self_clean]\nrounds = 0\n[tokenizer]\nmodel = "{model}"\n'
+
+
+def main() -> None:
+    """Run and print."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--input", default=str(DATA / "demo_corpus/*.jsonl.gz"))
+    line.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    line.add_argument("--self-clean", action="store_true", help="also time the default run")
+    asked = line.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / "first"
+        console.print("training a tokenizer and compiling the kernels …")
+        run(asked.input, first, asked.workers, "[self_clean]\nrounds = 0\n")
+        model = first / "tokenizer/tokenizer.model"
+        rules = Path(folder) / "rules"
+        cost = run(asked.input, rules, asked.workers, RULES_ONLY.format(model=model))
+        console.print(table("rules, dedup, shards (tokenizer given, rounds = 0)", rules, cost))
+        if asked.self_clean:
+            full = Path(folder) / "full"
+            cost = run(asked.input, full, asked.workers, "")
+            console.print(table("the default run, self-cleaning included", full, cost))
+
+
+def run(pattern: str, output: Path, workers: int, config: str) -> dict[str, float]:
+    """Run the line and return wall seconds, CPU seconds of all its processes, and their largest resident size."""
+    settings = output.with_suffix(".toml")
+    settings.write_text(config)
+    inputs = ["--input", pattern, "--output", str(output), "--config", str(settings)]
+    command = [sys.executable, "-m", "pipeline.run", *inputs, f"--direct_num_workers={workers}"]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": time.monotonic() - began, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024}
+
+
+def table(title: str, output: Path, cost: dict[str, float]) -> Table:
+    """Return the stages of a finished run."""
+    facts: dict[str, Any] = orjson.loads((output / "report.json").read_bytes())
+    shown = Table(title=title, title_justify="left")
+    for column in ("stage", "documents/s", "MB/s", "seconds", "CPU seconds"):
+        shown.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in facts["stages"]:
+        seconds = max(stage["seconds"], 1e-3)
+        rate = f"{stage['documents'] / seconds:,.0f}" if stage["documents"] else ""
+        speed = f"{stage['bytes'] / seconds / 1e6:,.1f}" if stage["bytes"] else ""
+        shown.add_row(stage["name"], rate, speed, f"{seconds:,.1f}", f"{stage['cpu_seconds']:,.1f}")
+    wall, cpu, peak = cost["wall"], cost["cpu"], cost["peak_mb"]
+    shown.add_row("the whole command", "", "", f"{wall:,.1f}", f"{cpu:,.1f}", style="bold")
+    shown.caption = f"largest resident size of a process: {peak:,.0f} MB"
+    return shown
+
+
+if __name__ == "__main__":
+    main()
