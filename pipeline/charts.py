@@ -1,13 +1,13 @@
-"""Charts: histograms, loss distributions and the funnel as SVG text, made of plain shapes; all colours are classes.
+"""Charts: histograms, loss distributions and the funnel as SVG text; colours are classes of the page.
 
-A histogram's bins come as [edge nearer zero, count] from pipeline.summary, eight to a power of two. They are drawn
-as slots of equal width: a slot is a bin, several bins where there are many, or a whole number where a signal counts.
-Zero has a slot of its own, and the first and last slot also hold what lies beyond them.
+A histogram's bins come as [edge nearer zero, count] from pipeline.summary, eight to a power of two. They are
+drawn as slots of equal width: a slot is a bin, several bins where there are many, or a whole number where a
+signal counts. Zero has a slot of its own, and the first and last slot also hold what lies beyond them.
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,13 +19,14 @@ Bins = Sequence[Sequence[float]]
 
 MOST_SLOTS = 44
 TAIL = 0.004  # of the documents with a value other than 0, folded into the outermost slot at each end
+MOST_WIDE = 14  # slots that would fill the width: fewer are not drawn wider
 REACH = 2 * STEPS  # bins beyond the data where a threshold still widens the axis
 ZERO_GAP = 0.6  # slots between zero and the first slot after it, where the axis is broken
 FOOT, TOP = 18, 16  # pixels under and over a plot, for labels
 
 
 def number(value: object) -> str:
-    """Return a value for people: whole numbers in full, others to four significant digits, a dash for none."""
+    """Return a value for people: whole numbers in full, others to four digits, a dash for none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
     if float(value).is_integer() and abs(value) < 1e15:
@@ -68,7 +69,12 @@ class Axis:
     @property
     def step(self) -> float:
         """Return the width of a slot in pixels."""
-        return self.width / (len(self.lows) + ZERO_GAP * self.zero)
+        return min(self.width / MOST_WIDE, self.width / (len(self.lows) + ZERO_GAP * self.zero))
+
+    @property
+    def end(self) -> float:
+        """Return where the last slot ends."""
+        return self.left(len(self.lows) - 1) + self.step
 
     def left(self, slot: int) -> float:
         """Return where a slot begins."""
@@ -158,9 +164,9 @@ def counts(axis: Axis, bins: Bins) -> list[int]:
     return total
 
 
-def histogram(kept: Bins, rejected: Bins, thresholds: Sequence[float]) -> Markup:
+def histogram(kept: Bins, rejected: Bins, thresholds: Sequence[float], width: float = 300.0) -> Markup:
     """Return a small chart: each group's shares over the slots, overlaid, and the thresholds."""
-    width, height = 300.0, 84.0
+    height = 84.0
     marks = sorted(set(thresholds))
     axis = make_axis([*kept, *rejected], marks, width)
     groups = [("kept", counts(axis, kept)), ("rejected", counts(axis, rejected))]
@@ -187,13 +193,19 @@ def _top(axis: Axis, shares: Sequence[Sequence[float]]) -> float:
 
 
 def _area(axis: Axis, name: str, share: Sequence[float], top: float, height: float) -> Markup:
-    """Return the bars of a group as one path."""
-    parts = []
+    """Return the bars of a group as one outline for each run of slots that are not empty."""
+    parts, open_ = [], False
     for slot, value in enumerate(share):
+        if open_ and (not value or (slot == 1 and axis.zero)):
+            parts.append(f"V{height:g}")
+            open_ = False
         if value:
-            x, y = axis.left(slot), height * (1 - min(1.0, value / top))
-            parts.append(f"M{x:.1f} {height:g}V{min(y, height - 1):.1f}H{x + axis.step:.1f}V{height:g}")
-    return Markup('<path class="{}" d="{}"/>').format(name, "".join(parts))
+            x, y = axis.left(slot), min(height - 1, height * (1 - min(1.0, value / top)))
+            parts.append(f"{'' if open_ else f'M{x:.1f} {height:g}'}V{y:.1f}H{x + axis.step:.1f}")
+            open_ = True
+    return Markup('<path class="{}" d="{}"/>').format(
+        name, "".join(parts) + (f"V{height:g}" if open_ else "")
+    )
 
 
 def _break(axis: Axis, height: float) -> Markup:
@@ -218,7 +230,7 @@ def _ticks(axis: Axis, height: float) -> list[Markup]:
 
 
 def _round_numbers(axis: Axis) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten within the slots; only whole steps where they do not vary enough."""
+    """Return round numbers within the slots: 1, 2, 5 times powers of ten, or even steps on a short axis."""
     lows = [low for low in axis.lows if low > 0]
     if not lows:
         return []
@@ -226,11 +238,13 @@ def _round_numbers(axis: Axis) -> list[float]:
     if high / low < 6:  # so short an axis is nearly linear
         step = 10 ** math.floor(math.log10((high - low) / 2)) if high > low else 1.0
         step *= next((m for m in (1, 2, 5) if (high - low) / (step * m) <= 6), 10)
+        step = max(step, 1.0) if axis.whole else step
         return [round(k * step, 9) for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [m * 10.0**power for power in powers for m in (1, 2, 5)]
     tens = [10.0**power for power in powers]
-    return [x for x in (every if high / low < 300 else tens) if low <= x <= high]
+    last = high - 1 if axis.whole else high
+    return [x for x in (every if high / low < 300 else tens) if low <= x <= last]
 
 
 def _thresholds(axis: Axis, marks: Sequence[float], height: float) -> list[Markup]:
@@ -301,7 +315,7 @@ def loss(bins: Bins, cuts: Sequence[Cut]) -> Markup:
 def _kept_range(axis: Axis, y: float, cut: tuple[float | None, float | None], name: str) -> Markup:
     """Return the line from the lower cut to the upper; an end without a cut is open."""
     low, high = cut
-    left, right = 0.0 if low is None else axis.at(low), axis.width if high is None else axis.at(high)
+    left, right = 0.0 if low is None else axis.at(low), axis.end if high is None else axis.at(high)
     ends = "".join(f"M{x:.1f} {y - 2:.1f}v4" for x, end in ((left, low), (right, high)) if end is not None)
     told = f"{name}: kept from {number(low)} to {number(high)}"
     return Markup('<path class="range" d="M{} {}H{}{}"><title>{}</title></path>').format(
@@ -309,27 +323,32 @@ def _kept_range(axis: Axis, y: float, cut: tuple[float | None, float | None], na
     )
 
 
-def funnel(steps: Sequence[tuple[str, int]]) -> Markup:
-    """Return the way from records to what is kept: a column a step, and what falls away between two."""
-    gap, bar, height = 190.0, 96.0, 150.0
+def funnel(steps: Sequence[tuple[str, int]], tokens: int) -> Markup:
+    """Return the way from records to tokens: a column a step, and what falls away between two."""
+    gap, bar, height = 172.0, 88.0, 150.0
     most = max([count for _, count in steps] + [1])
-    scale: Callable[[int], float] = lambda count: height * count / most  # noqa: E731 - one line, used thrice
+    tops = [height * (1 - count / most) for _, count in steps]
     body = []
     for place, (name, count) in enumerate(steps):
-        x, y = place * gap, height - scale(count)
-        body.append(Markup('<path class="kept" d="{}"/>').format(_box(x, y, bar, height)))
-        body.append(_text("count", x, height + 24, f"{count:,}", "start"))
-        body.append(_text("name", x, height + 42, name, "start"))
-        body.append(_text("tick", x, height + 58, percent(count, steps[0][1]), "start"))
-        if place + 1 < len(steps):
-            body += _fall(
-                (x + bar, x + gap),
-                (y, height - scale(steps[place + 1][1])),
-                count - steps[place + 1][1],
-                count,
-            )
-    box = f"-2 -22 {gap * max(1, len(steps) - 1) + bar + 34:g} {height + 90:g}"
+        x = place * gap
+        if place:
+            before = steps[place - 1][1]
+            body += _fall((x - gap + bar, x), (tops[place - 1], tops[place]), before - count, before)
+        body.append(Markup('<path class="kept" d="{}"/>').format(_box(x, tops[place], bar, height)))
+        body += _caption(x, height, (f"{count:,}", name, percent(count, steps[0][1])))
+    if tokens:
+        x = (len(steps) - 1) * gap + bar
+        body.append(Markup('<path class="arrow" d="M{} 139h52m-7 -6l7 6l-7 6"/>').format(f"{x + 14:g}"))
+        each = f"{tokens / max(1, steps[-1][1]):,.0f} a document"
+        body += _caption(x + gap - bar, height, (f"{tokens:,}", "tokens", each))
+    box = f"-2 -22 {gap * (len(steps) + bool(tokens)):g} {height + 90:g}"
     return Markup('<svg class="funnel" viewBox="{}" role="img">{}</svg>').format(box, Markup("").join(body))
+
+
+def _caption(x: float, height: float, lines: tuple[str, str, str]) -> list[Markup]:
+    """Return a number, its name and its share under a column."""
+    places = zip(("count", "name", "tick"), (24.0, 42.0, 58.0), lines, strict=True)
+    return [_text(kind, x, height + down, line, "start") for kind, down, line in places]
 
 
 def _box(x: float, y: float, width: float, bottom: float) -> str:

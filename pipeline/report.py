@@ -1,7 +1,8 @@
 """The report: facts as one self-contained HTML page.
 
-What comes from the corpus is hostile. Every string goes into the page through Jinja's or markupsafe's escaping, as
-text or as a quoted title, never as a link or a style; and the page forbids scripts and requests by a policy of its own.
+What comes from the corpus is hostile. Every string goes into the page through Jinja's or markupsafe's
+escaping, as text or as a quoted title, never as a link or a style; and the page's own policy forbids scripts
+and requests.
 """
 
 import math
@@ -47,8 +48,11 @@ def view(facts: Table) -> Table:
     return {
         "facts": facts,
         "head": headline(facts),
-        "funnel": charts.funnel([(step["name"], step["count"]) for step in facts["funnel"]]),
+        "funnel": charts.funnel(
+            [(s["name"], s["count"]) for s in facts["funnel"]], sum(facts["tokens"].values())
+        ),
         "matrix": matrix(facts),
+        "samples": samples(facts),
         "alerts": alerts(facts),
         "languages": folded([_with_leader(row, facts) for row in facts["languages"]]),
         "sources": folded(facts["sources"]),
@@ -81,18 +85,33 @@ def stage_name(stage: str) -> str:
 
 
 def matrix(facts: Table) -> Table:
-    """Return the table of reasons: a row for each, a cell for each of the largest languages and one for the rest."""
+    """Return the table of reasons by stage, with a cell for each large language and one for the rest."""
     totals = {row["name"]: row["documents"] for row in facts["languages"]}
     shown = list(totals)[:COLUMNS]
     others = len(totals) - len(shown)
     rest = sum(totals.values()) - sum(totals[name] for name in shown)
-    rows = []
-    for row in facts["rejected"]:
+    stages: dict[str, list[Table]] = {}
+    for row in sorted(facts["rejected"], key=_place):
         cells = [_cell(row["languages"].get(name, 0), totals[name]) for name in shown]
         if others:
             cells.append(_cell(sum(n for name, n in row["languages"].items() if name not in shown), rest))
-        rows.append({**row, "cells": cells})
-    return {"languages": [(name, totals[name]) for name in shown], "others": (others, rest), "rows": rows}
+        stages.setdefault(row["stage"], []).append({**row, "cells": cells})
+    return {"languages": [(name, totals[name]) for name in shown], "others": (others, rest), "stages": stages}
+
+
+def _place(row: Table) -> tuple[int, int]:
+    """Return where a reason stands: stages in the order of the line, then the commonest first."""
+    order = list(STAGE_NAMES)
+    return order.index(row["stage"]) if row["stage"] in order else len(order), -row["count"]
+
+
+def samples(facts: Table) -> list[Table]:
+    """Return the sampled rejects of each reason, in the order of the table of reasons."""
+    counted = [(row["reason"], row["count"]) for row in sorted(facts["rejected"], key=_place)]
+    known = dict(counted)
+    counted += [(reason, 0) for reason in facts["samples"] if reason not in known]
+    found = facts["samples"]
+    return [{"reason": r, "count": count, "rows": found[r]} for r, count in counted if found.get(r)]
 
 
 def _cell(count: int, total: int) -> Table:
@@ -117,7 +136,12 @@ def _with_leader(row: Table, facts: Table) -> Table:
     """Return a language's row with the reason that takes most of it."""
     counted = [(reject["languages"].get(row["name"], 0), reject["reason"]) for reject in facts["rejected"]]
     count, reason = max(counted, default=(0, ""), key=lambda pair: pair[0])
-    return {**row, "leader": {"reason": reason if count else "", **_cell(count, row["documents"])}}
+    lost = {stage: row["rejected"][stage] for stage in STAGE_NAMES if stage in row["rejected"]}
+    return {
+        **row,
+        "rejected": lost,
+        "leader": {"reason": reason if count else "", **_cell(count, row["documents"])},
+    }
 
 
 def folded(rows: Sequence[Table]) -> Table:
@@ -131,7 +155,9 @@ def signal_chart(signal: Table) -> Table:
     sizes = {group: int(sum(count for _, count in signal[group])) for group in ("kept", "rejected")}
     chart = charts.histogram(signal["kept"], signal["rejected"], signal["thresholds"])
     bound = bool(signal["thresholds"])
-    return {"family": family, "name": name.replace("_", " "), "chart": chart, "bound": bound, **sizes}
+    empty = not any(edge for group in ("kept", "rejected") for edge, _ in signal[group])
+    name = name.replace("_", " ")
+    return {"family": family, "name": name, "chart": chart, "bound": bound, "empty": empty, **sizes}
 
 
 def round_view(one: Table) -> Table:
@@ -176,7 +202,7 @@ def clusters(duplicates: Table) -> Table:
         "most": max(counted.values(), default=0),
         "largest": duplicates.get("largest", []),
         "compared": int(sum(count for _, count in similarity)),
-        "similarity": charts.histogram([], similarity, []),
+        "similarity": charts.histogram([], similarity, [], 480.0),
     }
 
 
@@ -204,13 +230,8 @@ def sign(value: float | None, threshold: float | None) -> str:
 
 def show_bytes(count: float) -> str:
     """Return bytes for people."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit, count = "PB", count
-    return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+    power = min(4, int(math.log10(count) / 3)) if count >= 1 else 0
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def show_seconds(seconds: float) -> str:
