@@ -1,8 +1,9 @@
 """Charts: histograms, loss distributions and the funnel as SVG text; colours are classes of the page.
 
 A histogram's bins come as [edge nearer zero, count] from pipeline.summary, eight to a power of two. They are
-drawn as slots of equal width: a slot is a bin, several bins where there are many, or a whole number where a
-signal counts. Zero has a slot of its own, and the first and last slot also hold what lies beyond them.
+drawn as slots: a slot is a bin, several bins where there are many, or a whole number where a signal counts. A
+slot's area is its share of the documents, on a logarithmic axis or, where the values are near each other, on an
+even one. Zero has a slot of its own; the outermost slots also hold what lies beyond them.
 """
 
 import math
@@ -19,7 +20,8 @@ Bins = Sequence[Sequence[float]]
 
 MOST_SLOTS = 44
 TAIL = 0.004  # of the documents with a value other than 0, folded into the outermost slot at each end
-MOST_WIDE = 14  # slots that would fill the width: fewer are not drawn wider
+LEAST_SLOTS = 14  # fewer do not fill the width
+MOST_EVEN = 32  # up to which whole numbers stand at even distances
 REACH = 2 * STEPS  # bins beyond the data where a threshold still widens the axis
 ZERO_GAP = 0.6  # slots between zero and the first slot after it, where the axis is broken
 FOOT, TOP = 18, 16  # pixels under and over a plot, for labels
@@ -67,18 +69,30 @@ class Axis:
         return self.highs[0] == 0
 
     @property
-    def step(self) -> float:
-        """Return the width of a slot in pixels."""
-        return min(self.width / MOST_WIDE, self.width / (len(self.lows) + ZERO_GAP * self.zero))
+    def even(self) -> bool:
+        """Say whether equal distances are equal differences; else they are equal factors."""
+        first = self.lows[min(self.zero, len(self.lows) - 1)]
+        return self.highs[-1] <= MOST_EVEN if self.whole else self.highs[-1] < 8 * first
 
     @property
-    def end(self) -> float:
-        """Return where the last slot ends."""
-        return self.left(len(self.lows) - 1) + self.step
+    def step(self) -> float:
+        """Return the width of a slot in pixels, on the average."""
+        return self.width / max(LEAST_SLOTS, len(self.lows) + ZERO_GAP * self.zero)
 
     def left(self, slot: int) -> float:
         """Return where a slot begins."""
-        return self.step * (slot + ZERO_GAP * (self.zero and slot > 0))
+        return 0.0 if slot == 0 else self._place(self.lows[slot])
+
+    def right(self, slot: int) -> float:
+        """Return where a slot ends."""
+        return self.step if slot == 0 and self.zero else self._place(self.highs[slot])
+
+    def _place(self, value: float) -> float:
+        """Return where a positive value lies."""
+        scale = float if self.even else math.log
+        low, high = scale(self.lows[int(self.zero)]), scale(self.highs[-1])
+        start = self.step * (1 + ZERO_GAP) * self.zero
+        return start + self.step * (len(self.lows) - self.zero) * (scale(value) - low) / (high - low)
 
     def slot(self, value: float) -> int:
         """Return the slot of a value; beyond the ends, the outermost."""
@@ -88,9 +102,10 @@ class Axis:
     def at(self, value: float) -> float:
         """Return where a value lies, in pixels; whole numbers lie in the middle of their place."""
         slot = self.slot(value)
+        if slot == 0 and self.zero:
+            return self.step / 2
         low, high = self.lows[slot], self.highs[slot]
-        inside = 0.5 if high <= low else (value - low + 0.5 * self.whole) / (high - low)
-        return self.left(slot) + self.step * min(1.0, max(0.0, inside))
+        return self._place(min(high, max(low, value + 0.5 * self.whole)))
 
     def holds(self, value: float) -> bool:
         """Say whether a value lies within the slots."""
@@ -101,6 +116,11 @@ class Axis:
         low, high = self.lows[slot], self.highs[slot]
         last = high - 1 if self.whole else high
         return number(low) if last <= low else f"{number(low)} – {number(last)}"
+
+    def density(self, group: Sequence[int]) -> list[float]:
+        """Return the share of a group's documents in each slot, by pixel."""
+        total = max(1, sum(group))
+        return [n / total / (self.right(slot) - self.left(slot)) for slot, n in enumerate(group)]
 
 
 def make_axis(bins: Bins, marks: Iterable[float], width: float) -> Axis:
@@ -170,7 +190,7 @@ def histogram(kept: Bins, rejected: Bins, thresholds: Sequence[float], width: fl
     marks = sorted(set(thresholds))
     axis = make_axis([*kept, *rejected], marks, width)
     groups = [("kept", counts(axis, kept)), ("rejected", counts(axis, rejected))]
-    shares = [(name, [c / max(1, sum(group)) for c in group]) for name, group in groups]
+    shares = [(name, axis.density(group)) for name, group in groups]
     top = _top(axis, [share for _, share in shares])
     areas = [_area(axis, name, share, top, height) for name, share in shares if any(share)]
     breaks = [_break(axis, height)] if any(share[0] > top for _, share in shares) else []
@@ -185,7 +205,7 @@ def histogram(kept: Bins, rejected: Bins, thresholds: Sequence[float], width: fl
 
 
 def _top(axis: Axis, shares: Sequence[Sequence[float]]) -> float:
-    """Return the share at the top of the plot: zero's may be cut off, so that the others are seen."""
+    """Return the density at the top of the plot: zero's may be cut off, so that the others are seen."""
     first = 1 if axis.zero else 0
     rest = max((x for share in shares for x in share[first:]), default=0.0)
     all_ = max((x for share in shares for x in share), default=0.0)
@@ -201,7 +221,7 @@ def _area(axis: Axis, name: str, share: Sequence[float], top: float, height: flo
             open_ = False
         if value:
             x, y = axis.left(slot), min(height - 1, height * (1 - min(1.0, value / top)))
-            parts.append(f"{'' if open_ else f'M{x:.1f} {height:g}'}V{y:.1f}H{x + axis.step:.1f}")
+            parts.append(f"{'' if open_ else f'M{x:.1f} {height:g}'}V{y:.1f}H{axis.right(slot):.1f}")
             open_ = True
     return Markup('<path class="{}" d="{}"/>').format(
         name, "".join(parts) + (f"V{height:g}" if open_ else "")
@@ -235,15 +255,18 @@ def _round_numbers(axis: Axis) -> list[float]:
     if not lows:
         return []
     low, high = lows[0], axis.highs[-1]
-    if high / low < 6:  # so short an axis is nearly linear
+    if axis.even:
         step = 10 ** math.floor(math.log10((high - low) / 2)) if high > low else 1.0
         step *= next((m for m in (1, 2, 5) if (high - low) / (step * m) <= 6), 10)
         step = max(step, 1.0) if axis.whole else step
-        return [round(k * step, 9) for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        return [
+            round(k * step, 9)
+            for k in range(math.ceil(low / step), math.floor((high - axis.whole) / step) + 1)
+        ]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [m * 10.0**power for power in powers for m in (1, 2, 5)]
     tens = [10.0**power for power in powers]
-    last = high - 1 if axis.whole else high
+    last = high - axis.whole
     return [x for x in (every if high / low < 300 else tens) if low <= x <= last]
 
 
@@ -270,7 +293,13 @@ def _hovers(axis: Axis, groups: Sequence[tuple[str, Sequence[int]]], height: flo
             found.append(
                 Markup(
                     '<rect class="hover" x="{}" y="0" width="{}" height="{}"><title>{}: {}</title></rect>'
-                ).format(f"{axis.left(slot):.1f}", f"{axis.step:.1f}", f"{height:g}", axis.label(slot), told)
+                ).format(
+                    f"{axis.left(slot):.1f}",
+                    f"{axis.right(slot) - axis.left(slot):.1f}",
+                    f"{height:g}",
+                    axis.label(slot),
+                    told,
+                )
             )
     return found
 
@@ -297,7 +326,7 @@ def loss(bins: Bins, cuts: Sequence[Cut]) -> Markup:
     width, height, row = 480.0, 120.0, 5.0
     axis = make_axis(bins, [cut for _, _, *both in cuts for cut in both if cut is not None], width)
     group = counts(axis, bins)
-    share = [count / max(1, sum(group)) for count in group]
+    share = axis.density(group)
     body = [_area(axis, "kept", share, max([*share, 1e-9]), height), *_ticks(axis, height)]
     y, last = height + FOOT + 6, ""
     for language, size, low, high in cuts:
@@ -315,7 +344,10 @@ def loss(bins: Bins, cuts: Sequence[Cut]) -> Markup:
 def _kept_range(axis: Axis, y: float, cut: tuple[float | None, float | None], name: str) -> Markup:
     """Return the line from the lower cut to the upper; an end without a cut is open."""
     low, high = cut
-    left, right = 0.0 if low is None else axis.at(low), axis.end if high is None else axis.at(high)
+    left, right = (
+        0.0 if low is None else axis.at(low),
+        axis.right(len(axis.lows) - 1) if high is None else axis.at(high),
+    )
     ends = "".join(f"M{x:.1f} {y - 2:.1f}v4" for x, end in ((left, low), (right, high)) if end is not None)
     told = f"{name}: kept from {number(low)} to {number(high)}"
     return Markup('<path class="range" d="M{} {}H{}{}"><title>{}</title></path>').format(

@@ -116,7 +116,13 @@ def samples(facts: Table) -> list[Table]:
 
 def _cell(count: int, total: int) -> Table:
     share = count / total if total else 0.0
-    return {"count": count, "total": total, "share": share, "most": share > TAKES_MOST and total >= ENOUGH}
+    return {
+        "count": count,
+        "total": total,
+        "share": share,
+        "heat": share**0.6,
+        "most": share > TAKES_MOST and total >= ENOUGH,
+    }
 
 
 def alerts(facts: Table) -> list[Table]:
