@@ -2,7 +2,7 @@
 
 A histogram's bins come as [edge nearer zero, count] from pipeline.summary, eight to a power of two. They are
 drawn as slots: a slot is a bin, several bins where there are many, or a whole number where a signal counts. A
-slot's area is its share of the documents, on a logarithmic axis or, where the values are near each other, on an
+slot's area is its share of the documents, on a logarithmic axis or, where the values are near each other, an
 even one. Zero has a slot of its own; the outermost slots also hold what lies beyond them.
 """
 
@@ -52,6 +52,13 @@ def percent(part: float, total: float) -> str:
     if part < total and share > 99.9:
         return "> 99.9 %"
     return f"{share:.1f} %" if 0 < share < 100 else f"{share:.0f} %"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Return the values that two cuts keep; the upper is the first that goes."""
+    if low is None:
+        return "all" if high is None else f"< {high:.3f}"
+    return f"≥ {low:.3f}" if high is None else f"{low:.3f} – {high:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +356,7 @@ def _kept_range(axis: Axis, y: float, cut: tuple[float | None, float | None], na
         axis.right(len(axis.lows) - 1) if high is None else axis.at(high),
     )
     ends = "".join(f"M{x:.1f} {y - 2:.1f}v4" for x, end in ((left, low), (right, high)) if end is not None)
-    told = f"{name}: kept from {number(low)} to {number(high)}"
+    told = f"{name}: kept {between(low, high)}"
     return Markup('<path class="range" d="M{} {}H{}{}"><title>{}</title></path>').format(
         f"{left:.1f}", f"{y:.1f}", f"{right:.1f}", ends, told
     )

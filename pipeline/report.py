@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from pipeline import charts
-from pipeline.charts import number, percent
+from pipeline.charts import between, number, percent
 
 Table = dict[str, Any]
 
@@ -39,7 +39,13 @@ def render(facts: dict[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "bytes": show_bytes, "seconds": show_seconds}
-    environment.globals |= {"percent": percent, "stage_name": stage_name, "sign": sign, "enough": ENOUGH}
+    environment.globals |= {
+        "percent": percent,
+        "stage_name": stage_name,
+        "sign": sign,
+        "between": between,
+        "enough": ENOUGH,
+    }
     return environment.from_string(template).render(view(facts))
 
 

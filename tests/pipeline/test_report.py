@@ -302,7 +302,15 @@ SHOWN = {
     "languages": ["fr 1,101", "98.3 %", "zh 100", "6.0 %", "7 rejected by deduplication"],
     "sources": ["news 1,201", "13 rejected by later stages"],
     "signals": ["gopher quality", "words", "50", "100,000 →", "60 – 63: 200 kept", "1,101 100"],
-    "rounds": ["149,504", "164,956", "6.422 · 6.557", "put aside", "1.875 … 2.75", "– … 3.125", "15.0 %"],
+    "rounds": [
+        "149,504",
+        "164,956",
+        "6.422 · 6.557",
+        "put aside",
+        "1: 1.875 – 2.750",
+        "0: < 3.125",
+        "15.0 %",
+    ],
     "guards": ["language fr would lose 15.0% of its bytes, more than 10.0%"],
     "not judged": ["the judges saw 31 tokens of it, fewer than 20,000"],
     "samples": [
@@ -426,11 +434,36 @@ def test_every_document_of_a_histogram_is_in_one_slot(values: list[float]) -> No
     for edge, _ in bins:
         slot = axis.slot(edge)
         assert axis.lows[slot] <= edge <= axis.highs[slot]
-        assert axis.left(slot) <= axis.at(edge) <= axis.left(slot) + axis.step + 1e-9
+        assert axis.left(slot) <= axis.at(edge) <= axis.right(slot) + 1e-9
 
 
 def _array(values: list[float]) -> Any:
     return np.array(values)
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2, 3, 900], [0.3, 0.4, 0.45, 0.9], [0.001, 0.5, 0.51, 17.3]])
+def test_areas_are_shares(values: list[float]) -> None:
+    """The areas of a group's slots add up to one, and slots neither overlap nor leave the plot."""
+    bins = [[bin_edge(key), count] for key, count in histogram(_array(values)).items()]
+    axis = charts.make_axis(bins, [], 300.0)
+    slots = range(len(axis.lows))
+    widths = [axis.right(slot) - axis.left(slot) for slot in slots]
+    assert sum(
+        w * d for w, d in zip(widths, axis.density(charts.counts(axis, bins)), strict=True)
+    ) == pytest.approx(1)
+    assert all(axis.right(slot) <= axis.left(slot + 1) + 1e-9 for slot in slots[:-1])
+    assert min(widths) > 0
+    assert axis.right(slots[-1]) <= 300.001
+
+
+def test_text_reads_in_its_own_direction(tab: Page) -> None:
+    """An Arabic text runs from right to left, and what stands around it does not."""
+    facts = known_facts()
+    facts["samples"]["too_few_words"][0]["text"] = "مرحبا بالعالم، هذا نص."
+    open_page(tab, render(facts))
+    assert tab.locator("#samples .text").evaluate("one => getComputedStyle(one).direction") == "rtl"
+    assert tab.locator("#samples .about").evaluate("one => getComputedStyle(one).direction") == "ltr"
+    assert tab.locator("#duplicates .text").evaluate("one => getComputedStyle(one).direction") == "ltr"
 
 
 def test_a_long_tail_is_folded_into_the_last_slot() -> None:
