@@ -6,6 +6,7 @@ and requests.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import jinja2
 
 from pipeline import charts
-from pipeline.charts import between, number, percent
+from pipeline.axis import between, number, percent
 
 Table = dict[str, Any]
 
@@ -38,7 +39,12 @@ def render(facts: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "bytes": show_bytes, "seconds": show_seconds}
+    environment.filters |= {
+        "number": number,
+        "bytes": show_bytes,
+        "seconds": show_seconds,
+        "gathered": gathered,
+    }
     environment.globals |= {
         "percent": percent,
         "stage_name": stage_name,
@@ -252,3 +258,8 @@ def show_seconds(seconds: float) -> str:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def gathered(text: str) -> str:
+    """Return a text with runs of blank lines drawn together, so that a card shows more of it."""
+    return re.sub(r"\n\s*\n", "\n\n", text).strip()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline import charts
+from pipeline.axis import counts, make_axis, percent
 from pipeline.report import ENOUGH, OPEN_ROWS, render
 from pipeline.summary import bin_edge, histogram
 
@@ -429,8 +429,8 @@ def test_facts_are_not_changed() -> None:
 def test_every_document_of_a_histogram_is_in_one_slot(values: list[float]) -> None:
     """The slots of a chart hold each value once, and a value lies between the ends of its slot."""
     bins = [[bin_edge(key), count] for key, count in histogram(_array(values)).items()]
-    axis = charts.make_axis(bins, [], 300.0)
-    assert sum(charts.counts(axis, bins)) == len(values)
+    axis = make_axis(bins, [], 300.0)
+    assert sum(counts(axis, bins)) == len(values)
     for edge, _ in bins:
         slot = axis.slot(edge)
         assert axis.lows[slot] <= edge <= axis.highs[slot]
@@ -445,12 +445,12 @@ def _array(values: list[float]) -> Any:
 def test_areas_are_shares(values: list[float]) -> None:
     """The areas of a group's slots add up to one, and slots neither overlap nor leave the plot."""
     bins = [[bin_edge(key), count] for key, count in histogram(_array(values)).items()]
-    axis = charts.make_axis(bins, [], 300.0)
+    axis = make_axis(bins, [], 300.0)
     slots = range(len(axis.lows))
     widths = [axis.right(slot) - axis.left(slot) for slot in slots]
-    assert sum(
-        w * d for w, d in zip(widths, axis.density(charts.counts(axis, bins)), strict=True)
-    ) == pytest.approx(1)
+    assert sum(w * d for w, d in zip(widths, axis.density(counts(axis, bins)), strict=True)) == pytest.approx(
+        1
+    )
     assert all(axis.right(slot) <= axis.left(slot + 1) + 1e-9 for slot in slots[:-1])
     assert min(widths) > 0
     assert axis.right(slots[-1]) <= 300.001
@@ -466,19 +466,32 @@ def test_text_reads_in_its_own_direction(tab: Page) -> None:
     assert tab.locator("#duplicates .text").evaluate("one => getComputedStyle(one).direction") == "ltr"
 
 
+def test_a_printed_page_shows_what_is_folded(tab: Page) -> None:
+    """Folded samples are printed, since paper cannot be unfolded, and the page fits its width."""
+    facts = known_facts()
+    facts["samples"]["curly_bracket"] = [{**facts["samples"]["too_few_words"][0], "text": "folded text"}]
+    tab.set_viewport_size({"width": 720, "height": 900})
+    tab.set_content(render(facts))
+    folded = tab.get_by_text("folded text")
+    assert not folded.is_visible()
+    tab.emulate_media(media="print")
+    assert folded.is_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 720
+
+
 def test_a_long_tail_is_folded_into_the_last_slot() -> None:
     """One document far out does not stretch the axis, but it is still counted."""
     bins = [[float(n), 1000] for n in range(1, 9)] + [[float(2**40), 1]]
-    axis = charts.make_axis(bins, [], 300.0)
+    axis = make_axis(bins, [], 300.0)
     assert axis.highs[-1] < 20
-    assert sum(charts.counts(axis, bins)) == 8001
+    assert sum(counts(axis, bins)) == 8001
 
 
 def test_a_threshold_lies_between_what_it_parts() -> None:
     """The place of a threshold is right of the values below it and left of those above, zero among them."""
-    axis = charts.make_axis([[0.0, 5], [0.09375, 9], [0.1015625, 4]], [0.1], 300.0)
+    axis = make_axis([[0.0, 5], [0.09375, 9], [0.1015625, 4]], [0.1], 300.0)
     assert axis.at(0.0) < axis.at(0.09375) < axis.at(0.1) < axis.at(0.1015625)
-    whole = charts.make_axis([[0.0, 5], [2.0, 9], [3.0, 4], [4.0, 1]], [3.0], 300.0)
+    whole = make_axis([[0.0, 5], [2.0, 9], [3.0, 4], [4.0, 1]], [3.0], 300.0)
     assert whole.at(2.0) < whole.at(3.0) < whole.at(4.0)
     assert axis.holds(0.1)
 
@@ -496,4 +509,4 @@ def test_a_threshold_lies_between_what_it_parts() -> None:
 )
 def test_a_share_says_all_or_nothing_only_where_it_is(part: int, total: int, shown: str) -> None:
     """A share that is not exactly 0 or 1 never reads as 0 % or 100 %."""
-    assert charts.percent(part, total) == shown
+    assert percent(part, total) == shown
