@@ -1,7 +1,7 @@
 """Folds: every document is judged by an evaluator that saw neither it nor its look-alikes.
 
-Documents that share a host, or a band of a looser banding of their signatures, are in one fold. A group that holds
-more than 1 / (2 K) of the bytes is split by document. Folds stay the same over all rounds.
+Documents that share a host, or a band of a looser banding of their signatures, are in one fold. Where a group holds more
+than 1 / (2 K) of a language, it is split by document. Folds stay the same over all rounds.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class AssignFolds:
             union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
         sizes = [read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() for s in self.shards]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-        fold = assign(np.asarray(roots(parent), np.int64), size, self.folds, self.seed)
+        fold = assign(np.asarray(roots(parent), np.int64), size, _languages(self.shards), self.folds, self.seed)
         for shard in self.shards:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))
@@ -65,27 +65,51 @@ class AssignFolds:
         return {"summary": {"fold_bytes": {str(k): int(n) for k, n in enumerate(held)}}}
 
 
-def assign(
-    group: npt.NDArray[np.int64], size: npt.NDArray[np.int64], folds: int, seed: int
-) -> npt.NDArray[np.int64]:
-    """Return the fold of each document from its group and bytes (documents).
+def _languages(shards: Sequence[DocumentShard]) -> npt.NDArray[np.int64]:
+    """Return a number for the language of each document (documents)."""
+    columns = [read_table(shard.path("documents"), ["language"])["language"] for shard in shards]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    names = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
+    return np.asarray(names.indices.to_numpy(), np.int64)
 
-    A group over 1 / (2 folds) of the bytes is split by document. The largest groups go to the lightest fold, one after
-    the other, the many small ones by hash.
+
+def assign(
+    group: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+    language: npt.NDArray[np.int64],
+    folds: int,
+    seed: int,
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each document from its group, bytes and language (documents).
+
+    Where a group holds more than 1 / (2 folds) of a language's bytes, its documents of that language are split one by
+    one: else a language that comes from one host would have a judge that saw nothing of it. The largest groups go to the
+    lightest fold, one after the other, the many small ones by hash.
     """
-    total = np.bincount(group, weights=size, minlength=len(group))
-    limit = size.sum() / (2 * folds)
-    keys = np.where(total[group] <= limit, group, np.arange(len(group)))
+    keys = np.where(_outweighs(group, size, language, folds), np.arange(len(group)), group)
     fold = _hashed(keys, folds, seed)
+    whole = keys == group
+    total = np.bincount(group[whole], weights=size[whole], minlength=len(group))
     large = np.lexsort((np.arange(len(total)), -total))[:BALANCED_GROUPS]
-    large = large[(total[large] > 0) & (total[large] <= limit)]
-    placed = np.isin(group, large)
+    large = large[total[large] > 0]
+    placed = np.isin(group, large) & whole
     held = np.bincount(fold[~placed], weights=size[~placed], minlength=folds)
     chosen = np.zeros(len(total), np.int64)
     for number in large.tolist():
         chosen[number] = int(held.argmin())
         held[chosen[number]] += total[number]
     return np.where(placed, chosen[group], fold)
+
+
+def _outweighs(
+    group: npt.NDArray[np.int64], size: npt.NDArray[np.int64], language: npt.NDArray[np.int64], folds: int
+) -> npt.NDArray[np.bool_]:
+    """Tell for each document whether its group holds too much of its language (documents)."""
+    cells, cell = np.unique(np.stack([group, language]), axis=1, return_inverse=True)
+    held = np.bincount(cell.ravel(), weights=size, minlength=cells.shape[1])
+    every = np.bincount(language, weights=size)
+    too_much: npt.NDArray[np.bool_] = (held > every[cells[1]] / (2 * folds))[cell.ravel()]
+    return too_much
 
 
 def _hashed(keys: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ def test_groups_stay_together_unless_they_are_too_large(group: np.ndarray, folds
     """Documents of one group are in one fold; a group over its limit is split by document."""
     group = np.minimum.reduceat(np.arange(len(group)), np.arange(len(group)))[np.searchsorted(np.unique(group), group)]
     size = np.full(len(group), 10)
-    fold = assign(group, size, folds, seed=1)
+    fold = assign(group, size, np.zeros(len(group), np.int64), folds, seed=1)
     limit = size.sum() / (2 * folds)
     for number in np.unique(group):
         mine = group == number
@@ -24,12 +24,23 @@ def test_groups_stay_together_unless_they_are_too_large(group: np.ndarray, folds
 def test_folds_weigh_the_same() -> None:
     """Two groups just below the limit do not meet in one fold."""
     group = np.concatenate([np.zeros(240), np.full(240, 240), np.arange(480, 1000)]).astype(np.int64)
-    fold = assign(group, np.full(1000, 7), 2, seed=1)
+    fold = assign(group, np.full(1000, 7), np.zeros(1000, np.int64), 2, seed=1)
     assert 450 <= (fold == 0).sum() <= 550
+
+
+def test_a_language_from_one_host_is_in_every_fold() -> None:
+    """A group that is all of a language is split, and its other languages stay together."""
+    group = np.zeros(1000, np.int64)
+    language = np.repeat([0, 1], 500)
+    group[600:] = np.arange(600, 1000)
+    fold = assign(group, np.ones(1000, np.int64), language, 2, seed=1)
+    assert set(fold[:500].tolist()) == {0, 1}
+    assert len(set(fold[500:600].tolist())) == 1
 
 
 def test_folds_do_not_depend_on_anything_but_the_seed() -> None:
     """The same groups give the same folds, another seed gives others."""
-    group, size = np.arange(20_000), np.ones(20_000, np.int64)
-    assert (assign(group, size, 2, 1) == assign(group, size, 2, 1)).all()
-    assert (assign(group, size, 2, 1) != assign(group, size, 2, 2)).any()
+    group = np.arange(20_000)
+    same = [assign(group, np.ones(20_000, np.int64), group % 5, 2, seed) for seed in (1, 1, 2)]
+    assert (same[0] == same[1]).all()
+    assert (same[0] != same[2]).any()
