@@ -11,9 +11,7 @@ def text_buffers(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]
     Takes string and large_string arrays, sliced or not. Offsets point into the whole value buffer, so the
     first one need not be 0. Raises TypeError for another type, ValueError where a row is null.
     """
-    if not isinstance(texts, pa.Array) or not (
-        pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)
-    ):
+    if not isinstance(texts, pa.Array) or not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         raise TypeError(f"texts must be an Arrow array of strings, got {getattr(texts, 'type', type(texts))}")
     if texts.null_count:
         raise ValueError(f"texts must not be null, got {texts.null_count} null of {len(texts)}")

@@ -41,9 +41,7 @@ def unify_numbers(text: str) -> tuple[str, int]:
     if not text.isascii():
         text, wide = _WIDE.subn(lambda match: match.group().translate(_TO_ASCII), text)
     if _GROUP.search(text):
-        text, groups = _APOSTROPHES.subn(
-            lambda match: match.group().replace("'", ",").replace("’", ","), text
-        )
+        text, groups = _APOSTROPHES.subn(lambda match: match.group().replace("'", ",").replace("’", ","), text)
     return text, wide + groups
 
 

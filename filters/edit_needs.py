@@ -17,9 +17,7 @@ from filters.edit_characters import BULLETS, GARBLED, GARBLED_HAN, JOINERS, LEAD
 from filters.edit_marks import REPEATED, WIDE
 from filters.edit_markup import HOLE
 
-TAGS, URLS, GARBAGE, PUNCTUATION, ODD, NUMBERS = (
-    1 << step for step in range(6)
-)  # in the order of edits.STEPS
+TAGS, URLS, GARBAGE, PUNCTUATION, ODD, NUMBERS = (1 << step for step in range(6))  # in the order of edits.STEPS
 _REPEATABLE = 1 << 6
 
 

@@ -145,9 +145,7 @@ def _huffman(counts: list[int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return children[0], children[1]
 
 
-def _ngram_tables(
-    kept: NDArray[np.int32], buckets: int, n_words: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def _ngram_tables(kept: NDArray[np.int32], buckets: int, n_words: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Return which buckets are kept, as bits small enough for the cache, and the vector of each."""
     rows = np.full(buckets, -1, np.int32)
     rows[kept[:, 0]] = kept[:, 1] + n_words

@@ -112,9 +112,7 @@ def _add_word(network: Network, data: Array, start: int, stop: int, value: Any, 
     if number >= 0:
         add(vector, network.vectors, number)
     sizes = (network.shortest, network.longest)
-    ngrams = _add_ngrams(
-        network.vectors, network.ngram_kept, network.ngram_row, sizes, data, start, stop, vector
-    )
+    ngrams = _add_ngrams(network.vectors, network.ngram_kept, network.ngram_row, sizes, data, start, stop, vector)
     return ngrams + (number >= 0)
 
 

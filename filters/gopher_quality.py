@@ -74,9 +74,7 @@ RULES = (  # every bound: Rae et al. 2021, appendix A.1.1; the order: datatrove
     Rule(reason="too_many_hashes", signal="hashes_per_word", maximum=0.1),  # Rae et al. 2021, A.1.1
     Rule(reason="too_many_ellipses", signal="ellipses_per_word", maximum=0.1),  # Rae et al. 2021, A.1.1
     Rule(reason="too_many_bullets", signal="bullet_lines", maximum=0.9),  # Rae et al. 2021, A.1.1
-    Rule(
-        reason="too_many_lines_end_in_ellipsis", signal="ellipsis_lines", maximum=0.3
-    ),  # Rae et al. 2021, A.1.1
+    Rule(reason="too_many_lines_end_in_ellipsis", signal="ellipsis_lines", maximum=0.3),  # Rae et al. 2021, A.1.1
     Rule(reason="too_few_alphabetic_words", signal="alphabetic_words", minimum=0.8),  # Rae et al. 2021, A.1.1
     Rule(
         reason="too_few_stop_words",
@@ -86,9 +84,7 @@ RULES = (  # every bound: Rae et al. 2021, appendix A.1.1; the order: datatrove
     ),
 )
 
-_WORDS, _PROPER, _LENGTH, _ALPHABETIC, _STOP, _HASHES, _ELLIPSES, _LINES, _BULLETS, _ENDINGS, _SPACED = range(
-    11
-)
+_WORDS, _PROPER, _LENGTH, _ALPHABETIC, _STOP, _HASHES, _ELLIPSES, _LINES, _BULLETS, _ENDINGS, _SPACED = range(11)
 
 
 def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
@@ -148,9 +144,7 @@ def _likely(table: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True)
-def _count_listed(
-    first: Array, hashes: Array, rows: Array, table: Array, likely: Array, counts: Array
-) -> None:
+def _count_listed(first: Array, hashes: Array, rows: Array, table: Array, likely: Array, counts: Array) -> None:
     """Count the different listed words of every document."""
     for document in range(rows.shape[0]):
         row, seen = rows[document], np.uint64(0)

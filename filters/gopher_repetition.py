@@ -33,19 +33,14 @@ SIGNALS = (
     Signal("duplicate_paragraph_characters", 0, 1, about="fraction of characters in such paragraphs"),
     Signal("duplicate_lines", 0, 1, about="fraction of lines equal to an earlier one"),
     Signal("duplicate_line_characters", 0, 1, about="fraction of characters in such lines"),
-    *(
-        Signal(f"top_{n}_gram", 0, 1, about=f"fraction of characters in the most frequent {n} words")
-        for n in _TOP
-    ),
+    *(Signal(f"top_{n}_gram", 0, 1, about=f"fraction of characters in the most frequent {n} words") for n in _TOP),
     *(
         Signal(f"duplicate_{n}_grams", 0, 1, about=f"fraction of characters in {n} words that came before")
         for n in _DUPLICATE
     ),
 )
 RULES = (
-    Rule(
-        reason="duplicate_paragraphs", signal="duplicate_paragraphs", maximum=0.30
-    ),  # Rae et al. 2021, table A1
+    Rule(reason="duplicate_paragraphs", signal="duplicate_paragraphs", maximum=0.30),  # Rae et al. 2021, table A1
     Rule(
         reason="duplicate_paragraph_characters",
         signal="duplicate_paragraph_characters",
@@ -78,9 +73,7 @@ def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
     words = passage.words
     parts = np.zeros((len(passage.texts), 13), np.float64)
     _measure_lines(words.data, passage.offsets, character_classes(), parts)
-    measure_ngrams(
-        words.first, words.start, words.end, passage.word_hashes, passage.word_lengths, parts[:, 4:]
-    )
+    measure_ngrams(words.first, words.start, words.end, passage.word_hashes, passage.word_lengths, parts[:, 4:])
     characters = _characters(words.data, passage.offsets)
     parts[:, 1] /= characters
     parts[:, 3:] /= characters[:, None]

@@ -63,7 +63,7 @@ def load(path: str) -> LanguageModel:
     if path.endswith(".ftz"):
         classifier = read_classifier(path)
         return LanguageModel(classifier.labels, classifier=classifier)
-    import fasttext  # noqa: PLC0415 - a second engine, loaded where it is asked for
+    import fasttext
 
     library = fasttext.load_model(path)
     return LanguageModel(tuple(label.removeprefix("__label__") for label in library.labels), library=library)

@@ -34,9 +34,7 @@ def find_slot(keys: Array, counts: Array, mask: int, key: np.uint64) -> np.int64
 
 
 @njit(cache=True, nogil=True)
-def measure_ngrams(
-    first: Array, start: Array, end: Array, hashes: Array, lengths: Array, characters: Array
-) -> None:
+def measure_ngrams(first: Array, start: Array, end: Array, hashes: Array, lengths: Array, characters: Array) -> None:
     """Fill, for every document and n, the code points in its top or repeating n-grams (documents, 9)."""
     longest = 0
     for document in range(first.shape[0] - 1):
@@ -86,9 +84,7 @@ def _extend(places: Array, left: int, grams: Array, hashes: Array, n: int) -> in
     for k in range(left):
         p = places[k]
         if p + n <= hashes.shape[0] and k + 1 < left and places[k + 1] == p + 1:
-            grams[p] = mix(
-                grams[p] * np.uint64(0x9E3779B97F4A7C15) + hashes[p + n - 1]
-            )  # 2^64 / golden ratio, odd
+            grams[p] = mix(grams[p] * np.uint64(0x9E3779B97F4A7C15) + hashes[p + n - 1])  # 2^64 / golden ratio, odd
             places[kept] = p
             kept += 1
     return kept

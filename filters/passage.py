@@ -42,9 +42,7 @@ class Passage:
     def spaceless(self) -> NDArray[np.bool_]:
         """Whether most words of a document are single letters of a script written without spaces."""
         words = self.words
-        spaceless: NDArray[np.bool_] = _find_spaceless(
-            words.first, words.start, words.data, character_classes()
-        )
+        spaceless: NDArray[np.bool_] = _find_spaceless(words.first, words.start, words.data, character_classes())
         return spaceless
 
 

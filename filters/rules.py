@@ -52,9 +52,7 @@ class Family:
     signals: tuple[Signal, ...]
     rules: tuple[Rule, ...]
     measure: Callable[[Passage], dict[str, NDArray[np.number]]]
-    edit: Callable[[Passage], pa.Array] | None = (
-        None  # new texts, row by row; a rejected document keeps its old one
-    )
+    edit: Callable[[Passage], pa.Array] | None = None  # new texts, row by row; a rejected document keeps its old one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,7 @@ class Verdicts:
     threshold: NDArray[np.float64]  # (documents) the bound it broke
 
 
-def judge(
-    rules: Sequence[Rule], signals: Mapping[str, NDArray[np.number]], languages: NDArray[np.str_]
-) -> Verdicts:
+def judge(rules: Sequence[Rule], signals: Mapping[str, NDArray[np.number]], languages: NDArray[np.str_]) -> Verdicts:
     """Return the first rule that each document breaks, in the order given."""
     codes, row_code = np.unique(np.asarray(languages, dtype=np.str_), return_inverse=True)
     verdicts = Verdicts(
@@ -127,9 +123,7 @@ def _check(family: Family, name: str, key: str, value: object) -> None:
     known = {"min" if rule.maximum is None else "max" for rule in rules} | ({"languages"} if rules else set())
     full = f"{family.name}.{name}.{key}"
     if key not in known:
-        raise ValueError(
-            f"unknown key {full}; known here: {', '.join(sorted(known)) or 'none, no rule reads it'}"
-        )
+        raise ValueError(f"unknown key {full}; known here: {', '.join(sorted(known)) or 'none, no rule reads it'}")
     if key == "languages":
         _check_languages(full, value)
     elif value is not False:
@@ -159,8 +153,4 @@ def _changed(rule: Rule, changes: Mapping[str, object]) -> Rule | None:
     assert isinstance(value, int | float)
     rule = replace(rule, minimum=value) if rule.maximum is None else replace(rule, maximum=value)
     codes = changes.get("languages")
-    return (
-        rule
-        if codes is None
-        else replace(rule, languages=frozenset(cast("list[str]", codes)), exempt=frozenset())
-    )
+    return rule if codes is None else replace(rule, languages=frozenset(cast("list[str]", codes)), exempt=frozenset())

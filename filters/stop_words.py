@@ -20,6 +20,4 @@ _LISTS = {
     "ur": "کے میں کی ہے اور سے کا کو نے پر کہ یہ اس ایک ہیں بھی نہیں تھا جو ہو",
     "zh": "的 了 是 在 不 一 有 我 人 这 這 个 個 上 和 他 之 以 为 為 而 于 於 与 與 也 其 可 无 無",
 }
-STOP_WORDS: dict[str, tuple[str, ...]] = {
-    language: tuple(words.split()) for language, words in _LISTS.items()
-}
+STOP_WORDS: dict[str, tuple[str, ...]] = {language: tuple(words.split()) for language, words in _LISTS.items()}

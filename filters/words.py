@@ -49,9 +49,7 @@ def _split(offsets: Array, data: Array, classes: Array) -> tuple[Array, Array, A
     """Return the three arrays of Words; they double when full, since words per byte vary twentyfold."""
     documents = offsets.shape[0] - 1
     first = np.zeros(documents + 1, np.int64)
-    start = np.empty(
-        16 + (offsets[documents] - offsets[0]) // 5, np.int64
-    )  # an English word and a space: 6 bytes
+    start = np.empty(16 + (offsets[documents] - offsets[0]) // 5, np.int64)  # an English word and a space: 6 bytes
     end = np.empty_like(start)
     n = 0
     for document in range(documents):

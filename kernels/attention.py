@@ -60,8 +60,6 @@ def _check(q: Tensor, k: Tensor, v: Tensor, decay: Tensor) -> None:
 
 
 def _check_state(q: Tensor, v: Tensor, state: Tensor | None, sequences: int | None) -> None:
-    expected = torch.Size(
-        (q.shape[0] if sequences is None else sequences, q.shape[1], q.shape[3], v.shape[3])
-    )
+    expected = torch.Size((q.shape[0] if sequences is None else sequences, q.shape[1], q.shape[3], v.shape[3]))
     if state is not None and state.shape != expected:
         raise ValueError(f"state must be {tuple(expected)}, got {tuple(state.shape)}")

@@ -67,9 +67,7 @@ def _attend(
     return output, final
 
 
-def _scan(
-    update: Tensor, shrink: Tensor, counts: Sequence[int], initial: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def _scan(update: Tensor, shrink: Tensor, counts: Sequence[int], initial: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     steps = zip(update.unbind(2), shrink.unbind(1), strict=True)
     before, final = [], []
     for state, count in zip(initial, counts, strict=True):

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 
-def recurrent(
-    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def recurrent(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Attend token by token and return the output and the state after the last token.
 
     q, k (B, H, N, D), v (B, H, N, E), decay (H,) >= 0, state (B, H, D, E) or None for zeros. Output

@@ -29,9 +29,7 @@ def zero_moments(weights: Mapping[str, Tensor]) -> Moments:
     return Moments(*zeros)
 
 
-def update(
-    weights: Mapping[str, Tensor], moments: Moments, rate: float, count: int, config: TrainingConfig
-) -> None:
+def update(weights: Mapping[str, Tensor], moments: Moments, rate: float, count: int, config: TrainingConfig) -> None:
     """Change weights and moments in place by the weights' gradients; `count` is the step's number from 1.
 
     arXiv:1711.05101, algorithm 2. Embeddings and angles are not decayed: a rare token's row would shrink

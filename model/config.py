@@ -96,9 +96,7 @@ def _require(config: object, name: str, allowed: bool, what: str) -> None:
         raise ValueError(f"{name} must be {what}, got {getattr(config, name)!r}")
 
 
-def read_config(
-    path: str | Path | None, vocab_size: int, eos: int
-) -> tuple[TransNormerConfig, TrainingConfig]:
+def read_config(path: str | Path | None, vocab_size: int, eos: int) -> tuple[TransNormerConfig, TrainingConfig]:
     """Read the tables [model] and [training] of a TOML file, or take every default for None.
 
     The tokens' own facts, vocab_size and eos, come from the shards and may not stand in the file. Raises

@@ -194,6 +194,5 @@ def _row(spans: list[Span], previous: int, eos: int, length: int) -> Row:
     tokens[[start for start, span in zip(starts, spans, strict=True) if span.begins]] = eos
     positions = np.concatenate([np.arange(size) for size in (*sizes, padding)])
     return {
-        name: torch.from_numpy(x)
-        for name, x in (("tokens", tokens), ("targets", targets), ("positions", positions))
+        name: torch.from_numpy(x) for name, x in (("tokens", tokens), ("targets", targets), ("positions", positions))
     }

@@ -14,9 +14,7 @@ def deterministic(threads: int) -> Iterator[None]:
     """
     threads_before, mode_before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.set_deterministic_debug_mode(
-        "error"
-    )  # use_deterministic_algorithms does the same after an import of 8 s
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms does the same after an import of 8 s
     try:
         yield
     finally:

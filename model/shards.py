@@ -52,12 +52,9 @@ def read_index(folder: str | Path) -> Index:
     try:
         index = orjson.loads(content)
         shards = tuple(
-            ShardEntry(shard["path"], shard["split"], shard["documents"], shard["tokens"])
-            for shard in index["shards"]
+            ShardEntry(shard["path"], shard["split"], shard["documents"], shard["tokens"]) for shard in index["shards"]
         )
-        found = Index(
-            path.parent, index["dtype"], index["vocab_size"], index["eos"], shards, _digest(content)
-        )
+        found = Index(path.parent, index["dtype"], index["vocab_size"], index["eos"], shards, _digest(content))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     except KeyError as error:

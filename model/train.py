@@ -46,7 +46,7 @@ def train(
     if result.is_file():
         say(f"{output} is finished already: nothing to do")
     else:
-        from model.training import run  # noqa: PLC0415 - torch takes seconds to import
+        from model.training import run
 
         run(index, output, model, training, say)
     found: dict[str, Any] = orjson.loads(result.read_bytes())
@@ -56,9 +56,7 @@ def train(
 def _require_fit(index: Index, model: TransNormerConfig) -> None:
     for name in ("vocab_size", "eos"):
         if getattr(index, name) != getattr(model, name):
-            raise ValueError(
-                f"{name} is {getattr(index, name)} in the shards, {getattr(model, name)} in the model"
-            )
+            raise ValueError(f"{name} is {getattr(index, name)} in the shards, {getattr(model, name)} in the model")
     if not index.split("train"):
         raise ValueError(f"{index.folder}: no shard of the split 'train' holds a document")
 
@@ -88,9 +86,7 @@ def _flat(run: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line: 0 trained, now or before; 1 diverged; 2 a usage or configuration error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.train", description="Train a TransNormer on token shards."
-    )
+    parser = argparse.ArgumentParser(prog="python -m model.train", description="Train a TransNormer on token shards.")
     parser.add_argument("--shards", required=True, help="folder with index.json and the shards it lists")
     parser.add_argument("--output", required=True, help="folder for the model, its log and its checkpoint")
     parser.add_argument("--config", help="TOML file with [model] and [training]; without it, every default")

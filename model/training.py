@@ -89,18 +89,13 @@ def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
                 counter.step += 1
                 counter.tokens += count
                 counter.seconds += time.monotonic() - started
-            if _due(progress.step, config.log_steps, config.steps) or _due(
-                progress.step, config.validation_steps
-            ):
+            if _due(progress.step, config.log_steps, config.steps) or _due(progress.step, config.validation_steps):
                 record = _record(run, loss_sum / window.tokens, window) | _validated(run, index)
                 log.write(orjson.dumps(record) + b"\n")
                 log.flush()
                 say(_line(record))
                 window, loss_sum = Progress(), 0.0
-            if (
-                _due(progress.step, config.checkpoint_steps)
-                or time.monotonic() - saved >= config.checkpoint_seconds
-            ):
+            if _due(progress.step, config.checkpoint_steps) or time.monotonic() - saved >= config.checkpoint_seconds:
                 _save(run)
                 saved = time.monotonic()
 
@@ -115,9 +110,7 @@ def _step(run: Run, rows: list[Row]) -> tuple[float, int]:
     hidden, targets = _hidden(run, rows)
     loss = mean_loss(hidden, run.net.head.weight, targets)
     if not loss.isfinite():
-        raise FloatingPointError(
-            f"the loss is {loss.item()} at step {step + 1}: lower training.learning_rate"
-        )
+        raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}: lower training.learning_rate")
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(run.net.parameters(), config.clip)
     update(dict(run.net.named_parameters()), run.moments, learning_rate(step, config), step + 1, config)
@@ -127,9 +120,7 @@ def _step(run: Run, rows: list[Row]) -> tuple[float, int]:
 
 def _hidden(run: Run, rows: list[Row]) -> tuple[Tensor, Tensor]:
     """Run rows as one packed row whose sequences are the documents: (T, width) and targets (T,)."""
-    tokens, targets, positions = (
-        torch.cat([row[name] for row in rows]) for name in ("tokens", "targets", "positions")
-    )
+    tokens, targets, positions = (torch.cat([row[name] for row in rows]) for name in ("tokens", "targets", "positions"))
     starts = (positions == 0).nonzero()[:, 0]
     lengths = torch.cat([starts, torch.tensor([len(tokens)])])
     with torch.autocast("cpu", torch.bfloat16, enabled=run.config.precision == "bf16"):
@@ -164,9 +155,7 @@ def _validated(run: Run, index: Index) -> Record:
     config = run.config
     if not _due(run.progress.step, config.validation_steps, config.steps) or not index.split("validation"):
         return {}
-    rows = PackedTokens(
-        index.folder, split="validation", context_length=config.context_length, epochs=1, shuffle=False
-    )
+    rows = PackedTokens(index.folder, split="validation", context_length=config.context_length, epochs=1, shuffle=False)
     wanted = islice(rows, -(-config.validation_tokens // config.context_length))
     total, count = 0.0, 0
     with torch.no_grad():
@@ -180,11 +169,7 @@ def _validated(run: Run, index: Index) -> Record:
 
 def _open_log(path: Path, step: int) -> BinaryIO:
     """Open the log to go on after a step, without the lines that are later or cut off."""
-    kept = (
-        [line for line in path.read_bytes().split(b"\n")[:-1] if orjson.loads(line)["step"] <= step]
-        if step
-        else []
-    )
+    kept = [line for line in path.read_bytes().split(b"\n")[:-1] if orjson.loads(line)["step"] <= step] if step else []
     write_atomically(path, b"".join(line + b"\n" for line in kept))
     return path.open("ab")
 
@@ -214,10 +199,7 @@ def _finish(run: Run) -> None:
     """Write the model, then the result that marks the run as finished, and drop the checkpoint."""
     save_model(run.output, run.net)
     last = orjson.loads((run.output / "log.jsonl").read_bytes().splitlines()[-1])
-    result = {
-        name: last.get(name)
-        for name in ("steps", "tokens", "loss", "validation_loss", "perplexity", "seconds")
-    }
+    result = {name: last.get(name) for name in ("steps", "tokens", "loss", "validation_loss", "perplexity", "seconds")}
     result["parameters"] = sum(weight.numel() for weight in run.net.parameters())
     write_atomically(run.output / "result.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (run.output / CHECKPOINT).unlink(missing_ok=True)

@@ -21,9 +21,7 @@ class ModelState:
     """What a model remembers of the tokens it has seen: constant in size, whatever their number."""
 
     position: Tensor  # (sequences,) int64: tokens seen
-    attention: tuple[
-        Tensor, ...
-    ]  # per layer (sequences, H, D, D) float32; first layer (sequences, H, 2 D, D)
+    attention: tuple[Tensor, ...]  # per layer (sequences, H, D, D) float32; first layer (sequences, H, 2 D, D)
 
 
 def srms_norm(x: Tensor) -> Tensor:
@@ -82,9 +80,7 @@ class Attention(nn.Module):
         self.qkvu = nn.Linear(config.width, 4 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
         first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4
-        self.theta = (
-            nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
-        )
+        self.theta = nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
         self.register_buffer("decay", decay_rates(config.heads, layer, config.layers), persistent=False)
 
     def forward(

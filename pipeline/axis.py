@@ -30,13 +30,7 @@ def number(value: object) -> str:
         return "–"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return (
-        f"{value:,.4g}"
-        if 1e-4 <= abs(value) < 1e4
-        else f"{value:,.0f}"
-        if abs(value) >= 1e4
-        else f"{value:.1e}"
-    )
+    return f"{value:,.4g}" if 1e-4 <= abs(value) < 1e4 else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.1e}"
 
 
 def percent(part: float, total: float) -> str:
@@ -198,10 +192,7 @@ def round_numbers(axis: Axis) -> list[float]:
         step = 10 ** math.floor(math.log10((high - low) / 2)) if high > low else 1.0
         step *= next((m for m in (1, 2, 5) if (high - low) / (step * m) <= 6), 10)
         step = max(step, 1.0) if axis.whole else step
-        return [
-            round(k * step, 9)
-            for k in range(math.ceil(low / step), math.floor((high - axis.whole) / step) + 1)
-        ]
+        return [round(k * step, 9) for k in range(math.ceil(low / step), math.floor((high - axis.whole) / step) + 1)]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [m * 10.0**power for power in powers for m in (1, 2, 5)]
     tens = [10.0**power for power in powers]

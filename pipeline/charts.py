@@ -49,9 +49,7 @@ def _area(axis: Axis, name: str, share: Sequence[float], top: float, height: flo
             x, y = axis.left(slot), min(height - 1, height * (1 - min(1.0, value / top)))
             parts.append(f"{'' if open_ else f'M{x:.1f} {height:g}'}V{y:.1f}H{axis.right(slot):.1f}")
             open_ = True
-    return Markup('<path class="{}" d="{}"/>').format(
-        name, "".join(parts) + (f"V{height:g}" if open_ else "")
-    )
+    return Markup('<path class="{}" d="{}"/>').format(name, "".join(parts) + (f"V{height:g}" if open_ else ""))
 
 
 def _break(axis: Axis, height: float) -> Markup:
@@ -96,9 +94,7 @@ def _hovers(axis: Axis, groups: Sequence[tuple[str, Sequence[int]]], height: flo
         told = ", ".join(f"{group[slot]:,} {name}" for name, group in groups if group[slot])
         if told:
             found.append(
-                Markup(
-                    '<rect class="hover" x="{}" y="0" width="{}" height="{}"><title>{}: {}</title></rect>'
-                ).format(
+                Markup('<rect class="hover" x="{}" y="0" width="{}" height="{}"><title>{}: {}</title></rect>').format(
                     f"{axis.left(slot):.1f}",
                     f"{axis.right(slot) - axis.left(slot):.1f}",
                     f"{height:g}",
@@ -121,9 +117,7 @@ def _svg(kind: str, width: float, height: float, body: Iterable[Markup]) -> Mark
     return Markup('<svg class="{}" viewBox="{}">{}</svg>').format(kind, box, Markup("").join(body))
 
 
-Cut = tuple[
-    str, str, float | None, float | None
-]  # language, length class, below and above which a document goes
+Cut = tuple[str, str, float | None, float | None]  # language, length class, below and above which a document goes
 
 
 def loss(bins: Bins, cuts: Sequence[Cut]) -> Markup:

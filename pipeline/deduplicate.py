@@ -73,9 +73,7 @@ class JudgeDuplicates(beam.PTransform):
         every = forests.pipeline | "Shards" >> beam.Create(
             [(index, b"") for index in range(len(clustering.shards))], reshuffle=False
         )
-        together = (
-            forests | "One key" >> beam.Map(lambda task: (0, task.paths)) | "Collect" >> beam.GroupByKey()
-        )
+        together = forests | "One key" >> beam.Map(lambda task: (0, task.paths)) | "Collect" >> beam.GroupByKey()
         by_keeper = together | "Cluster" >> beam.FlatMap(find_duplicates, clustering)
         by_linked = (
             by_keeper
@@ -151,9 +149,7 @@ def write_sidecar(group: tuple[int, Iterable[bytes]], clustering: Clustering) ->
     index, blobs = group
     shard = clustering.shards[index]
     duplicates = np.sort(np.frombuffer(b"".join(blobs), DUPLICATE), order="number")
-    write_table(
-        sidecar_path(clustering.folder, shard), verdict_table(shard, duplicates, clustering.threshold)
-    )
+    write_table(sidecar_path(clustering.folder, shard), verdict_table(shard, duplicates, clustering.threshold))
     exact = duplicates["similarity"] == 1
     reasons = np.where(exact, "exact_duplicate", "near_duplicate")
     kept = np.setdiff1d(np.arange(shard.rows), duplicates["number"] - shard.first)
@@ -170,9 +166,9 @@ def write_sidecar(group: tuple[int, Iterable[bytes]], clustering: Clustering) ->
 def _sizes(shard: DocumentShard, rows: Array) -> dict[str, Any]:
     """Return documents and bytes by language and a histogram of bytes, of what is kept: what budgets are made from."""
     size = read_signatures(shard.path("signatures"))[0]["bytes"].to_numpy()[rows]
-    languages = np.asarray(
-        read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_
-    )[rows]
+    languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)[
+        rows
+    ]
     codes, which = np.unique(languages, return_inverse=True)
     totals = np.bincount(which, weights=size, minlength=len(codes)).astype(np.int64)
     return {

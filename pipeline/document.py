@@ -74,9 +74,7 @@ def schema(signals: Sequence[pa.Field], *, rejected: bool) -> pa.Schema:
 def conform(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     """Return a table with exactly the wanted columns; missing ones are null."""
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in wanted
     ]
     return pa.table(columns, schema=wanted)

@@ -45,7 +45,7 @@ LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
 
 
-class RunFailed(Exception):  # what happened to the run, not an error of its code
+class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code  # what happened to the run, not an error of its code
     """The run cannot go on; the message is the one line that its user reads."""
 
 
@@ -147,7 +147,9 @@ class Engine:
         count = min(len(tasks), self.workers * SLICES_PER_WORKER)
         return [ordered[i::count] for i in range(count)]
 
-    def _follow(self, stage: Stage, futures: Sequence[Future[float]], wanted: int, watch: Callable[[int, list[Record]], None]) -> float:
+    def _follow(
+        self, stage: Stage, futures: Sequence[Future[float]], wanted: int, watch: Callable[[int, list[Record]], None]
+    ) -> float:
         """Wait for the slices, report what is recorded, return their CPU seconds; the first error ends the run."""
         cpu = 0.0
         seen: set[str] = set()
@@ -169,9 +171,7 @@ def _raise_failure(stage: Stage, future: Future[float]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(
-            f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> float:
@@ -198,11 +198,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     if mode == "multi_threading":
         raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
     local = runner in LOCAL_RUNNERS and mode == "in_memory"
-    given = (
-        direct.direct_num_workers
-        if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options
-        else 0
-    )
+    given = direct.direct_num_workers if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options else 0
     count = workers or given or len(os.sched_getaffinity(0))
     # Forked here, before this process has threads, the workers need not import Beam and the kernels again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -211,7 +207,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     try:
         yield Engine(pool, count, tuple(options), local)
     finally:
-        for process in list((pool._processes or {}).values()):  # no public way to end running work
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work  # no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -227,7 +223,7 @@ def _start_worker() -> None:
     def run_or_end(worker: Any) -> Any:
         try:
             return work(worker)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it is, the worker is dead
             os._exit(1)  # Beam would wait for the dead worker for ever
 
     worker_class.run = run_or_end

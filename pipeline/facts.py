@@ -65,9 +65,7 @@ def rejects(corpus: Corpus) -> list[Table]:
     found = []
     for stage, by_reason in _reasons(corpus):
         for reason, languages in by_reason.items():
-            found.append(
-                {"stage": stage, "reason": reason, "count": sum(languages.values()), "languages": languages}
-            )
+            found.append({"stage": stage, "reason": reason, "count": sum(languages.values()), "languages": languages})
     return sorted(found, key=lambda row: (row["stage"], -row["count"], row["reason"]))
 
 
@@ -153,9 +151,7 @@ def duplicates(corpus: Corpus) -> Table:
     if corpus.deduplicated is None:
         return {}
     clusters = corpus.deduplicated.summary.get("clusters", {"sizes": {}, "largest": {"lowest": []}})
-    largest = [
-        {"size": -size, **_keeper(corpus.shards, number)} for size, number in clusters["largest"]["lowest"]
-    ]
+    largest = [{"size": -size, **_keeper(corpus.shards, number)} for size, number in clusters["largest"]["lowest"]]
     sizes = sorted(([int(size), count] for size, count in clusters["sizes"].items()))
     similarity = bins(corpus.deduplicated.summary.get("similarity", {}))
     return {"sizes": sizes, "largest": largest, "similarity": similarity}
@@ -178,9 +174,7 @@ def round_facts(one: Round) -> Table:
     facts = {**one.facts, "number": one.number, "accepted": one.accepted}
     facts["bits_per_byte"] = bins(one.facts["bits_per_byte"])
     facts["jaccard"] = overlap(one.facts) if one.number > 1 else None
-    facts["cuts"] = {
-        k: [None if abs(x) == float("inf") else x for x in v] for k, v in one.facts["cuts"].items()
-    }
+    facts["cuts"] = {k: [None if abs(x) == float("inf") else x for x in v] for k, v in one.facts["cuts"].items()}
     return facts
 
 

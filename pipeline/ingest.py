@@ -53,9 +53,7 @@ class IngestShard:
         done = finished_parts(self.settings.folder, shard.key)
         while not done or not done[-1]["last"]:
             done.append(self._write_part(shard, len(done), done[-1]["end"] if done else None))
-        totals = {
-            name: sum(part[name] for part in done) for name in ("documents", "kept", "rejected", "bytes")
-        }
+        totals = {name: sum(part[name] for part in done) for name in ("documents", "kept", "rejected", "bytes")}
         parts = [{k: v for k, v in part.items() if k != "summary"} for part in done]
         return {**totals, "parts": parts, "summary": merge(part["summary"] for part in done)}
 
@@ -106,9 +104,7 @@ class Part:
     _summaries: list[Summary] = field(default_factory=list)
     _end: list[int] = field(default_factory=list)
     _records: int = 0  # taken, of every kind
-    _counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("documents", "kept", "rejected"), 0)
-    )
+    _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("documents", "kept", "rejected"), 0))
 
     def __post_init__(self) -> None:
         """Open the files."""

@@ -26,15 +26,11 @@ class Line:
         """Return a stage of this run."""
         return make_stage(self.output, name, version, settings, upstream)
 
-    def each(
-        self, stage: Stage, work: Any, tasks: Sequence[Any], inside: Callable[[], str] = str
-    ) -> Manifest:
+    def each(self, stage: Stage, work: Any, tasks: Sequence[Any], inside: Callable[[], str] = str) -> Manifest:
         """Do a work once for each task; `inside` says what goes on in tasks that take long."""
         return self._finish(stage, ForEach(work, stage.folder), tasks, inside=inside)
 
-    def grouped(
-        self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int
-    ) -> Manifest:
+    def grouped(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int) -> Manifest:
         """Run a transform that groups; it writes `records` records itself."""
         return self._finish(stage, transform, tasks, grouping=True, records=records)
 

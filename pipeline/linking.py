@@ -72,9 +72,7 @@ class LinkDocuments(beam.PTransform):
         edges = []
         for number in range(linking.star_rounds if linking.threshold is not None else 1):
             stars_ = (
-                pairs
-                | f"Group {number}" >> beam.GroupByKey()
-                | f"Star {number}" >> beam.FlatMap(form_stars, linking)
+                pairs | f"Group {number}" >> beam.GroupByKey() | f"Star {number}" >> beam.FlatMap(form_stars, linking)
             )
             if linking.threshold is None:
                 edges.append(stars_ | f"Accept {number}" >> beam.Map(accept))
@@ -88,9 +86,7 @@ class LinkDocuments(beam.PTransform):
             )
             edges.append(verified.linked)
             pairs = verified.failed
-        none = [
-            (partition, b"") for partition in range(linking.partitions)
-        ]  # each leaves a file and a record
+        none = [(partition, b"") for partition in range(linking.partitions)]  # each leaves a file and a record
         every = shards.pipeline | "Partitions" >> beam.Create(none, reshuffle=False)
         grouped = (*edges, every) | beam.Flatten() | "By partition" >> beam.GroupByKey()
         return grouped | "Forest" >> beam.Map(write_forest, linking)

@@ -114,9 +114,7 @@ def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
         return
     whole = Path(pattern)
     paths = (
-        [whole]
-        if not _GLOB.search(pattern)
-        else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
+        [whole] if not _GLOB.search(pattern) else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
     )
     for path in paths:
         try:
@@ -172,7 +170,7 @@ def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
             metadata = pq.ParquetFile(stream).metadata
         count = metadata.num_row_groups
         sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
-    except Exception:  # a damaged file is the reader's to record
+    except Exception:  # noqa: BLE001 - a damaged file is the reader's to record
         yield piece
         return
     parts = min(count, math.ceil(piece.size / target))

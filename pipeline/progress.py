@@ -45,17 +45,13 @@ class Display:
 
     def _show(self, seen: "_Seen", task: TaskID | None, *, final: bool = False) -> None:
         if self.live is not None and task is not None:
-            self.live.update(
-                task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note()
-            )
+            self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
             if final:
                 self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
         elif final or time.monotonic() - self._printed > PLAIN_SECONDS:
             self._printed = time.monotonic()
             if seen.total or final:
-                self.console.print(
-                    f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip()
-                )
+                self.console.print(f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip())
 
     def say(self, line: str) -> None:
         """Print a line of its own."""

@@ -60,9 +60,7 @@ def view(facts: Table) -> Table:
     return {
         "facts": facts,
         "head": headline(facts),
-        "funnel": charts.funnel(
-            [(s["name"], s["count"]) for s in facts["funnel"]], sum(facts["tokens"].values())
-        ),
+        "funnel": charts.funnel([(s["name"], s["count"]) for s in facts["funnel"]], sum(facts["tokens"].values())),
         "matrix": matrix(facts),
         "samples": samples(facts),
         "alerts": alerts(facts),
@@ -145,9 +143,7 @@ def alerts(facts: Table) -> list[Table]:
         for row in facts["rejected"]
         for name, count in row["languages"].items()
     ]
-    return sorted(
-        (cell for cell in found if cell["most"]), key=lambda cell: (-cell["total"], cell["language"])
-    )
+    return sorted((cell for cell in found if cell["most"]), key=lambda cell: (-cell["total"], cell["language"]))
 
 
 def _with_leader(row: Table, facts: Table) -> Table:

@@ -22,23 +22,20 @@ EPILOG = "Every other option goes to Beam: --runner=FlinkRunner, --direct_num_wo
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    line = argparse.ArgumentParser(prog="python -m pipeline.run", description=__doc__, epilog=EPILOG, allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    line.add_argument(
-        "--config", metavar="FILE", help="TOML file: the whole configuration (README, Configuration)"
+    line = argparse.ArgumentParser(
+        prog="python -m pipeline.run",
+        description=__doc__,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    line.add_argument("--config", metavar="FILE", help="TOML file: the whole configuration (README, Configuration)")
     line.add_argument("--input", metavar="GLOB", nargs="+", action="extend", default=[],
                       help="files to read: JSONL, Parquet, WARC, WET, ARC or text; local, gs:// or s3://")  # fmt: skip
-    line.add_argument(
-        "--output", metavar="OUT", help=f"folder or URL for the results (the demo: {DEMO_OUTPUT})"
-    )
+    line.add_argument("--output", metavar="OUT", help=f"folder or URL for the results (the demo: {DEMO_OUTPUT})")
     line.add_argument("--until", choices=STAGES, default="report", help="stop after this stage")
-    line.add_argument(
-        "--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash"
-    )
-    line.add_argument(
-        "--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator"
-    )
+    line.add_argument("--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash")
+    line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
     line.add_argument("--force", action="store_true", help="do finished stages again")
     line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     return line

@@ -47,7 +47,7 @@ def check_beam_options(options: Sequence[str]) -> None:
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for kind in _all_subclasses(PipelineOptions):
         try:
-            kind._add_argparse_args(known)  # Beam's own way to declare options
+            kind._add_argparse_args(known)  # noqa: SLF001 - Beam's own way to declare options
         except argparse.ArgumentError:
             continue  # declared by two of Beam's classes
     try:
@@ -62,9 +62,7 @@ def _all_subclasses(kind: type[Any]) -> list[type[Any]]:
     return [found for sub in kind.__subclasses__() for found in [sub, *_all_subclasses(sub)]]
 
 
-def run(
-    asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console
-) -> int:
+def run(asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console) -> int:
     """Plan and run; return the exit code."""
     check_steps(config)
     plan = make_plan(config)
@@ -129,9 +127,7 @@ def claimed(output: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()}
         if names and not names & {"stages", ".lock"}:
-            raise ConfigError(
-                f"--output {output} holds other files ({min(names)}, …); name a new folder"
-            )
+            raise ConfigError(f"--output {output} holds other files ({min(names)}, …); name a new folder")
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written: {error.strerror}") from error
@@ -237,12 +233,8 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None
     """Print what a run would do."""
     console.print(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB", highlight=False)
     if plan.document_share < 1 or config.sample < 1:
-        console.print(
-            f"a sample: {plan.document_share:.3g} of the documents of the chosen files", highlight=False
-        )
-    console.print(
-        f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB"
-    )
+        console.print(f"a sample: {plan.document_share:.3g} of the documents of the chosen files", highlight=False)
+    console.print(f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB")
     stages = [clean.ingest_stage(output, config, plan)]
     stages += clean.deduplicate_stages(output, config, stages[-1])
     stages += clean.tokenizer_stages(output, config, stages[-1])
@@ -250,9 +242,7 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None
         console.print(f"  {stage.name:<20} {_state(stage, plan)}", highlight=False)
     rounds = config.self_clean.rounds
     console.print(
-        f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds"
-        if rounds
-        else "  self_clean: no"
+        f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds" if rounds else "  self_clean: no"
     )
     console.print(f"  {'publish':<20} → {output}/documents, rejected, shards, report.html", highlight=False)
 

@@ -31,9 +31,7 @@ def document_shards(manifest: Manifest) -> list[DocumentShard]:
     shards, first = [], 0
     for record in manifest.records:
         for part in record["parts"]:
-            shard = DocumentShard(
-                part["name"], manifest.stage.folder, first, part["kept"], part["kept_bytes"]
-            )
+            shard = DocumentShard(part["name"], manifest.stage.folder, first, part["kept"], part["kept_bytes"])
             shards.append(shard)
             first += shard.rows
     return shards

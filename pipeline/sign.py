@@ -33,9 +33,7 @@ def sign(kept: pa.Table, settings: Deduplicate) -> pa.Table:
     hashes = b"".join(blake2b(text, digest_size=4 * HASH_WORDS).digest() for text in encoded)
     exact = np.frombuffer(hashes, np.uint32).reshape(len(kept), HASH_WORDS)
     rows = np.ascontiguousarray(np.concatenate([values, exact], axis=1))
-    packed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(rows.shape[1] * 4), len(kept), [None, pa.py_buffer(rows)]
-    )
+    packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1] * 4), len(kept), [None, pa.py_buffer(rows)])
     columns = [kept["id"], kept["host"], pa.array([len(text) for text in encoded]), packed]
     return pa.table(columns, names=["id", "host", "bytes", "signature"])
 

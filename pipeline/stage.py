@@ -49,9 +49,7 @@ class Manifest:
     cpu_seconds: float  # of its worker processes in that run
 
 
-def make_stage(
-    output: str, name: str, version: int, settings: object, upstream: Sequence[Stage | str]
-) -> Stage:
+def make_stage(output: str, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
     """Return the stage that these settings and these stages before it lead to.
 
     A stage before it is given as such, by its folder (of which the fingerprint is the last part), or as any string.
@@ -69,9 +67,7 @@ def write_record(folder: str, record: Record) -> None:
 
 def finished_keys(folder: str) -> set[str]:
     """Return the keys of the tasks that are recorded."""
-    return {
-        n.removesuffix(".json") for n in storage.names(storage.join(folder, "done")) if n.endswith(".json")
-    }
+    return {n.removesuffix(".json") for n in storage.names(storage.join(folder, "done")) if n.endswith(".json")}
 
 
 def read_records(folder: str) -> list[Record]:

@@ -53,7 +53,9 @@ def open_input(path: str) -> BinaryIO:
     if is_local(path):
         return Path(path).open("rb")
     kind = CompressionTypes.UNCOMPRESSED
-    opened: BinaryIO = retried(lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind))
+    opened: BinaryIO = retried(
+        lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind)
+    )
     return opened
 
 
@@ -72,7 +74,7 @@ def create(path: str) -> Iterator[Any]:
     try:
         with Path(unfinished).open("wb") as file:
             yield file
-        os.replace(unfinished, path)
+        Path(unfinished).replace(path)
     finally:
         Path(unfinished).unlink(missing_ok=True)
 
@@ -122,7 +124,7 @@ def publish(source: str, target: str) -> None:
         os.link(source, unfinished)
     except OSError:
         shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)
+    Path(unfinished).replace(target)
 
 
 def remove(path: str) -> None:

@@ -17,9 +17,7 @@ BATCH_ROWS = 4096
 def token_schema(dtype: type[np.unsignedinteger]) -> pa.Schema:
     """Return the columns of a token shard."""
     tokens = pa.list_(pa.from_numpy_dtype(dtype))
-    return pa.schema(
-        [("id", pa.string()), ("source", pa.string()), ("language", pa.string()), ("tokens", tokens)]
-    )
+    return pa.schema([("id", pa.string()), ("source", pa.string()), ("language", pa.string()), ("tokens", tokens)])
 
 
 def token_column(
@@ -30,9 +28,7 @@ def token_column(
     lengths = np.array([len(ids) + 1 for ids in encoded], np.int64)
     flat = np.concatenate([part for ids in encoded for part in (ids, end)]) if len(encoded) else end[:0]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(flat, pa.from_numpy_dtype(tokenizer.dtype))
-    ), lengths
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, pa.from_numpy_dtype(tokenizer.dtype))), lengths
 
 
 def write_arrow(path: str, tables: Sequence[pa.Table], schema: pa.Schema) -> str:

@@ -42,7 +42,5 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise TrainingError(
-            f"no tokenizer of {vocab_size} pieces can be trained on this sample: {error}"
-        ) from error
+        raise TrainingError(f"no tokenizer of {vocab_size} pieces can be trained on this sample: {error}") from error
     return model.getvalue()

@@ -83,9 +83,7 @@ def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
         if encoding in {"gzip", "x-gzip"}:
             out = isal_zlib.decompressobj(wbits=31).decompress(body, limit + 1)
         elif encoding == "deflate":
-            out = isal_zlib.decompressobj(wbits=15 if body[:1] == b"\x78" else -15).decompress(
-                body, limit + 1
-            )
+            out = isal_zlib.decompressobj(wbits=15 if body[:1] == b"\x78" else -15).decompress(body, limit + 1)
         elif encoding == "br":
             out = brotli.Decompressor().process(body, output_buffer_limit=limit + 1)
         else:

@@ -26,9 +26,7 @@ def read_parquet(
         row = sum(file.metadata.row_group(i).num_rows for i in range(first))
         if given.text not in file.schema_arrow.names:
             there = ", ".join(file.schema_arrow.names)
-            yield Unreadable(
-                position=row, offset=row, error=f"no column {given.text!r}; the file has {there}"
-            )
+            yield Unreadable(position=row, offset=row, error=f"no column {given.text!r}; the file has {there}")
             return
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         yield Unreadable(position=0, offset=0, error=f"not readable as Parquet: {error}")
@@ -40,9 +38,7 @@ def read_parquet(
         row += rows
 
 
-def _read_group(
-    file: pq.ParquetFile, group: int, given: Input, row: int, limit: int, after: int
-) -> Iterator[Event]:
+def _read_group(file: pq.ParquetFile, group: int, given: Input, row: int, limit: int, after: int) -> Iterator[Event]:
     try:
         for batch in file.iter_batches(batch_size=ROWS, row_groups=[group]):
             for fields in batch.to_pylist():
@@ -51,9 +47,7 @@ def _read_group(
                     size = len(text.encode()) if isinstance(text, str) else 0
                     large = size > limit
                     yield (
-                        TooLarge(position=row, offset=row, size=size)
-                        if large
-                        else from_fields(row, row, fields, given)
+                        TooLarge(position=row, offset=row, size=size) if large else from_fields(row, row, fields, given)
                     )
                 row += 1
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:

@@ -62,9 +62,7 @@ def read_warc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Eve
     except (OSError, ValueError) as error:
         if watched.failure is not None:
             raise watched.failure from error
-        yield Unreadable(
-            position=position, offset=offset, error=f"the archive is damaged after this record: {error}"
-        )
+        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
 
 
 def _warc_event(record: WarcRecord, at: At, limit: int) -> Event:
@@ -100,9 +98,7 @@ def read_arc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Even
     except (ArchiveLoadFailed, EOFError, OSError, ValueError) as error:
         if watched.failure is not None:
             raise watched.failure from error
-        yield Unreadable(
-            position=position, offset=offset, error=f"the archive is damaged after this record: {error}"
-        )
+        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
 
 
 def _read_fully(stream: Any, length: int) -> bytes:
@@ -143,9 +139,7 @@ def _response(block: bytes, at: At, named: Named, limit: int) -> Event:
     mime, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].split(";")[0].strip(" \"'") or None
     try:
-        body = decode_body(
-            body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit
-        )
+        body = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit)
         mime = mime.strip() or detect_mime(body)
         if mime in HTML_TYPES:
             text = main_text(body, charset)
@@ -160,18 +154,12 @@ def _response(block: bytes, at: At, named: Named, limit: int) -> Event:
 
 def split_http(block: bytes) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (names in lower case) and body of a response; old crawls end lines with a bare newline."""
-    ends = [
-        (at, len(mark))
-        for mark in (b"\r\n\r\n", b"\n\n")
-        if (at := block.find(mark, 0, MAX_HTTP_HEADER)) >= 0
-    ]
+    ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := block.find(mark, 0, MAX_HTTP_HEADER)) >= 0]
     if not block.startswith(b"HTTP/") or not ends:
         return 200, {}, block
     at, length = min(ends)
     first, *lines = block[:at].decode("latin-1").splitlines()
-    headers = {
-        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-    }
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     code = first.split()[1:2]
     status = int(code[0]) if code and code[0].isdecimal() else 200
     return status, headers, block[at + length :]

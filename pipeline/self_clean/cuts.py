@@ -60,9 +60,7 @@ def calibrate(summary: Summary, seen: Mapping[str, int], settings: SelfClean) ->
     return Calibration(tuple(judged), reasons, shift, mean, spread)
 
 
-def _not_judged(
-    language: str, anchor: Mapping[str, int], seen: Mapping[str, int], settings: SelfClean
-) -> str:
+def _not_judged(language: str, anchor: Mapping[str, int], seen: Mapping[str, int], settings: SelfClean) -> str:
     """Say why no judge may judge a language; empty when they may."""
     if language == UNKNOWN:
         return "the language of these documents was a guess"
@@ -71,9 +69,7 @@ def _not_judged(
         return f"the judges saw {tokens:,} tokens of it, fewer than {settings.min_language_tokens:,}"
     if anchor["n"] < 3:
         return f"the anchor sample holds {anchor['n']} documents of it"
-    agreement = min(
-        _correlation(anchor, a, b) for a in range(settings.folds) for b in range(a + 1, settings.folds)
-    )
+    agreement = min(_correlation(anchor, a, b) for a in range(settings.folds) for b in range(a + 1, settings.folds))
     if agreement < settings.min_agreement:
         return f"the judges agree by {agreement:.2f} on the anchor, less than {settings.min_agreement:g}"
     return ""
@@ -127,9 +123,7 @@ def _spread(cells: Cells) -> tuple[float, float]:
     return (sigma, tau) if sigma > 0 else (max(float(y), 1e-12), 0.0)
 
 
-def shrunk(
-    scores: pa.Table, languages: npt.NDArray[np.str_], calibration: Calibration
-) -> npt.NDArray[np.float64]:
+def shrunk(scores: pa.Table, languages: npt.NDArray[np.str_], calibration: Calibration) -> npt.NDArray[np.float64]:
     """Return each document's aligned, shrunk bits per byte to 1e-4 (documents); NaN where it is not judged."""
     value = scores["bits_per_byte"].to_numpy().astype(np.float64)
     size = np.maximum(scores["scored_bytes"].to_numpy(), 1).astype(np.float64)
@@ -173,9 +167,7 @@ def _measure(
 ) -> tuple[npt.NDArray[np.float64], list[str], pa.Table]:
     """Return the shrunk values and strata of a shard's rows, and its scores."""
     table = read_scores(scores, shard)
-    languages = np.asarray(
-        read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_
-    )
+    languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)
     values = shrunk(table, languages, calibration)
     cls = length_class(np.nan_to_num(table["bytes"].to_numpy()).astype(np.int64))
     return (

@@ -62,9 +62,7 @@ def sampling_rates(
 
 def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
     """Return the share of each language's documents that all judges score and none is trained on."""
-    return {
-        name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()
-    }
+    return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +115,12 @@ class SampleShard:
         rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
         return (draws < rates) & ~self.corpus.anchor(documents)
 
-    def _write(
-        self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema
-    ) -> dict[str, Any]:
+    def _write(self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
         """Write what trains one evaluator from this shard."""
         table = pa.concat_tables([schema.empty_table(), *parts])
         path = storage.join(self.folder, f"fold-{fold}", shard.name + ".arrow")
         digest = write_arrow(path, [table], schema)
-        lengths = (
-            np.diff(table["tokens"].combine_chunks().offsets.to_numpy())
-            if len(table)
-            else np.zeros(0, np.int64)
-        )
+        lengths = np.diff(table["tokens"].combine_chunks().offsets.to_numpy()) if len(table) else np.zeros(0, np.int64)
         languages: dict[str, int] = {}
         for name, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
             languages[name] = languages.get(name, 0) + length

@@ -1,7 +1,7 @@
 """Folds: every document is judged by an evaluator that saw neither it nor its look-alikes.
 
-Documents that share a host, or a band of a looser banding of their signatures, are in one fold. Where a group holds more
-than 1 / (2 K) of a language, it is split by document. Folds stay the same over all rounds.
+Documents that share a host, or a band of a looser banding of their signatures, are in one fold. Where a group holds
+more than 1 / (2 K) of a language, it is split by document. Folds stay the same over all rounds.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,7 @@ VERSION = 1
 BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
 
-def linking(
-    settings: SelfClean, folder: str, shards: Sequence[DocumentShard], partition_bytes: int
-) -> Linking:
+def linking(settings: SelfClean, folder: str, shards: Sequence[DocumentShard], partition_bytes: int) -> Linking:
     """Return how look-alikes are linked: a shared band is enough."""
     return Linking(
         folder=folder,
@@ -83,8 +81,8 @@ def assign(
     """Return the fold of each document from its group, bytes and language (documents).
 
     Where a group holds more than 1 / (2 folds) of a language's bytes, its documents of that language are split one by
-    one: else a language that comes from one host would have a judge that saw nothing of it. The largest groups go to the
-    lightest fold, one after the other, the many small ones by hash.
+    one: else a language that comes from one host would have a judge that saw nothing of it. The largest groups go to
+    the lightest fold, one after the other, the many small ones by hash.
     """
     keys = np.where(_outweighs(group, size, language, folds), np.arange(len(group)), group)
     fold = _hashed(keys, folds, seed)

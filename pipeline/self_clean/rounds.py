@@ -67,9 +67,7 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
     """Run the rounds."""
     settings = line.config.self_clean
     if settings.rounds == 0 or not entrance.kept["documents"]:
-        return Cleaned(
-            (), "no rounds were asked for" if settings.rounds == 0 else "there are no documents", ()
-        )
+        return Cleaned((), "no rounds were asked for" if settings.rounds == 0 else "there are no documents", ())
     folded = _fold(line, entrance)
     corpus = _corpus(line, entrance, folded)
     rounds: list[Round] = []
@@ -208,9 +206,7 @@ def _least_seen(trained: Manifest) -> dict[str, int]:
     languages = {name for record in trained.records for name in record["languages"]}
     enough = 1 << 62
     return {
-        name: min(
-            enough if record["given"] else record["languages"].get(name, 0) for record in trained.records
-        )
+        name: min(enough if record["given"] else record["languages"].get(name, 0) for record in trained.records)
         for name in languages
     }
 
@@ -234,9 +230,7 @@ def _judge(
     budget = [settings.drop, settings.low_share, settings.min_stratum_documents]
     upstream: list[Stage | str] = [counted_stage, *([before.verdicts] if before else [])]
     stage = line.stage(f"{name}.verdicts", cuts.VERSION, budget, upstream)
-    work = JudgeShard(
-        stage.folder, scored.stage.folder, calibration, chosen, number, before.verdicts if before else ""
-    )
+    work = JudgeShard(stage.folder, scored.stage.folder, calibration, chosen, number, before.verdicts if before else "")
     return line.each(stage, work, entrance.shards), chosen
 
 
@@ -261,9 +255,7 @@ def _stop(rounds: Sequence[Round], settings: SelfClean) -> str:
     """Say why the rounds end here; empty when they go on."""
     last = rounds[-1]
     if not last.accepted:
-        return (
-            f"round {last.number} tripped a guard and its verdicts were put aside: {last.facts['guards'][0]}"
-        )
+        return f"round {last.number} tripped a guard and its verdicts were put aside: {last.facts['guards'][0]}"
     if not last.facts["rejected"]:
         return f"round {last.number} rejected nothing"
     if last.number > 1 and overlap(last.facts) >= settings.stop_overlap:

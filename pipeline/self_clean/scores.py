@@ -85,7 +85,7 @@ def _cost(edges: Sequence[tuple[float, int]], cap: float) -> float:
 @cache
 def _judge(folder: str) -> Any:
     """Load an evaluator once a process."""
-    from model.checkpoint import load_model  # noqa: PLC0415  # torch takes seconds to import
+    from model.checkpoint import load_model  # torch takes seconds to import
 
     return load_model(folder)
 
@@ -121,9 +121,7 @@ class ScoreShard:
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "score")
         scored = (draws < self.budget.share) | anchor
         excerpts = [self._excerpt(text) if chosen else [] for text, chosen in zip(texts, scored, strict=True)]
-        by_judge = [
-            self._by(k, excerpts, scored & ((folds == k) | anchor)) for k in range(len(self.evaluators))
-        ]
+        by_judge = [self._by(k, excerpts, scored & ((folds == k) | anchor)) for k in range(len(self.evaluators))]
         own = [by_judge[fold][row] for row, fold in enumerate(folds.tolist())]
         bits = [_bits_per_byte(*value) for value in own]
         every = [
@@ -152,15 +150,13 @@ class ScoreShard:
             return [text]
         window = max(1, self.budget.window_bytes * len(text) // size)
         count = max(1, self.budget.cap_bytes // self.budget.window_bytes)
-        from model.score import windows  # noqa: PLC0415  # torch takes seconds to import
+        from model.score import windows  # torch takes seconds to import
 
         return [text[start:stop] for start, stop in windows(len(text), window, count)]
 
-    def _by(
-        self, judge: int, excerpts: list[list[str]], wanted: npt.NDArray[np.bool_]
-    ) -> list[tuple[float, int, int]]:
+    def _by(self, judge: int, excerpts: list[list[str]], wanted: npt.NDArray[np.bool_]) -> list[tuple[float, int, int]]:
         """Return (nats, tokens, bytes) of each document by one judge; zeros where it is not wanted."""
-        from model.score import score  # noqa: PLC0415  # torch takes seconds to import
+        from model.score import score  # torch takes seconds to import
 
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         parts = [(row, text) for row in np.flatnonzero(wanted).tolist() for text in excerpts[row]]
@@ -223,11 +219,7 @@ def summarise(scored: pa.Table, languages: Sequence[str], judges: int) -> Summar
     judge = scored["judge"].to_numpy()
     moments: Summary = {}
     for row in np.flatnonzero(there).tolist():
-        cell = (
-            moments.setdefault(languages[row], {})
-            .setdefault(str(judge[row]), {})
-            .setdefault(str(cls[row]), {})
-        )
+        cell = moments.setdefault(languages[row], {}).setdefault(str(judge[row]), {}).setdefault(str(cls[row]), {})
         for name, value in (
             ("n", 1),
             ("sum", units[row]),

@@ -3,8 +3,8 @@
     make bench
     python -m tests.benchmarks.stages --input 'crawl/*.jsonl.gz' --workers 2
 
-Two runs into a temporary folder: the line without self-cleaning and with a tokenizer that is given, cold but for compiled
-kernels; then the same corpus with the default self-cleaning, if --self-clean is given.
+Runs into a temporary folder: the line without self-cleaning and with a tokenizer that is given, start-up included but
+kernels compiled; then the same corpus with the default self-cleaning, if --self-clean is given.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def run(pattern: str, output: Path, workers: int, config: str) -> dict[str, floa
     inputs = ["--input", pattern, "--output", str(output), "--config", str(settings)]
     command = [sys.executable, "-m", "pipeline.run", *inputs, f"--direct_num_workers={workers}"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # our own command
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"wall": time.monotonic() - began, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024}

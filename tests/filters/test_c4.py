@@ -174,9 +174,7 @@ def test_lines_go_for_their_own_causes() -> None:
 
 def test_an_ellipsis_inside_a_sentence_ends_none() -> None:
     """TFDS's second case: what looks like three sentences is two."""
-    text = (
-        "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
-    )
+    text = "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
     _, counts, reason = clean(text)
     assert (counts, reason) == ({"kept_lines": 2, "sentences": 2}, "too_few_sentences")
 

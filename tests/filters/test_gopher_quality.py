@@ -40,9 +40,7 @@ def has(word: str, bit: int) -> list[bool]:
 
 def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
     """Measure one text by the definitions, with Python's own string methods."""
-    words = [
-        word for word, glued in words_of(passage, document) if not (glued and all(has(word, PUNCTUATION)))
-    ]
+    words = [word for word, glued in words_of(passage, document) if not (glued and all(has(word, PUNCTUATION)))]
     proper = [word for word in words if not all(has(word, PUNCTUATION))]
     spaced = [word for word in proper if not has(word, SPACELESS)[0]]
     letters = sum(has(word, SPACELESS)[0] for word, _ in words_of(passage, document))

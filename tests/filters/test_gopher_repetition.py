@@ -17,9 +17,7 @@ from filters.rules import judge
 
 ALPHABET = "ab \n漢"
 TEXT = st.text(st.sampled_from(ALPHABET), max_size=80) | st.text(max_size=40)
-FRODO = (
-    "I wish it need not have happened in my time, said Frodo. So do I, said Gandalf, and so do all who live."
-)
+FRODO = "I wish it need not have happened in my time, said Frodo. So do I, said Gandalf, and so do all who live."
 
 
 def passage_of(texts: Sequence[str], language: str = "en") -> Passage:

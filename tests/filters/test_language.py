@@ -79,24 +79,18 @@ def test_answers_are_the_library_s(model: LanguageModel, oracle: LanguageModel, 
     ours, theirs = columns(identify(model, pa.array(texts))), columns(identify(oracle, pa.array(texts)))
     for (codes, probabilities), (expected, values) in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(probabilities, values, atol=1e-4)
-        clear = [
-            abs(ours[rank][1] - probabilities) > 2e-4
-            for rank in range(3)
-            if ours[rank][1] is not probabilities
-        ]
+        clear = [abs(ours[rank][1] - probabilities) > 2e-4 for rank in range(3) if ours[rank][1] is not probabilities]
         for row in np.flatnonzero(np.all(clear, axis=0) & (codes is not None)):
             assert codes[row] == expected[row] or probabilities[row] < 2e-4 or codes is ours[2][0]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "a", "12.5 !?", "😀😀", "漢"])
-def test_fewer_than_two_letters_are_no_language(
-    model: LanguageModel, oracle: LanguageModel, text: str
-) -> None:
+def test_fewer_than_two_letters_are_no_language(model: LanguageModel, oracle: LanguageModel, text: str) -> None:
     """It is "und" with probability 0, in compiled code and in the library."""
     for engine in (model, oracle):
-        assert [
-            (codes, values.tolist()) for codes, values in columns(identify(engine, pa.array([text])))
-        ] == [(["und"], [0])] * 3
+        assert [(codes, values.tolist()) for codes, values in columns(identify(engine, pa.array([text])))] == [
+            (["und"], [0])
+        ] * 3
 
 
 def test_line_feeds_are_white_space(model: LanguageModel) -> None:
@@ -132,9 +126,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         load(str(tmp_path / "nowhere.ftz"))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a model at all, but long enough", b"\xba\x16\x4f\x2f\x0c\0\0\0"]
-)
+@pytest.mark.parametrize("content", [b"", b"not a model at all, but long enough", b"\xba\x16\x4f\x2f\x0c\0\0\0"])
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """A file that is not a quantised classifier is named in the error."""
     path = tmp_path / "model.ftz"
@@ -168,9 +160,7 @@ def test_doubtful_languages_are_not_trusted() -> None:
     assert trusted_codes(none).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("text", "code"), [("Shona haizivikanwi nemuenzaniso uyu", "und"), (SENTENCES["en"], "en")]
-)
+@pytest.mark.parametrize(("text", "code"), [("Shona haizivikanwi nemuenzaniso uyu", "und"), (SENTENCES["en"], "en")])
 def test_a_language_unknown_to_the_model_is_not_trusted(model: LanguageModel, text: str, code: str) -> None:
     """Shona has no label in lid.176; English has."""
     assert trusted_codes(identify(model, pa.array([text]))).tolist() == [code]

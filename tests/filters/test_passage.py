@@ -38,9 +38,7 @@ def test_offsets_are_those_of_the_slice() -> None:
     assert passage.offsets.tolist() == [2, 3, 6]
 
 
-@pytest.mark.parametrize(
-    ("text", "spaceless"), [("", False), ("漢 a", False), ("漢字 a", True), ("ab cd", False)]
-)
+@pytest.mark.parametrize(("text", "spaceless"), [("", False), ("漢 a", False), ("漢字 a", True), ("ab cd", False)])
 def test_most_words_decide_whether_a_text_is_spaceless(text: str, spaceless: bool) -> None:
     """Half of the words is not most of them."""
     assert read_passage(pa.array([text]), np.array(["und"])).spaceless.tolist() == [spaceless]

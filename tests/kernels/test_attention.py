@@ -36,9 +36,7 @@ def error(x: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 63, 64, 65, 300])
-@pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)]
-)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 def test_chunkwise_equals_the_recurrence(tokens: int, dtype: torch.dtype, bound: float) -> None:
     """Output and final state match the recurrence in float64 for every length and decay."""
     state = initial(2)
@@ -77,9 +75,7 @@ def gradients(q: Tensor, k: Tensor, v: Tensor, cuts: list[int]) -> dict[str, Ten
     assert state is not None
     output = torch.cat(outputs, dim=2)
     (output.square().sum() + state.sin().sum()).backward()
-    return {"output": output.detach(), "state": state.detach()} | {
-        f"d{name}": x.grad for name, x in leaves.items()
-    }
+    return {"output": output.detach(), "state": state.detach()} | {f"d{name}": x.grad for name, x in leaves.items()}
 
 
 def test_split_and_carried_equals_unsplit() -> None:
@@ -91,9 +87,7 @@ def test_split_and_carried_equals_unsplit() -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     """Autograd through the chunks passes gradcheck in q, k, v and the initial state."""
-    arguments = [
-        x.requires_grad_() for x in (*inputs(5, batch=1, sizes=(2, 3)), torch.randn(1, 4, 2, 3).double())
-    ]
+    arguments = [x.requires_grad_() for x in (*inputs(5, batch=1, sizes=(2, 3)), torch.randn(1, 4, 2, 3).double())]
 
     def attend(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return chunkwise(q, k, v, DECAYS, state, size=2)

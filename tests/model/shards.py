@@ -16,15 +16,12 @@ def documents(count: int, seed: int = 0, longest: int = 60) -> list[np.ndarray]:
     """Draw documents that are walks through the vocabulary, each ending with EOS: easy to learn."""
     rng = np.random.default_rng(seed)
     walks = [
-        rng.integers(3, VOCABULARY) + rng.choice([1, 1, 1, 2], rng.integers(0, longest)).cumsum()
-        for _ in range(count)
+        rng.integers(3, VOCABULARY) + rng.choice([1, 1, 1, 2], rng.integers(0, longest)).cumsum() for _ in range(count)
     ]
     return [np.append(3 + walk % (VOCABULARY - 3), EOS) for walk in walks]
 
 
-def write_shards(
-    folder: Path, shards: Sequence[tuple[str, Sequence[np.ndarray]]], dtype: str = "uint16"
-) -> Path:
+def write_shards(folder: Path, shards: Sequence[tuple[str, Sequence[np.ndarray]]], dtype: str = "uint16") -> Path:
     """Write (split, documents) as one shard each, in batches of 7 documents, with their index."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -36,9 +33,7 @@ def write_shards(
         with ipc.new_file(folder / path, table.schema) as writer:
             writer.write_table(table, max_chunksize=7)
         count = sum(len(text) for text in texts)
-        entries.append(
-            {"path": path, "split": split, "documents": len(texts), "tokens": count, "sha256": "0" * 64}
-        )
+        entries.append({"path": path, "split": split, "documents": len(texts), "tokens": count, "sha256": "0" * 64})
     index = {"dtype": dtype, "vocab_size": VOCABULARY, "eos": EOS, "shards": entries}
     (folder / "index.json").write_bytes(orjson.dumps(index))
     return folder

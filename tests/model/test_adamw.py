@@ -14,9 +14,7 @@ def test_updates_are_those_of_torch() -> None:
     generator = torch.Generator().manual_seed(0)
     mine = {name: torch.randn(shape, generator=generator).requires_grad_() for name, shape in SHAPES.items()}
     theirs = {name: weight.detach().clone().requires_grad_() for name, weight in mine.items()}
-    groups = [
-        {"params": [weight], "weight_decay": 0.3 if "out" in name else 0.0} for name, weight in theirs.items()
-    ]
+    groups = [{"params": [weight], "weight_decay": 0.3 if "out" in name else 0.0} for name, weight in theirs.items()]
     optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9))
     moments = zero_moments(mine)
     for count in range(1, 21):

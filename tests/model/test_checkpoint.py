@@ -16,9 +16,7 @@ CONFIG = TransNormerConfig(vocab_size=50, eos=2, width=16, layers=2, heads=2, hi
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_survives_the_disk(tmp_path: Path, tied: bool) -> None:
     """Loaded weights and configuration are the saved ones, bit for bit, and so are the logits."""
-    config = TransNormerConfig(
-        vocab_size=50, eos=2, width=16, layers=2, heads=2, hidden=24, tie_embeddings=tied
-    )
+    config = TransNormerConfig(vocab_size=50, eos=2, width=16, layers=2, heads=2, hidden=24, tie_embeddings=tied)
     model = TransNormer(config, seed=7)
     save_model(tmp_path, model)
     loaded = load_model(tmp_path)

@@ -72,8 +72,7 @@ def test_the_last_row_is_padded_as_a_sequence_of_its_own(folder: Path) -> None:
 def test_consumers_share_the_documents_without_overlap(folder: Path) -> None:
     """Three ranks together see every document once, each about a third."""
     parts = [
-        sequences(list(PackedTokens(folder, context_length=32, epochs=1, rank=rank, world_size=3)))
-        for rank in range(3)
+        sequences(list(PackedTokens(folder, context_length=32, epochs=1, rank=rank, world_size=3))) for rank in range(3)
     ]
     assert sorted(chain.from_iterable(parts)) == as_sorted(DOCUMENTS)
     assert [len(part) for part in parts] == [20, 20, 20]
@@ -125,9 +124,7 @@ def test_loader_workers_go_on_with_the_very_next_batch(folder: Path) -> None:
 
 def test_loader_workers_share_an_epoch(folder: Path) -> None:
     """Two workers together yield every document once."""
-    batches = list(
-        DataLoader(PackedTokens(folder, context_length=32, epochs=1), batch_size=None, num_workers=2)
-    )
+    batches = list(DataLoader(PackedTokens(folder, context_length=32, epochs=1), batch_size=None, num_workers=2))
     parts = [[row for row in batches if row["cursor"][1] == worker] for worker in (0, 1)]
     assert sorted(chain.from_iterable(map(sequences, parts))) == as_sorted(DOCUMENTS)
 

@@ -118,8 +118,6 @@ def test_all_windows_of_a_short_document_are_the_document(model: TransNormer) ->
         (0, 10, 2, []),
     ],
 )
-def test_windows_are_evenly_spaced(
-    length: int, window: int, count: int, expected: list[tuple[int, int]]
-) -> None:
+def test_windows_are_evenly_spaced(length: int, window: int, count: int, expected: list[tuple[int, int]]) -> None:
     """Windows reach from the first token to the last without overlap; what fits is taken whole."""
     assert windows(length, window, count) == expected

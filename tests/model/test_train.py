@@ -61,9 +61,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 def test_training_learns(shards: Path, tmp_path: Path) -> None:
     """A tiny model overfits tiny shards: far below the loss of guessing, on the validation documents too."""
-    training = replace(
-        TRAINING, tokens=40_000, log_steps=100, batch=8, checkpoint_steps=0, learning_rate=2e-2
-    )
+    training = replace(TRAINING, tokens=40_000, log_steps=100, batch=8, checkpoint_steps=0, learning_rate=2e-2)
     result = train(shards, tmp_path / "run", MODEL, training, quiet)
     assert log(tmp_path / "run")[0]["loss"] > result["loss"]
     assert result["loss"] < 1.5

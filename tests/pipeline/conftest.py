@@ -13,8 +13,14 @@ NOUNS = (
     "river mountain library engine teacher garden market window village doctor harbour letter kitchen winter story "
     "bridge farmer painting school island forest machine captain journal station valley museum castle author road"
 ).split()
-VERBS = "found opened described painted followed remembered crossed built carried watched left reached kept drew".split()
-PLACES = "near the old town|behind the hill|in the early morning|after the long war|with great care|under the snow".split("|")
+VERBS = (
+    "found opened described painted followed remembered crossed built carried watched left reached kept drew".split()
+)
+PLACES = (
+    "near the old town|behind the hill|in the early morning|after the long war|with great care|under the snow".split(
+        "|"
+    )
+)
 CHINESE = "我们 今天 学习 中国 历史 城市 经济 发展 技术 生活 问题 社会 文化 教育 世界 人民 国家 研究 时间 工作".split()
 
 SETTINGS = """
@@ -92,7 +98,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = []
         for row in range(90):
             before.append(document(draw, before))
-            record = {"id": f"{number}-{row}", "text": before[-1], "url": f"http://host{row % 30}.example/{number}/{row}"}
+            record = {
+                "id": f"{number}-{row}",
+                "text": before[-1],
+                "url": f"http://host{row % 30}.example/{number}/{row}",
+            }
             lines.append(orjson.dumps(record))
         lines.insert(5, b'{"text": "cut off')
         (folder / f"part-{number}.jsonl").write_bytes(b"\n".join(lines) + b"\n")

@@ -65,7 +65,9 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
 def test_threads_are_refused(tmp_path: Path) -> None:
     """Beam's multi_threading loses data, so it is refused with the reason."""
     (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
-    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out", "--direct_running_mode=multi_threading")
+    done = start(
+        "--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out", "--direct_running_mode=multi_threading"
+    )
     assert done.returncode == 2
     assert "loses data" in done.stderr
 
@@ -79,7 +81,11 @@ def test_foreign_folders_are_refused(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     """A second run on a folder is refused while the first one works."""
-    with claimed(str(tmp_path / "out")), pytest.raises(ConfigError, match="another run"), claimed(str(tmp_path / "out")):
+    with (
+        claimed(str(tmp_path / "out")),
+        pytest.raises(ConfigError, match="another run"),
+        claimed(str(tmp_path / "out")),
+    ):
         pass
 
 
@@ -122,9 +128,19 @@ def bad_inputs(folder: Path) -> None:
     (folder / "good.jsonl").write_bytes(good)
     (folder / "cut.jsonl.gz").write_bytes(gzip.compress(good)[:-200])
     (folder / "empty.jsonl").write_bytes(b"")
-    lines = [b"[1, 2]", b'{"text": 5}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b'{"text": "nul \0"}', b"{", b'"text"']
+    lines = [
+        b"[1, 2]",
+        b'{"text": 5}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "\xff"}',
+        b'{"text": "nul \0"}',
+        b"{",
+        b'"text"',
+    ]
     (folder / "lines.jsonl").write_bytes(b"\n".join(lines))
-    (folder / "long.jsonl").write_bytes(b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": TEXT + "End."}))
+    (folder / "long.jsonl").write_bytes(
+        b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": TEXT + "End."})
+    )
     (folder / "repeated.txt").write_text("word " * 190_000)
     (folder / "deep.warc").write_bytes(warc(b"<html><body>" + b"<div>" * 50_000 + b"deep" + b"</body></html>"))
     (folder / "cut.warc").write_bytes(warc(b"<p>cut off</p>")[:-9])
@@ -137,7 +153,9 @@ def bad_inputs(folder: Path) -> None:
 def warc(body: bytes) -> bytes:
     """Return a WARC file with one response."""
     http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
-    head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\nContent-Length: {len(http)}\r\n\r\n"
+    head = (
+        f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\nContent-Length: {len(http)}\r\n\r\n"
+    )
     return head.encode() + http + b"\r\n\r\n"
 
 
@@ -147,7 +165,9 @@ def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
     source.mkdir()
     bad_inputs(source)
     config = tmp_path / "bad.toml"
-    config.write_text("[ingest]\nmax_document_bytes = 1000000\n[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
+    config.write_text(
+        "[ingest]\nmax_document_bytes = 1000000\n[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n"
+    )
     watchdog = threading.Timer(500, os._exit, (1,))
     watchdog.start()
     done = start("--config", str(config), "--input", f"{source}/*", "--output", str(tmp_path / "out"))
@@ -155,7 +175,16 @@ def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     unreadable = pq.read_table(tmp_path / "out/unreadable").to_pylist()
     names = [Path(row["path"]).name for row in unreadable]
-    one_each = {"empty.jsonl", "cut.jsonl.gz", "deep.warc", "cut.warc", "noise.parquet", "latin.txt", "folder.jsonl", "fifo.jsonl"}
+    one_each = {
+        "empty.jsonl",
+        "cut.jsonl.gz",
+        "deep.warc",
+        "cut.warc",
+        "noise.parquet",
+        "latin.txt",
+        "folder.jsonl",
+        "fifo.jsonl",
+    }
     assert one_each <= set(names)
     assert names.count("lines.jsonl") == 7
     rejected = {Path(row["path"]).name: row for row in pq.read_table(tmp_path / "out/rejected").to_pylist()}

@@ -147,13 +147,18 @@ def test_a_late_threshold_runs_late_stages_only(finished: Path, tmp_path: Path, 
     changed.write_text(settings.read_text().replace("[self_clean]\nrounds = 2", "[self_clean]\ndrop = 0.2\nrounds = 1"))
     again = tmp_path / "again"
     shutil.copytree(finished, again)
-    early = [p for p in again.glob("stages/**/*") if p.is_file() and ".verdicts" not in str(p) and "publish" not in str(p)]
+    early = [
+        p for p in again.glob("stages/**/*") if p.is_file() and ".verdicts" not in str(p) and "publish" not in str(p)
+    ]
     before = {p: p.stat().st_mtime_ns for p in early}
     run(again, config=changed)
     assert {p: p.stat().st_mtime_ns for p in early} == before
     fresh = tmp_path / "fresh"
     run(fresh, config=changed)
-    results = {name: {k: v for k, v in digests(out).items() if k.split("/")[0] in RESULTS} for name, out in (("again", again), ("fresh", fresh))}
+    results = {
+        name: {k: v for k, v in digests(out).items() if k.split("/")[0] in RESULTS}
+        for name, out in (("again", again), ("fresh", fresh))
+    }
     assert_same(results["again"], results["fresh"])
     assert results["again"] != {k: v for k, v in digests(finished).items() if k.split("/")[0] in RESULTS}
 
@@ -181,14 +186,17 @@ def between(output: Path, before: str, after: str) -> bool:
 
 KILLS: dict[str, Callable[[Path], bool]] = {
     "inside ingest": lambda o: inside(o, "ingest", 2),
-    "inside a shard of ingest, between two parts": lambda o: inside(o, "ingest")
-    and count(o, "stages/ingest/*/parts/*.json") > count(o, "stages/ingest/*/done/*.json"),
+    "inside a shard of ingest, between two parts": lambda o: (
+        inside(o, "ingest") and count(o, "stages/ingest/*/parts/*.json") > count(o, "stages/ingest/*/done/*.json")
+    ),
     "between the last shard of ingest and its manifest": lambda o: inside(o, "ingest", 10),
     "inside the links of duplicates": lambda o: between(o, "ingest", "deduplicate.links"),
     "inside the verdicts on duplicates": lambda o: between(o, "deduplicate.links", "deduplicate"),
     "inside the training of tokenizers": lambda o: between(o, "tokenizer.sample", "tokenizer"),
-    "inside the training of evaluators": lambda o: count(o, "stages/self_clean.round-1.train/*/fold-*/log.jsonl") > 0
-    and not manifest(o, "self_clean.round-1.train"),
+    "inside the training of evaluators": lambda o: (
+        count(o, "stages/self_clean.round-1.train/*/fold-*/log.jsonl") > 0
+        and not manifest(o, "self_clean.round-1.train")
+    ),
     "inside scoring": lambda o: inside(o, "self_clean.round-1.score", 1),
     "inside encoding": lambda o: inside(o, "publish.encode", 1),
     "inside publication": lambda o: count(o, "documents/*") > 0 and not (o / "_SUCCESS").exists(),
@@ -210,10 +218,8 @@ def kill_when(command: list[str], output: Path, due: Callable[[Path], bool], *, 
         process.wait()
 
 
-def test_kills_leave_no_trace(
-    finished: Path, tmp_path: Path, command: Callable[..., list[str]], run: Run
-) -> None:
-    """Killed ten times, at least once inside each stage, a run goes on and ends with the bytes of an undisturbed one."""
+def test_kills_leave_no_trace(finished: Path, tmp_path: Path, command: Callable[..., list[str]], run: Run) -> None:
+    """Killed ten times, at least once inside each stage, a run ends with the bytes of an undisturbed one."""
     output = tmp_path / "out"
     for number, (name, due) in enumerate(KILLS.items()):
         line = command(output, "--direct_num_workers=2")

@@ -73,9 +73,7 @@ def known_facts() -> dict[str, Any]:
                 "rejected": {"ingest": 94, "deduplicate": 0, "self_clean": 0},
             },
         ],
-        "sources": [
-            {"name": "news", "documents": 1201, "kept": 1088, "rejected": {"ingest": 100, "later": 13}}
-        ],
+        "sources": [{"name": "news", "documents": 1201, "kept": 1088, "rejected": {"ingest": 100, "later": 13}}],
         "signals": [
             {
                 "name": "gopher_quality.words",
@@ -129,12 +127,8 @@ def known_facts() -> dict[str, Any]:
 
 def empty_facts() -> dict[str, Any]:
     """Return the facts of a run that found nothing and asked for no rounds."""
-    nothing: dict[str, Any] = {
-        name: [] for name in ("rejected", "languages", "sources", "signals", "rounds", "stages")
-    }
-    tables: dict[str, Any] = {
-        name: {} for name in ("skipped", "unreadable", "samples", "duplicates", "tokens")
-    }
+    nothing: dict[str, Any] = {name: [] for name in ("rejected", "languages", "sources", "signals", "rounds", "stages")}
+    tables: dict[str, Any] = {name: {} for name in ("skipped", "unreadable", "samples", "duplicates", "tokens")}
     funnel = [{"name": name, "count": 0} for name in ("records read", "documents", "kept by the rules")]
     return {**nothing, **tables, "funnel": funnel, "decision": "", "sample": 1.0}
 
@@ -289,9 +283,7 @@ def test_links_lead_into_the_page_only() -> None:
     page = render(known_facts())
     links = re.findall(r'href="([^"]*)"', page)
     assert {link for link in links if not link.startswith("#")} == {"data:,"}
-    assert {link[1:] for link in links if link.startswith("#")} == set(
-        re.findall(r'<section id="(\w+)"', page)
-    )
+    assert {link[1:] for link in links if link.startswith("#")} == set(re.findall(r'<section id="(\w+)"', page))
     assert "https://example.org/a?b=c&d" in read(page).text
 
 
@@ -405,8 +397,7 @@ def test_many_languages_are_folded() -> None:
     """Hundreds of languages are all on the page, most folded, and the table of reasons stays narrow."""
     facts = known_facts()
     facts["languages"] = [
-        {"name": f"l{n:03}", "documents": 1000 - n, "kept": 10, "rejected": {"ingest": 990 - n}}
-        for n in range(300)
+        {"name": f"l{n:03}", "documents": 1000 - n, "kept": 10, "rejected": {"ingest": 990 - n}} for n in range(300)
     ]
     facts["rejected"][1]["languages"] = {f"l{n:03}": 990 - n for n in range(300)}
     page = render(facts)
@@ -423,9 +414,7 @@ def test_facts_are_not_changed() -> None:
     assert facts == before
 
 
-@pytest.mark.parametrize(
-    "values", [[0], [7], [0, 1, 1, 3], [0.0, 0.001, 0.2, 1.0], [5.5, 6.0, 44.1], [48, 52, 7168]]
-)
+@pytest.mark.parametrize("values", [[0], [7], [0, 1, 1, 3], [0.0, 0.001, 0.2, 1.0], [5.5, 6.0, 44.1], [48, 52, 7168]])
 def test_every_document_of_a_histogram_is_in_one_slot(values: list[float]) -> None:
     """The slots of a chart hold each value once, and a value lies between the ends of its slot."""
     bins = [[bin_edge(key), count] for key, count in histogram(_array(values)).items()]
@@ -448,9 +437,7 @@ def test_areas_are_shares(values: list[float]) -> None:
     axis = make_axis(bins, [], 300.0)
     slots = range(len(axis.lows))
     widths = [axis.right(slot) - axis.left(slot) for slot in slots]
-    assert sum(w * d for w, d in zip(widths, axis.density(counts(axis, bins)), strict=True)) == pytest.approx(
-        1
-    )
+    assert sum(w * d for w, d in zip(widths, axis.density(counts(axis, bins)), strict=True)) == pytest.approx(1)
     assert all(axis.right(slot) <= axis.left(slot + 1) + 1e-9 for slot in slots[:-1])
     assert min(widths) > 0
     assert axis.right(slots[-1]) <= 300.001
