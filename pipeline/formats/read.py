@@ -47,7 +47,7 @@ def _looks_like_text(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        return len(head) - error.start < 4 and b"\0" not in head  # cut inside a character
+        return error.reason == "unexpected end of data" and b"\0" not in head  # cut inside a character
     return b"\0" not in head
 
 
