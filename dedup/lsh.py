@@ -26,9 +26,7 @@ def band_hashes(signatures: NDArray[np.uint32], bands: int, rows: int) -> NDArra
     Raises ValueError when the signatures are too short.
     """
     if signatures.shape[1] < bands * rows:
-        raise ValueError(
-            f"{bands} bands of {rows} rows need {bands * rows} values, got {signatures.shape[1]}"
-        )
+        raise ValueError(f"{bands} bands of {rows} rows need {bands * rows} values, got {signatures.shape[1]}")
     out = np.empty((len(signatures), bands), np.uint64)
     _band_hashes(np.ascontiguousarray(signatures), rows, out)
     return out
@@ -40,9 +38,7 @@ def _band_hashes(signatures: Array, rows: int, out: Array) -> None:
         for band in range(out.shape[1]):
             value = np.uint64(band + 1) * np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
             for row in range(band * rows, (band + 1) * rows):
-                value = (value ^ np.uint64(signatures[document, row])) * np.uint64(
-                    0xFF51AFD7ED558CCD
-                )  # fmix64
+                value = (value ^ np.uint64(signatures[document, row])) * np.uint64(0xFF51AFD7ED558CCD)  # fmix64
                 value ^= value >> np.uint64(33)
             value = value * np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3, fmix64
             out[document, band] = value ^ value >> np.uint64(33)

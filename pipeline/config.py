@@ -252,8 +252,7 @@ def _check(config: Config) -> None:
     rows = config.deduplicate.bands * config.deduplicate.rows
     if config.self_clean.loose_bands * config.self_clean.loose_rows > rows:
         raise ConfigError(
-            "self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = "
-            f"{rows}"
+            f"self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = {rows}"
         )
 
 

@@ -1,6 +1,6 @@
 """Every row of a Parquet file is read once, and damage costs no more than its row group."""
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import orjson
@@ -58,7 +58,7 @@ def test_other_columns_are_kept_as_json(tmp_path: Path) -> None:
     columns = {
         "text": ["t"],
         "date": pa.array([1_600_000_000_000_000_001], pa.timestamp("ns", "UTC")),
-        "day": [datetime.date(2020, 1, 2)],
+        "day": [dt.date(2020, 1, 2)],
         "struct": [{"a": [1, None]}],
         "bytes": [b"\xff"],
         "nan": [float("nan")],
