@@ -35,7 +35,7 @@ def clusters(count: int, edges: NDArray[np.void]) -> list[int]:
     return roots(parent).tolist()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=40))
 def test_stars_link_all_to_the_smallest(pairs: list[tuple[int, int]]) -> None:
     """Each distinct document of a bucket is linked once, to the smallest one."""
@@ -49,14 +49,14 @@ def test_stars_link_all_to_the_smallest(pairs: list[tuple[int, int]]) -> None:
     assert sorted(found) == sorted(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(edges=EDGES)
 def test_union_find_gives_the_smallest_number_of_each_cluster(edges: list[Edge]) -> None:
     """The labels are those of the slow way."""
     assert clusters(13, packed(edges)) == slow_clusters(13, edges)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(edges=EDGES, shuffled=st.randoms())
 def test_a_forest_keeps_the_clusters_and_forgets_the_order(edges: list[Edge], shuffled: object) -> None:
     """A forest has the clusters of its edges, no cycle, the best edges, and is the same for any order."""
@@ -101,7 +101,7 @@ def test_a_hot_bucket_costs_one_edge_a_document() -> None:
     assert sorted(member.tolist()) == list(range(1, 10_000))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(edges=EDGES)
 def test_the_best_link_is_the_most_similar_then_the_smallest(edges: list[Edge]) -> None:
     """Ties go to the smaller number, in any order of the edges; a node without an edge has none."""

@@ -73,7 +73,7 @@ def test_a_bomb_is_refused(encoding: str) -> None:
     assert len(decode_body(pack(bytes(LIMIT)), "", encoding, LIMIT)) == LIMIT
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     body=st.binary(max_size=200),
     transfer=st.sampled_from(["", "chunked"]),
