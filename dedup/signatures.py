@@ -92,22 +92,23 @@ def _signatures(
     word_power = np.zeros(n, np.uint64)  # BASE^(bytes of the word)
     held = np.empty(_BUFFERED, np.uint32)
     for document in range(first.shape[0] - 1):
-        words = filled = 0
+        words = filled = slot = 0
         for w in range(first[document], first[document + 1]):
             value, power = _word(data, start[w], end[w], fold)
             if power == np.uint64(1):
                 continue
-            word_hash[words % n] = value
-            word_power[words % n] = power
+            word_hash[slot] = value
+            word_power[slot] = power
+            slot = slot + 1 if slot + 1 < n else 0  # divisions took two fifths of the time
             words += 1
             if words >= n:
-                held[filled] = _shingle(word_hash, word_power, words, n)
+                held[filled] = _shingle(word_hash, word_power, slot, n)
                 filled += 1
             if filled == _BUFFERED:
                 _lower(out[document], held, filled, a, b)
                 filled = 0
         if 0 < words < n:
-            held[0] = _shingle(word_hash, word_power, words, words)
+            held[0] = _shingle(word_hash, word_power, 0, words)
             filled = 1
         _lower(out[document], held, filled, a, b)
 
@@ -159,13 +160,14 @@ def _encoded(point: int, index: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _shingle(word_hash: Array, word_power: Array, words: int, n: int) -> np.uint32:
-    """Return the hash of the last n words joined by spaces, mixed once more as datasketch's affine32 does."""
+def _shingle(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint32:
+    """Return the hash of n words joined by spaces from a slot of the ring on, mixed as datasketch's affine32 does."""
     value = np.uint64(0)
-    for j in range(words - n, words):
-        if j > words - n:
+    for j in range(n):
+        if j > 0:
             value = value * _BASE + np.uint64(33)  # a space is byte 32
-        value = value * word_power[j % word_hash.shape[0]] + word_hash[j % word_hash.shape[0]]
+        value = value * word_power[slot] + word_hash[slot]
+        slot = slot + 1 if slot + 1 < word_hash.shape[0] else 0
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)
     half = np.uint32((value ^ value >> np.uint64(33)) >> np.uint64(32))

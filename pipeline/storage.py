@@ -99,7 +99,7 @@ def exists(path: str) -> bool:
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):
-        return sorted(p.name for p in Path(folder).iterdir()) if Path(folder).is_dir() else []
+        return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
     found = retried(lambda: FileSystems.match([join(folder, "*")]))[0].metadata_list
     return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
 
@@ -121,10 +121,13 @@ def publish(source: str, target: str) -> None:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{target}.{uuid.uuid4().hex}.tmp"
     try:
-        os.link(source, unfinished)
-    except OSError:
-        shutil.copyfile(source, unfinished)
-    Path(unfinished).replace(target)
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
+        Path(unfinished).replace(target)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)  # a rename of one link over another of the same file leaves both
 
 
 def remove(path: str) -> None:

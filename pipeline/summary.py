@@ -41,11 +41,11 @@ def _rank(pair: list[Any]) -> Any:
 
 
 def histogram(values: npt.NDArray[Any]) -> dict[str, int]:
-    """Count values in fixed bins, eight to a power of two (and one for 0); NaN counts nowhere.
+    """Count values in fixed bins, eight to a power of two (and one for 0); what is not finite counts nowhere.
 
     A bin's key is the number of the bin; `bin_edge` gives its lower edge. Exact: no logarithm is taken.
     """
-    values = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     mantissa, exponent = np.frexp(np.abs(values).astype(np.float64))
     step = np.floor((mantissa - 0.5) * 2 * STEPS).astype(np.int64)
     number = (exponent.astype(np.int64) + 1100) * STEPS + step  # positive for every finite double
@@ -60,6 +60,8 @@ def bin_edge(key: str) -> float:
     if number == 0:
         return 0.0
     exponent, step = divmod(abs(number), STEPS)
+    if exponent - 1100 > 1024:  # above the last bin
+        return math.copysign(math.inf, number)
     return math.copysign(math.ldexp(0.5 + step / (2 * STEPS), exponent - 1100), number)
 
 

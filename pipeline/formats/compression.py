@@ -1,17 +1,22 @@
-"""Decompression that notices when a stream is cut off."""
+"""Decompression in small steps: what precedes a damaged place still comes out, and no bomb is held in memory."""
 
-import gzip
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAX_ZSTD_WINDOW = 2**31  # `zstd --long=31`; the library's default refuses more than 2**27
 
-# What a decompressor raises for wrong bytes, as opposed to a store that fails (any other OSError).
-WRONG_BYTES: Any = (EOFError, gzip.BadGzipFile, isal_zlib.error, zstandard.ZstdError)
+# Compressed bytes taken at once: deflate expands up to 1,032 times, zstandard up to 32,768 times: 8 and 16 MB come out.
+GZIP_FEED_BYTES = 8192
+ZSTD_FEED_BYTES = 512
+
+# What a decompressor raises for wrong bytes, as opposed to a store that fails (an OSError).
+WRONG_BYTES: Any = (EOFError, isal_zlib.error, zstandard.ZstdError)
 
 
 class Readable(Protocol):
@@ -21,35 +26,66 @@ class Readable(Protocol):
         """Return up to `size` bytes; none at the end."""
 
 
-class ZstdStream:
-    """Frames of zstandard as one stream; raises EOFError when the last frame is cut off."""
+class WatchedStream:
+    """A stream that remembers when the store failed, because a parser turns that into an error of its own."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    closed = False
+
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self._frame = self._new_frame()
-        self._started = False  # the current frame has seen bytes
-        self._left = b""  # compressed bytes after the frame that ended
-
-    @staticmethod
-    def _new_frame() -> Any:
-        return zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).decompressobj()
+        self._failure: Exception | None = None
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return some decompressed bytes; more than `size` may come, none at the end."""
-        while True:
-            data = self._left or self._stream.read(size if size > 0 else 1 << 20)
+        """Read, and keep the store's error."""
+        try:
+            return self._stream.read(size)
+        except WRONG_BYTES:
+            raise
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move, where the stream can."""
+        return cast("BinaryIO", self._stream).seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place, where the stream knows."""
+        return cast("BinaryIO", self._stream).tell()
+
+    def raise_failure(self) -> None:
+        """Raise the store's error, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+
+class Unpacked:
+    """Members of gzip or frames of zstandard as one stream; raises EOFError when the last one is cut off."""
+
+    def __init__(self, stream: BinaryIO, new_member: Callable[[], Any], feed_bytes: int) -> None:
+        self._stream = stream
+        self._new_member = new_member
+        self._feed_bytes = feed_bytes
+        self._member: Any = None  # None between two of them
+        self._left = b""  # compressed bytes after the member that ended
+
+    def read(self, _size: int = -1, /) -> bytes:
+        """Return some decompressed bytes, whatever the size asked for; none at the end."""
+        while data := self._left or self._stream.read(self._feed_bytes):
             self._left = b""
-            if not data:
-                if self._started:
-                    raise EOFError("the zstandard stream is cut off")
-                return b""
-            out = self._frame.decompress(data)
-            self._started = not self._frame.eof
-            if self._frame.eof:
-                self._left = self._frame.unused_data
-                self._frame = self._new_frame()
+            if self._member is None:
+                data = data.lstrip(b"\0")  # padding is legal after a member
+                if not data:
+                    continue
+                self._member = self._new_member()
+            out: bytes = self._member.decompress(data)
+            if self._member.eof:
+                self._left, self._member = self._member.unused_data, None
             if out:
                 return out
+        if self._member is not None:
+            raise EOFError("the compressed stream is cut off")
+        return b""
 
 
 def decompressed(stream: BinaryIO) -> Readable:
@@ -57,7 +93,8 @@ def decompressed(stream: BinaryIO) -> Readable:
     head = stream.read(4)
     stream.seek(0)
     if head.startswith(GZIP_MAGIC):
-        return igzip.IGzipFile(fileobj=stream, mode="rb")
+        return Unpacked(stream, partial(isal_zlib.decompressobj, wbits=31), GZIP_FEED_BYTES)
     if head == ZSTD_MAGIC:
-        return ZstdStream(stream)
+        frames = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+        return Unpacked(stream, frames.decompressobj, ZSTD_FEED_BYTES)
     return stream

@@ -1,7 +1,8 @@
 """Lines of a stream: bounded memory, byte ranges, and the formats made of lines (JSONL, plain text)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -16,11 +17,12 @@ SHOWN_KEYS = 8  # of a record that lacks the text field
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line without its end; `data` is None when it is longer than the limit."""
+    """A line without its end; `data` is None when it is longer than the limit, or when the stream broke in it."""
 
     offset: int
     size: int
     data: bytes | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,52 +37,55 @@ class Range:
 def split_lines(stream: Readable, limit: int, span: Range) -> Iterator[Line]:
     """Yield the lines of a span; memory stays within the limit and one chunk.
 
-    The stream stands at byte max(span.start - 1, 0). A line belongs to the span in which it starts.
+    The stream stands at byte max(span.start - 1, 0). A line belongs to the span in which it starts. Where the
+    stream's bytes are wrong comes a last line with the error.
     """
-    offset = max(span.start - 1, 0)  # of the first byte in `held`, or of the long line being counted
-    held, long_size, wanted = b"", 0, span.start == 0
-    while True:
-        chunk = stream.read(CHUNK_BYTES)
-        parts = (held + chunk).split(b"\n") if not long_size else chunk.split(b"\n")
-        last = len(parts) - 1
-        for index, part in enumerate(parts):
-            size = long_size + len(part)
-            if index == last and chunk:
-                break
-            if index == last and not size:
-                return
-            if wanted and (span.stop is None or offset < span.stop) and offset > span.after:
-                yield Line(offset, size, None if size > limit else part)
-            offset += size + 1
-            wanted, long_size = True, 0
-        if not chunk or (span.stop is not None and offset >= span.stop and wanted):
+    offset = max(span.start - 1, 0)  # of the line that has begun
+    held: list[bytes] = []  # its parts, none once it is over the limit
+    size = 0  # its bytes so far
+    wanted = span.start == 0
+    chunk = b"\0"
+    while chunk and (span.stop is None or offset < span.stop or not wanted):
+        try:
+            chunk = stream.read(CHUNK_BYTES)
+        except WRONG_BYTES as error:
+            yield Line(offset, size, None, f"cannot decompress: {error}")
             return
-        size = long_size + len(parts[-1])
-        held, long_size = (b"", size) if size > limit else (parts[-1], 0)
-
-
-def guarded(lines: Iterator[Line]) -> Iterator[Line | Unreadable]:
-    """Yield lines; where the stream's bytes are wrong, one Unreadable and the end."""
-    offset = 0
-    try:
-        for line in lines:
-            offset = line.offset + line.size + 1
-            yield line
-    except WRONG_BYTES as error:
-        yield Unreadable(position=offset, offset=offset, error=f"cannot decompress: {error}")
+        *ends, rest = chunk.split(b"\n")
+        if not chunk and size:
+            ends = [b""]  # the last line may lack its end
+        for part in ends:
+            size += len(part)
+            if wanted and offset > span.after and (span.stop is None or offset < span.stop):
+                yield Line(offset, size, None if size > limit else b"".join([*held, part]))
+            offset += size + 1
+            held, size, wanted = [], 0, True
+        size += len(rest)
+        held.append(rest)
+        if size > limit:
+            held = []
 
 
 def read_jsonl(lines: Iterator[Line], given: Input) -> Iterator[Event]:
     """Yield the records of JSON lines."""
-    for line in guarded(lines):
-        if isinstance(line, Unreadable):
-            yield line
-        elif line.data is None:
-            yield TooLarge(position=line.offset, offset=line.offset, size=line.size)
-        elif not line.data.strip():
-            yield Skipped(position=line.offset, offset=line.offset, kind="blank line")
-        else:
-            yield _json_record(line.offset, line.data, given)
+    return (_event(line, lambda offset, data: _json_record(offset, data, given)) for line in lines)
+
+
+def read_text_lines(lines: Iterator[Line]) -> Iterator[Event]:
+    """Yield each line of a plain text file as a document."""
+    return (_event(line, lambda offset, data: decode_text(data.removesuffix(b"\r"), offset)) for line in lines)
+
+
+def _event(line: Line, decode: Callable[[int, bytes], Event]) -> Event:
+    """Return what one line is."""
+    at: dict[str, Any] = {"position": line.offset, "offset": line.offset}
+    if line.error:
+        return Unreadable(**at, error=line.error)
+    if line.data is None:
+        return TooLarge(**at, size=line.size)
+    if not line.data.strip():
+        return Skipped(**at, kind="blank line")
+    return decode(line.offset, line.data)
 
 
 def _json_record(offset: int, data: bytes, given: Input) -> Record | Unreadable:
@@ -99,9 +104,9 @@ def from_fields(position: int, offset: int, fields: dict[str, object], given: In
     text = fields.pop(given.text, None)
     if not isinstance(text, str):
         return Unreadable(position=position, offset=offset, error=_no_text(text, fields, given.text))
-    named = {name: _as_text(fields.pop(name, None)) for name in {given.id, given.url, given.date} if name}
-    source = _as_text(fields.get(given.source)) if given.source else ""
     try:
+        named = {name: _as_text(fields.pop(name, None)) for name in {given.id, given.url, given.date} if name}
+        source = _as_text(fields.get(given.source)) if given.source else ""
         meta = orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError as error:
         return Unreadable(position=position, offset=offset, error=f"cannot keep the other fields: {error}")
@@ -130,37 +135,27 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
-def read_text_lines(lines: Iterator[Line]) -> Iterator[Event]:
-    """Yield each line of a plain text file as a document."""
-    for line in guarded(lines):
-        if isinstance(line, Unreadable):
-            yield line
-        elif line.data is None:
-            yield TooLarge(position=line.offset, offset=line.offset, size=line.size)
-        elif not line.data.strip():
-            yield Skipped(position=line.offset, offset=line.offset, kind="blank line")
-        else:
-            yield decode_text(line.data, line.offset)
-
-
 def read_text_file(stream: Readable, limit: int) -> Iterator[Event]:
     """Yield a whole plain text file as one document."""
-    data, size = b"", 0
+    held: list[bytes] = []
+    size = 0
     try:
         while chunk := stream.read(CHUNK_BYTES):
             size += len(chunk)
-            data = data + chunk if size <= limit else b""
+            held.append(chunk)
+            if size > limit:
+                held = []
     except WRONG_BYTES as error:
         yield Unreadable(position=0, offset=size, error=f"cannot decompress: {error}")
         return
-    yield TooLarge(position=0, offset=0, size=size) if size > limit else decode_text(data, 0)
+    yield TooLarge(position=0, offset=0, size=size) if size > limit else decode_text(b"".join(held), 0)
 
 
 def decode_text(data: bytes, offset: int) -> Record | Unreadable:
     """Decode UTF-8 strictly, so that wrong bytes are recorded and not guessed away."""
     try:
-        text = data.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"invalid UTF-8: {error.reason}"
         return Unreadable(position=offset, offset=offset + error.start, error=reason)
-    return Record(position=offset, offset=offset, text=text)
+    return Record(position=offset, offset=offset, text=text.removeprefix("\ufeff"))

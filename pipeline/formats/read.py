@@ -19,6 +19,10 @@ _NAMES = {
     ".txt": "txt",
     ".text": "txt",
     ".md": "txt",
+    ".parquet": "parquet",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".arc": "arc",
 }
 _PACKED = (".gz", ".zst", ".zstd")
 
@@ -43,47 +47,50 @@ def _looks_like_text(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        return len(head) - error.start < 4 and b"\0" not in head  # cut inside a character
+        return error.reason == "unexpected end of data" and b"\0" not in head  # cut inside a character
     return b"\0" not in head
 
 
 def read_piece(piece: Piece, given: Input, limit: int, after: Place | None = None) -> Iterator[Event]:
     """Yield every record of a piece, those after `after`; a store's error is raised, wrong bytes are events."""
-    if piece.error:
-        yield Unreadable(position=0, offset=0, error=piece.error)
-        return
+    last = after.position if after else -1
+    events = _whole(piece.error) if piece.error else _read_file(piece, given, limit, last)
+    return (event for event in events if event.position > last)
+
+
+def _whole(error: str) -> Iterator[Event]:
+    """Yield a file of which nothing can be read."""
+    yield Unreadable(position=0, offset=0, error=error)
+
+
+def _read_file(piece: Piece, given: Input, limit: int, after: int) -> Iterator[Event]:
+    """Yield the records of a file; those before `after` only where they are in the way."""
     with open_input(piece.path) as stream:
-        if piece.size == 0 or not stream.read(1):
-            yield Unreadable(position=0, offset=0, error="the file is empty")
-            return
-        stream.seek(0)
         try:
             head = decompressed(stream).read(HEAD_BYTES)[:HEAD_BYTES]
-        except WRONG_BYTES as error:
-            yield Unreadable(position=0, offset=0, error=f"cannot decompress: {error}")
-            return
+        except WRONG_BYTES:
+            head = None  # the reader that the name calls for says what is wrong
         stream.seek(0)
-        kind = format_of(piece.path, head)
+        kind = "empty" if head == b"" else format_of(piece.path, head or b"")
         if kind == "parquet":
-            yield from read_parquet(stream, given, piece.groups, limit, after.position if after else -1)
+            yield from read_parquet(stream, given, piece.groups, limit, after)
         elif kind == "warc":
             yield from read_warc(stream, limit, after)
         elif kind == "arc":
             yield from read_arc(stream, limit, after)
+        elif kind == "empty":
+            yield from _whole("the file is empty")
         elif kind == "unknown":
-            yield Unreadable(position=0, offset=0, error="not JSONL, Parquet, WARC, WET, ARC or UTF-8 text")
+            yield from _whole("not JSONL, Parquet, WARC, WET, ARC or UTF-8 text")
         else:
             yield from _read_text(decompressed(stream), kind, piece, given, limit, after)
 
 
-def _read_text(
-    stream: Readable, kind: str, piece: Piece, given: Input, limit: int, after: Place | None
-) -> Iterator[Event]:
+def _read_text(stream: Readable, kind: str, piece: Piece, given: Input, limit: int, after: int) -> Iterator[Event]:
     if kind == "txt" and given.txt == "file":
-        if after is None:
-            yield from read_text_file(stream, limit)
+        yield from read_text_file(stream, limit)
         return
     if piece.start:
         stream.seek(piece.start - 1)  # type: ignore[attr-defined]  # only plain files are split
-    lines = split_lines(stream, limit, Range(piece.start, piece.stop, after.offset if after else -1))
+    lines = split_lines(stream, limit, Range(piece.start, piece.stop, after))
     yield from read_jsonl(lines, given) if kind == "jsonl" else read_text_lines(lines)

@@ -1,5 +1,7 @@
 """Web archives: WARC and WET through fastwarc, ARC through warcio; the HTTP responses in them."""
 
+import io
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -9,96 +11,142 @@ from resiliparse.parse.encoding import detect_mime
 from warcio.archiveiterator import ArchiveIterator as ArcIterator
 from warcio.exceptions import ArchiveLoadFailed
 
-from pipeline.formats.html import HTMLError, decode_body, main_text
+from pipeline.formats.compression import GZIP_MAGIC, WRONG_BYTES, ZSTD_MAGIC, WatchedStream, decompressed
+from pipeline.formats.html import HTMLError, decode_body, decode_page, main_text
 from pipeline.formats.lines import decode_text
-from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
+from pipeline.formats.record import Event, Record, Skipped, TooLarge, Unreadable
 
+TEXT_KINDS = frozenset({"response", "conversion"})
+RECORD_MARK = re.compile(rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|WARC/\d")  # gzip, zstandard or plain
+RECORD_HEAD = re.compile(rb"WARC/\d\.\d+\r?\n")
+SEARCHED_BYTES = 1 << 20  # at once
+PEEKED_BYTES = 512  # enough to see how a record begins
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+PLAIN_TYPE = "text/plain"
+NO_RECORD = "the archive holds no record"
 At = dict[str, Any]  # position and offset
 Named = dict[str, Any]  # url, date and source_id, as far as known
 
 MAX_HTTP_HEADER = 65_536  # bytes; a response whose header does not end before is taken as a body
 
 
-class WatchedStream:
-    """A stream that remembers when the store failed, because a parser turns that into an error of its own."""
+def read_warc(stream: BinaryIO, limit: int, after: int = -1) -> Iterator[Event]:
+    """Yield the records of a WARC or WET file; those up to record `after` are not parsed.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.failure: OSError | None = None
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Read, and keep the store's error."""
-        try:
-            return self._stream.read(size)
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move."""
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self._stream.tell()
-
-
-def read_warc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Event]:
-    """Yield the records of a WARC or WET file; `after` is the last one an earlier run finished.
-
-    `position` is the record's number, `offset` its byte in the file as stored.
+    `position` is the record's number, `offset` its byte in the file as stored. Reading goes on behind a damaged place,
+    with the next record whose beginning can be found; the place itself is one Unreadable.
     """
-    position, start = (after.position, after.offset) if after else (0, 0)
-    stream.seek(start)
-    watched, offset = WatchedStream(stream), start
+    watched = WatchedStream(stream)
+    packed = stream.read(4).startswith((GZIP_MAGIC, ZSTD_MAGIC))
+    start: int | None = 0
+    position, damaged = 0, False
+    while start is not None:
+        watched.seek(start)
+        offset, error = start, ""
+        try:
+            for record in ArchiveIterator(cast("BinaryIO", watched), record_types=any_type, parse_http=False):
+                offset = record.stream_pos
+                block = _read_block(record, limit)
+                if position > after:
+                    yield _warc_event(record, block, {"position": position, "offset": offset}, limit)
+                position, damaged = position + 1, False
+        except (OSError, ValueError) as wrong:
+            watched.raise_failure()
+            error = f"the archive is damaged here or after: {wrong}"
+        # A file may end inside the compressed header of its last record without an error.
+        start = _next_record(watched, offset + 1) if error or packed else None
+        if (error or start is not None) and not damaged:
+            yield Unreadable(position=position, offset=offset, error=error or "a record's header is cut off")
+            position, damaged = position + 1, True
+    if position == 0:
+        yield Unreadable(position=0, offset=0, error=NO_RECORD)
+
+
+def _next_record(stream: WatchedStream, base: int) -> int | None:
+    """Return the byte at or after `base` where a record begins, compressed or not; None when there is none."""
+    while True:
+        stream.seek(base)
+        window = stream.read(SEARCHED_BYTES + PEEKED_BYTES)
+        for match in RECORD_MARK.finditer(window):
+            if match.start() < SEARCHED_BYTES and _begins_record(window[match.start() :][:PEEKED_BYTES]):
+                return base + match.start()
+        if len(window) <= SEARCHED_BYTES:
+            return None
+        base += SEARCHED_BYTES
+
+
+def _begins_record(data: bytes) -> bool:
     try:
-        archive = ArchiveIterator(cast("BinaryIO", watched), record_types=any_type, parse_http=False)
-        for number, record in enumerate(archive):
-            offset = start + record.stream_pos
-            if after is None or number > 0:
-                yield _warc_event(record, {"position": position, "offset": offset}, limit)
-            position += 1
-    except (OSError, ValueError) as error:
-        if watched.failure is not None:
-            raise watched.failure from error
-        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
+        return RECORD_HEAD.match(decompressed(io.BytesIO(data)).read(PEEKED_BYTES)) is not None
+    except EOFError:
+        return True  # the file ends before anything can be decompressed
+    except WRONG_BYTES:
+        return False
 
 
-def _warc_event(record: WarcRecord, at: At, limit: int) -> Event:
+def _read_block(record: WarcRecord, limit: int) -> bytes:
+    """Return a record's content, empty when its kind or its size says that nothing will be made of it.
+
+    Raises ValueError when there is less of it than the header says.
+    """
+    length = _length(record)
+    if str(record.record_type) in TEXT_KINDS and length <= limit:
+        block = bytes(record.reader.read())
+        size = len(block)
+    else:
+        block, size = b"", record.reader.consume()
+    if size < length:
+        raise ValueError(f"cut off after {size} of {length} bytes")
+    return block
+
+
+def _length(record: WarcRecord) -> int:
+    length = record.headers.get("Content-Length") or ""
+    if not (length.isascii() and length.isdecimal()):
+        raise ValueError(f"Content-Length is {length!r}")
+    return int(length)
+
+
+def _warc_event(record: WarcRecord, block: bytes, at: At, limit: int) -> Event:
     """Return what one WARC record is."""
     kind = str(record.record_type)
-    if kind not in {"response", "conversion"}:
+    if kind not in TEXT_KINDS:
         return Skipped(**at, kind=kind)
     named: Named = {
         "url": (record.headers.get("WARC-Target-URI") or "").strip("<>"),
         "date": record.headers.get("WARC-Date") or "",
         "source_id": record.record_id or "",
     }
-    if record.content_length > limit:
-        return TooLarge(**at, size=record.content_length, url=named["url"])
-    block = record.reader.read()
-    if len(block) < record.content_length:
-        return Unreadable(**at, error=f"cut off after {len(block)} of {record.content_length} bytes")
+    if _length(record) > limit:
+        return TooLarge(**at, size=_length(record), url=named["url"])
     return _conversion(block, at, named) if kind == "conversion" else _response(block, at, named, limit)
 
 
-def read_arc(stream: BinaryIO, limit: int, after: Place | None) -> Iterator[Event]:
-    """Yield the records of an ARC file, the format of archives before 2009."""
-    watched, position, offset = WatchedStream(stream), 0, 0
+def read_arc(stream: BinaryIO, limit: int, after: int = -1) -> Iterator[Event]:
+    """Yield the records of an ARC file, the format of archives before 2009; those up to record `after` are not parsed.
+
+    `position` is the record's number, `offset` its byte in the decompressed file.
+    """
+    watched, position, offset = WatchedStream(decompressed(stream)), 0, 0
     try:
         archive = ArcIterator(watched, no_record_parse=True)
         for record in archive:
-            length = int(record.rec_headers.get_header("length") or 0)
+            length = _arc_length(record)
             block = b"" if length > limit else _read_fully(record.raw_stream, length)
             offset = archive.get_record_offset()  # reads to the end of the record
-            if after is None or position > after.position:
+            if position > after:
                 yield _arc_event(record, block, {"position": position, "offset": offset}, limit)
             position += 1
-    except (ArchiveLoadFailed, EOFError, OSError, ValueError) as error:
-        if watched.failure is not None:
-            raise watched.failure from error
-        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged after this record: {error}")
+    except (ArchiveLoadFailed, OSError, ValueError, *WRONG_BYTES) as error:
+        watched.raise_failure()
+        yield Unreadable(position=position, offset=offset, error=f"the archive is damaged here or after: {error}")
+        return
+    if position == 0:
+        yield Unreadable(position=0, offset=0, error=NO_RECORD)
+
+
+def _arc_length(record: Any) -> int:
+    return int(record.rec_headers.get_header("length") or 0)
 
 
 def _read_fully(stream: Any, length: int) -> bytes:
@@ -115,7 +163,7 @@ def _arc_event(record: Any, block: bytes, at: At, limit: int) -> Event:
         return Skipped(**at, kind=record.rec_type)
     headers = record.rec_headers
     named: Named = {"url": headers.get_header("uri") or "", "date": headers.get_header("archive-date") or ""}
-    length = int(headers.get_header("length") or 0)
+    length = _arc_length(record)
     if length > limit:
         return TooLarge(**at, size=length, url=named["url"])
     if len(block) < length:
@@ -140,15 +188,13 @@ def _response(block: bytes, at: At, named: Named, limit: int) -> Event:
     charset = parameters.partition("charset=")[2].split(";")[0].strip(" \"'") or None
     try:
         body = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit)
-        mime = mime.strip() or detect_mime(body)
-        if mime in HTML_TYPES:
-            text = main_text(body, charset)
-        elif mime == "text/plain":
-            text = body.decode(charset or "utf-8")
-        else:
-            return Skipped(**at, kind="not HTML or plain text")
-    except (HTMLError, UnicodeDecodeError, LookupError) as error:
+    except HTMLError as error:
         return Unreadable(**at, error=str(error))
+    mime = mime.strip() or detect_mime(body)
+    if mime not in {*HTML_TYPES, PLAIN_TYPE}:
+        return Skipped(**at, kind="not HTML or plain text")
+    page = decode_page(body, charset)
+    text = page if mime == PLAIN_TYPE else main_text(page)
     return Record(**at, **named, text=text, meta=orjson.dumps({"mime": mime}).decode())
 
 

@@ -1,0 +1,114 @@
+"""Stars, forests and union-find agree with their slow definitions."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dedup.clusters import EDGE, best_links, forest, roots, stars, union
+
+Edge = tuple[int, int, float]
+EDGES = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from([0.5, 0.75, 1.0])).filter(lambda e: e[0] < e[1]),
+    max_size=40,
+)
+
+
+def packed(edges: list[Edge]) -> NDArray[np.void]:
+    """Return edges as an array."""
+    return np.array(edges, EDGE)
+
+
+def slow_clusters(count: int, edges: list[Edge]) -> list[int]:
+    """Return the smallest number of each node's cluster, by relabelling until nothing changes."""
+    label = list(range(count))
+    for _ in range(count):
+        for left, right, _ in edges:
+            label[left] = label[right] = min(label[left], label[right])
+    return label
+
+
+def clusters(count: int, edges: NDArray[np.void]) -> list[int]:
+    """Return the smallest number of each node's cluster."""
+    parent = np.arange(count)
+    union(parent, edges["left"].astype(np.int64), edges["right"].astype(np.int64))
+    return roots(parent).tolist()
+
+
+@settings(max_examples=80, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=40))
+def test_stars_link_all_to_the_smallest(pairs: list[tuple[int, int]]) -> None:
+    """Each distinct document of a bucket is linked once, to the smallest one."""
+    hashes = np.array([h for h, _ in pairs], np.uint64)
+    numbers = np.array([n for _, n in pairs], np.int64)
+    buckets: dict[int, set[int]] = {}
+    for h, n in pairs:
+        buckets.setdefault(h, set()).add(n)
+    expected = {(h, min(b), n) for h, b in buckets.items() for n in b if n != min(b)}
+    found = list(zip(*(column.tolist() for column in stars(hashes, numbers)), strict=True))
+    assert sorted(found) == sorted(expected)
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges=EDGES)
+def test_union_find_gives_the_smallest_number_of_each_cluster(edges: list[Edge]) -> None:
+    """The labels are those of the slow way."""
+    assert clusters(13, packed(edges)) == slow_clusters(13, edges)
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges=EDGES, shuffled=st.randoms())
+def test_a_forest_keeps_the_clusters_and_forgets_the_order(edges: list[Edge], shuffled: object) -> None:
+    """A forest has the clusters of its edges, no cycle, the best edges, and is the same for any order."""
+    kept = forest(packed(edges))
+    assert clusters(13, kept) == slow_clusters(13, edges)
+    assert len(kept) == 13 - len(set(slow_clusters(13, edges)))
+    mixed = list(edges)
+    shuffled.shuffle(mixed)  # type: ignore[attr-defined]
+    assert forest(packed(mixed)).tolist() == kept.tolist()
+    for similarity in (0.75, 1.0):
+        strong = [edge for edge in edges if edge[2] >= similarity]
+        assert clusters(13, kept[kept["similarity"] >= similarity]) == slow_clusters(13, strong)
+
+
+@settings(max_examples=100, deadline=None)
+@given(edges=EDGES, cut=st.integers(0, 40))
+def test_forests_merge_as_if_they_were_one(edges: list[Edge], cut: int) -> None:
+    """The forest of two forests is the forest of all edges."""
+    halves = np.concatenate([forest(packed(edges[:cut])), forest(packed(edges[cut:]))])
+    assert forest(halves).tolist() == forest(packed(edges)).tolist()
+
+
+def test_numbers_may_be_sparse() -> None:
+    """A forest does not care how large its numbers are."""
+    edges = packed([(5, 2**50, 0.5), (2**50, 2**60, 0.5), (5, 2**60, 0.9)])
+    assert forest(edges).tolist() == [(5, 2**50, 0.5), (5, 2**60, np.float32(0.9))]
+
+
+def test_a_chain_of_5000_is_one_cluster() -> None:
+    """However the edges of a long chain come, all its documents have one root."""
+    order = np.random.default_rng(1).permutation(4999)
+    edges = np.empty(4999, EDGE)
+    edges["left"], edges["right"], edges["similarity"] = order, order + 1, 1.0
+    assert set(clusters(5000, forest(edges))) == {0}
+
+
+def test_a_hot_bucket_costs_one_edge_a_document() -> None:
+    """A bucket of 10,000 gives 9,999 edges, and one cluster."""
+    hashes, centre, member = stars(np.full(20_000, 9, np.uint64), np.tile(np.arange(10_000)[::-1], 2))
+    assert len(hashes) == 9999
+    assert set(centre.tolist()) == {0}
+    assert sorted(member.tolist()) == list(range(1, 10_000))
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges=EDGES)
+def test_the_best_link_is_the_most_similar_then_the_smallest(edges: list[Edge]) -> None:
+    """Ties go to the smaller number, in any order of the edges; a node without an edge has none."""
+    expected = []
+    for node in range(13):
+        ends = [(-s, b if a == node else a) for a, b, s in edges if node in (a, b)]
+        expected.append((min(ends)[1], -min(ends)[0]) if ends else (-1, -1.0))
+    array = packed(edges)
+    link, value = best_links(13, array["left"].copy(), array["right"].copy(), array["similarity"].copy())
+    assert list(zip(link.tolist(), value.tolist(), strict=True)) == expected

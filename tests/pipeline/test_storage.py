@@ -1,0 +1,113 @@
+"""Files appear whole or not at all."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipeline import storage
+
+
+def held(folder: Path) -> list[str]:
+    """Return the names in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    """Inside the block the name does not exist; afterwards it holds everything and nothing else is left."""
+    path = tmp_path / "new" / "a.bin"
+    with storage.create(str(path)) as file:
+        file.write(b"one")
+        assert not path.exists()
+    assert path.read_bytes() == b"one"
+    assert held(path.parent) == ["a.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+    """A block that fails leaves the old file as it was and no other."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with storage.create(str(path)) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert held(tmp_path) == ["a.bin"]
+
+
+def test_publishing_links_or_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second name is a hard link where the disk can, a copy where it cannot, and replaces what was there."""
+    source, target = tmp_path / "a", tmp_path / "out" / "b"
+    source.write_bytes(b"content")
+    storage.publish(str(source), str(target))
+    assert source.stat().st_ino == target.stat().st_ino
+    storage.publish(str(source), str(target))
+    assert held(target.parent) == ["b"]
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    storage.publish(str(source), str(target))
+    assert target.read_bytes() == b"content"
+    assert source.stat().st_ino != target.stat().st_ino
+    assert held(target.parent) == ["b"]
+
+
+def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
+    """A publication whose source is gone raises and leaves no unfinished file."""
+    with pytest.raises(FileNotFoundError):
+        storage.publish(str(tmp_path / "missing"), str(tmp_path / "out" / "b"))
+    assert held(tmp_path / "out") == []
+
+
+def test_files_are_listed_and_removed(tmp_path: Path) -> None:
+    """Names are those of a folder, a walk goes below, and removing twice does no harm."""
+    for name in ("b.txt", "a.txt", "deep/er/c.txt"):
+        storage.write_json(storage.join(str(tmp_path), name), {"b": 1, "a": 2})
+    assert storage.names(str(tmp_path)) == ["a.txt", "b.txt"]
+    assert storage.walk(str(tmp_path)) == ["a.txt", "b.txt", "deep/er/c.txt"]
+    assert storage.read_json(str(tmp_path / "a.txt")) == {"a": 2, "b": 1}
+    assert (tmp_path / "a.txt").read_bytes() == b'{"a":2,"b":1}'
+    for _ in range(2):
+        storage.remove(str(tmp_path / "deep"))
+        storage.remove(str(tmp_path / "a.txt"))
+    assert storage.walk(str(tmp_path)) == ["b.txt"]
+    assert storage.names(str(tmp_path / "missing")) == storage.walk(str(tmp_path / "missing")) == []
+
+
+def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
+    """Removing a link to a folder leaves the folder."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    storage.remove(str(tmp_path / "link"))
+    assert held(tmp_path) == ["folder"]
+    assert stat.S_ISDIR((tmp_path / "folder").stat().st_mode)
+
+
+def test_a_failing_store_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the store is retried and then raised; a missing file is raised at once."""
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    calls: list[int] = []
+
+    def work() -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("503")
+        return "done"
+
+    assert storage.retried(work) == "done"
+    assert waits == [0.5, 1.0]
+    with pytest.raises(ZeroDivisionError):
+        storage.retried(lambda: 1 // 0)
+    waits.clear()
+    with pytest.raises(OSError, match="gone"):
+        storage.retried(lambda: (_ for _ in ()).throw(OSError("gone")))
+    assert len(waits) == storage.ATTEMPTS - 1
+    waits.clear()
+    with pytest.raises(FileNotFoundError):
+        storage.retried(lambda: (_ for _ in ()).throw(FileNotFoundError()))
+    assert waits == []
