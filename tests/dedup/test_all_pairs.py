@@ -29,7 +29,7 @@ def documents() -> list[str]:
 
 
 def test_alike_documents_are_candidates() -> None:
-    """Of the pairs at each similarity as many are candidates as the formula says, and every star holds a candidate pair."""
+    """Of the pairs at each similarity as many are candidates as the formula says, and stars hold candidates only."""
     texts = documents()
     words = split_words(pa.array(texts))
     scheme = {"shingle_words": WORDS, "count": BANDS * ROWS, "seed": 1}

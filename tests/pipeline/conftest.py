@@ -58,10 +58,23 @@ validation = 0.05
 """
 
 
+PATTERNS = (
+    "The {0} and the {1} {v} {p}.",
+    "Nobody {v} a {0} that the {1} of the {2} had to sell {p}.",
+    "{p} every {0} {v} with its {1}, but the {2} is quiet.",
+    "A {0} {v} the {1}, because that {2} was not to be had.",
+    "It was the {0} who {v} our {1} and never came to the {2} {p}.",
+    "Two of the {0}s {v} what a {1} or a {2} would have been.",
+    "Between {0} and {1} there is a {2} that someone {v} {p}.",
+    "She {v} them {p}, far from the {0} with a {1} in the {2}.",
+)
+
+
 def sentence(draw: random.Random) -> str:
     """Return an English sentence."""
-    first, second = draw.sample(NOUNS, 2)
-    return f"The {first} and the {second} that we {draw.choice(VERBS)} were to be seen {draw.choice(PLACES)}."
+    words = {"v": draw.choice(VERBS), "p": draw.choice(PLACES)}
+    made = draw.choice(PATTERNS).format(*draw.sample(NOUNS, 3), **words)
+    return made[0].upper() + made[1:]
 
 
 def text(draw: random.Random) -> str:
@@ -86,6 +99,14 @@ def document(draw: random.Random, before: list[str]) -> str:
         draw.shuffle(words)
         return " ".join(words) + " end. And more. So it is."
     return text(draw)
+
+
+@pytest.fixture(scope="session")
+def story() -> Callable[[int], str]:
+    """Return a function that writes one good document for each seed."""
+    return lambda seed: "\n".join(
+        " ".join(sentence(draw) for _ in range(3)) for draw in [random.Random(seed)] for _ in range(6)
+    )
 
 
 @pytest.fixture(scope="session")

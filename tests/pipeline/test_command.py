@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -122,9 +123,9 @@ def test_dry_run_does_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def bad_inputs(folder: Path) -> None:
+def bad_inputs(folder: Path, story: Callable[[int], str]) -> None:
     """Write every kind of broken input, and enough good documents for the run to go on."""
-    good = b"\n".join(orjson.dumps({"text": f"Story {i}. {TEXT} The author number {i} wrote it."}) for i in range(600))
+    good = b"\n".join(orjson.dumps({"text": story(i)}) for i in range(600))
     (folder / "good.jsonl").write_bytes(good)
     (folder / "cut.jsonl.gz").write_bytes(gzip.compress(good)[:-200])
     (folder / "empty.jsonl").write_bytes(b"")
@@ -139,7 +140,7 @@ def bad_inputs(folder: Path) -> None:
     ]
     (folder / "lines.jsonl").write_bytes(b"\n".join(lines))
     (folder / "long.jsonl").write_bytes(
-        b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": TEXT + "End."})
+        b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": story(1000)})
     )
     (folder / "repeated.txt").write_text("word " * 190_000)
     (folder / "deep.warc").write_bytes(warc(b"<html><body>" + b"<div>" * 50_000 + b"deep" + b"</body></html>"))
@@ -159,11 +160,11 @@ def warc(body: bytes) -> bytes:
     return head.encode() + http + b"\r\n\r\n"
 
 
-def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
+def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]) -> None:
     """Every broken record is in unreadable/ or rejected/, with its path, and the run goes on to its end."""
     source = tmp_path / "in"
     source.mkdir()
-    bad_inputs(source)
+    bad_inputs(source, story)
     config = tmp_path / "bad.toml"
     config.write_text(
         "[ingest]\nmax_document_bytes = 1000000\n[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n"
@@ -178,7 +179,6 @@ def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
     one_each = {
         "empty.jsonl",
         "cut.jsonl.gz",
-        "deep.warc",
         "cut.warc",
         "noise.parquet",
         "latin.txt",
@@ -188,6 +188,7 @@ def test_bad_input_never_stops_a_run(tmp_path: Path) -> None:
     assert one_each <= set(names)
     assert names.count("lines.jsonl") == 7
     rejected = {Path(row["path"]).name: row for row in pq.read_table(tmp_path / "out/rejected").to_pylist()}
+    assert rejected["deep.warc"]["text"] == "deep"
     assert rejected["long.jsonl"]["reason"] == "too_large"
     assert rejected["long.jsonl"]["value"] > 3_000_000
     assert rejected["repeated.txt"]["reason"].startswith(("duplicate", "top", "too_many"))
