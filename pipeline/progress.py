@@ -36,8 +36,7 @@ class Display:
         task = self.live.add_task(name, total=None, note="") if self.live else None
 
         def watch(total: int, records: Sequence[Record], inside: str) -> None:
-            seen.add(total, records)
-            seen.text = inside or seen.text
+            seen.add(total, records, inside)
             self._show(seen, task)
 
         yield watch
@@ -48,10 +47,10 @@ class Display:
             self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
             if final:
                 self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
-        elif final or time.monotonic() - self._printed > PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            if seen.total or final:
-                self.console.print(f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} {seen.note()}".rstrip())
+        elif self.live is None and (final or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)):
+            self._printed, seen.changed = time.monotonic(), False
+            counted = f"{seen.name}: {seen.done} of {max(seen.total, seen.done)}"
+            self.console.print(f"{counted} {seen.note()}{seen.left()}".rstrip(), highlight=False)
 
     def say(self, line: str) -> None:
         """Print a line of its own."""
@@ -71,8 +70,11 @@ class _Seen:
     kept: int = 0
     rejected: int = 0
     text: str = ""
+    changed: bool = False  # since it was last shown
 
-    def add(self, total: int, records: Sequence[Record]) -> None:
+    def add(self, total: int, records: Sequence[Record], inside: str) -> None:
+        self.changed |= bool(records) or inside not in {"", self.text}
+        self.text = inside or self.text
         self.total = total
         self.done += len(records)
         for record in records:
@@ -82,7 +84,15 @@ class _Seen:
             self.rejected += record.get("rejected", 0)
             self.text = record.get("note", self.text)
 
+    def left(self) -> str:
+        """Say how long the rest will take at the speed so far."""
+        if not 0 < self.done < self.total:
+            return ""
+        seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
+        return f" · about {seconds:,.0f} s left"
+
     def note(self) -> str:
+        """Say what has been done, and how fast."""
         seconds = max(time.monotonic() - self.started, 1e-3)
         parts = []
         if self.documents:
