@@ -71,16 +71,43 @@ def roots(parent: Array) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True)
-def best_links(count: int, left: Array, right: Array, similarity: Array) -> tuple[Array, Array]:
-    """Return for each of `count` nodes the most similar node that an edge links it to, and how similar; -1 for none.
+def towards_roots(
+    root: NDArray[np.int64], edges: NDArray[np.void]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return (node, the node that links it towards its root, how similar they are) for all but the roots, sorted.
 
-    Of equally similar ones the smaller number.
+    `root` holds the root of each node, `edges` (EDGE) are those of a spanning forest.
     """
-    link = np.full(count, -1, np.int64)
-    value = np.full(count, -1.0, np.float32)
-    for i in range(left.shape[0]):
-        for node, other in ((left[i], right[i]), (right[i], left[i])):
-            if similarity[i] > value[node] or (similarity[i] == value[node] and other < link[node]):
-                link[node], value[node] = other, similarity[i]
+    ends = np.concatenate([edges["left"], edges["right"]])
+    order = np.argsort(ends, kind="stable")
+    nodes, first = np.unique(ends[order], return_index=True)
+    others = np.concatenate([edges["right"], edges["left"]])[order]
+    similarity = np.concatenate([edges["similarity"], edges["similarity"]])[order]
+    first = np.append(first, len(ends)).astype(np.int64)
+    link, value = _walk(nodes, first, np.searchsorted(nodes, others), similarity, root[nodes] == nodes)
+    links, linked = np.asarray(link, np.int64), np.asarray(link, np.int64) >= 0
+    return nodes[linked], nodes[links[linked]], np.asarray(value, np.float32)[linked]
+
+
+@njit(cache=True, nogil=True)
+def _walk(nodes: Array, first: Array, others: Array, similarity: Array, is_root: Array) -> tuple[Array, Array]:
+    """Walk each tree from its root; return for each node the one it was reached from (-1: a root), and the edge."""
+    link = np.full(nodes.shape[0], -1, np.int64)
+    value = np.zeros(nodes.shape[0], np.float32)
+    queue = np.empty(nodes.shape[0], np.int64)
+    filled = 0
+    for node in range(nodes.shape[0]):
+        if is_root[node]:
+            queue[filled] = node
+            filled += 1
+    taken = 0
+    while taken < filled:
+        node = queue[taken]
+        taken += 1
+        for i in range(first[node], first[node + 1]):
+            other = others[i]
+            if link[other] < 0 and not is_root[other]:
+                link[other], value[other] = node, similarity[i]
+                queue[filled] = other
+                filled += 1
     return link, value

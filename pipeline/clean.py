@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 from pipeline import deduplicate as dedup
 from pipeline import ingest, linking, publish, storage, train_tokenizer
-from pipeline.config import Config
+from pipeline.config import STAGES, Config
 from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Line
@@ -14,13 +15,15 @@ from pipeline.plan import Plan
 from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage
-from pipeline.steps import signal_fields
+from pipeline.steps import language_model_path, signal_fields
+from pipeline.storage import checksum
 from pipeline.summary import Summary
 from pipeline.token_shards import index_table
 from pipeline.train_tokenizer import SampleTexts, TokenizerTask, TrainOne
 from tokenizer.encode import Tokenizer
 
-STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
+# Packages that decide what text comes out of an input.
+DECIDING = ("fastwarc", "orjson", "resiliparse", "warcio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,7 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
     tokenized = tokenize(line, deduplicated, shards)
     if last < STAGES.index("self_clean"):
         return Corpus(plan, ingested, shards, deduplicated, tokenized)
-    entrance = Entrance(shards, deduplicated, tokenized, _entered(deduplicated), evaluator)
-    cleaned = self_clean(line, entrance)
+    cleaned = judge(line, deduplicated, shards, evaluator)
     if last < STAGES.index("publish"):
         return Corpus(plan, ingested, shards, deduplicated, tokenized, cleaned)
     encoded, merged = encode(line, shards, deduplicated, tokenized, cleaned)
@@ -65,7 +67,8 @@ def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     settings = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
-        "language": asdict(config.language),
+        "language": {**asdict(config.language), "model": checksum(language_model_path(config))},
+        "versions": {name: version(name) for name in DECIDING},
         "families": config.families,
         "signature": signature,
         "rejected_text": config.output.rejected_text,
@@ -146,22 +149,11 @@ def _entered(deduplicated: Manifest) -> Summary:
 def tokenizer_stages(output: str, config: Config, deduplicated: Stage) -> tuple[Stage, Stage]:
     """Return the stages that sample texts and train tokenizers."""
     settings = asdict(config.tokenizer)
-    small = [
-        config.evaluator.vocab_size,
-        config.evaluator.tokenizer_sample_bytes,
-        config.self_clean.rounds > 0,
-    ]
-    sample_keys = [settings["sample_bytes"], settings["seed"], small[1]]
+    sample_keys = [settings["sample_bytes"], settings["seed"]]
     sample = make_stage(output, "tokenizer.sample", train_tokenizer.VERSION, sample_keys, [deduplicated])
-    given = [_checksum(config.tokenizer.model)] if config.tokenizer.model else []
-    keys = [settings["vocab_size"], small, given]
+    given = [checksum(config.tokenizer.model)] if config.tokenizer.model else []
+    keys = [settings["vocab_size"], given]
     return sample, make_stage(output, "tokenizer", train_tokenizer.VERSION, keys, [sample])
-
-
-def _checksum(path: str) -> str:
-    from pipeline.self_clean.evaluators import checksum  # the model package is slow to import
-
-    return checksum(path)
 
 
 def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
@@ -169,17 +161,35 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
     config = line.config
     sample, stage = tokenizer_stages(line.output, config, deduplicated.stage)
     size = max(1, sum(_entered(deduplicated)["bytes"].values()))
-    rates = {
-        "tokenizer": min(1.0, config.tokenizer.sample_bytes / size),
-        "evaluator": min(1.0, config.evaluator.tokenizer_sample_bytes / size),
-    }
-    work = SampleTexts(sample.folder, (deduplicated.stage.folder,), max(rates.values()), config.tokenizer.seed)
+    rate = min(1.0, config.tokenizer.sample_bytes / size)
+    work = SampleTexts(sample.folder, (deduplicated.stage.folder,), rate, config.tokenizer.seed)
     line.each(sample, work, shards)
-    tasks = [TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rates["tokenizer"])]
-    if config.self_clean.rounds:
-        tasks.append(TokenizerTask("evaluator", "", config.evaluator.vocab_size, rates["evaluator"]))
-    samples = tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
-    return line.each(stage, TrainOne(stage.folder, samples), tasks)
+    task = TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rate)
+    return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
+
+
+def small_tokenizer(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
+    """Train the evaluators' tokenizer on a part of the same sample."""
+    config = line.config
+    sample, _ = tokenizer_stages(line.output, config, deduplicated.stage)
+    keys = [config.evaluator.vocab_size, config.evaluator.tokenizer_sample_bytes]
+    stage = line.stage("self_clean.tokenizer", train_tokenizer.VERSION, keys, [sample])
+    rate = config.evaluator.tokenizer_sample_bytes / max(1, sum(_entered(deduplicated)["bytes"].values()))
+    task = TokenizerTask("evaluator", "", config.evaluator.vocab_size, min(1.0, rate))
+    return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
+
+
+def sample_paths(sample: Stage, shards: Sequence[DocumentShard]) -> tuple[str, ...]:
+    """Return the files of a sample."""
+    return tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
+
+
+def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], evaluator: str) -> Cleaned:
+    """Let the corpus judge itself, unless no rounds are asked for."""
+    if not line.config.self_clean.rounds:
+        return Cleaned((), "no rounds were asked for", ())
+    small = small_tokenizer(line, deduplicated, shards)
+    return self_clean(line, Entrance(shards, deduplicated, small, _entered(deduplicated), evaluator))
 
 
 def encode(
@@ -236,7 +246,7 @@ def _index(corpus: Corpus, tokenizer_path: str) -> dict[str, Any]:
     with storage.open_input(tokenizer_path) as file:
         tokenizer = Tokenizer(file.read())
     shards = [record["shard"] for record in corpus.merged.records]
-    return index_table(tokenizer, _checksum(tokenizer_path), shards)
+    return index_table(tokenizer, checksum(tokenizer_path), shards)
 
 
 def check_conservation(corpus: Corpus) -> None:

@@ -13,6 +13,8 @@ from types import UnionType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MAX_BOUND = 2**53  # whole numbers up to here are exact
+STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
 Bounds = dict[str, dict[str, Any]]  # signal -> {"min": …, "max": …, "languages": […]}
 
 
@@ -120,6 +122,7 @@ class SelfClean:
     anchor_documents: int = _number(400, 20, 100_000)
     min_language_tokens: int = _number(100_000, 0)  # a judge that saw less of a language does not judge it
     min_agreement: float = _number(0.6, -1, 1)  # correlation of the judges on the anchor, per language
+    min_anchor_documents: int = _number(20, 3)  # fewer of a language say nothing about how its judges agree
     min_stratum_documents: int = _number(50, 2)
     language_power: float = _number(0.5, 0, 1)  # training tokens of a language in proportion to bytes^power
     loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
@@ -190,6 +193,9 @@ def _check_bounds(table: Any, name: str) -> None:
     for signal, bounds in table.items():
         if not isinstance(bounds, dict):
             raise ConfigError(f"{name}.{signal} must be a table with min or max, got {bounds!r}")
+        for end, value in bounds.items():
+            if isinstance(value, int | float) and abs(value) > MAX_BOUND:
+                raise ConfigError(f"{name}.{signal}.{end} must be between -2^53 and 2^53, got {value!r}")
 
 
 def _build(kind: type[T], table: Any, where: str, extra: frozenset[str] = frozenset()) -> T:
@@ -216,6 +222,8 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
         return tuple(_value(item, v, f"{where}[{i}]", {}) for i, v in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)
+    if isinstance(value, bool) and str(value).lower() in metadata.get("choices", ()):
+        value = str(value).lower()  # keep_stages = true
     value = _scalar(hint, value, where)
     lowest, highest = metadata.get("range", (None, None))
     if lowest is not None and not lowest <= value <= highest:

@@ -1,7 +1,8 @@
 """Deduplicate: exact and near duplicates, one keeper a cluster, verdicts as sidecars.
 
-Links come first (a forest a partition, merged as a tree), then one union-find over eight bytes a document, then the
-verdicts: every document that is not the smallest number of its cluster is rejected with the document it was linked to.
+Links come first (a forest a partition, merged as a tree), then one union-find, sixteen bytes a document and the edges
+of the last forests, then the verdicts: every document that is not the smallest number of its cluster is rejected with
+the document that links it to that one; `exact_duplicate` says that it equals the document it is linked to.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
-from dedup.clusters import best_links, roots, union
+from dedup.clusters import roots, towards_roots, union
 from pipeline.config import Deduplicate
 from pipeline.document import conform, read_table, write_table
 from pipeline.linking import Linking, read_edges, runs, shard_of
@@ -45,6 +46,7 @@ def linking(settings: Deduplicate, folder: str, shards: Sequence[DocumentShard])
         rows=settings.rows,
         exact=True,
         hosts=False,
+        verdicts=(),
         threshold=settings.threshold,
         star_rounds=settings.star_rounds,
         partition_bytes=settings.partition_bytes,
@@ -98,12 +100,11 @@ def find_duplicates(
     parent = np.arange(count)
     edges = [_joining(parent, path) for path in paths]
     forest = np.concatenate(edges)
-    link, similarity = best_links(count, forest["left"], forest["right"], forest["similarity"])
-    keeper = roots(parent)
-    numbers = np.flatnonzero(keeper != np.arange(count))
+    keeper = np.asarray(roots(parent), np.int64)
+    numbers, linked, similarity = towards_roots(keeper, forest)
     duplicates = np.zeros(len(numbers), DUPLICATE)
     duplicates["number"], duplicates["keeper"] = numbers, keeper[numbers]
-    duplicates["linked"], duplicates["similarity"] = link[numbers], similarity[numbers]
+    duplicates["linked"], duplicates["similarity"] = linked, similarity
     _record_clusters(duplicates["keeper"], clustering)
     yield from _by_shard(duplicates, "keeper", clustering)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+DEMO_PATHS = ("the built-in demo",)  # stands for the files until they are gathered
 FILES = 12  # JSONL files that the corpus is spread over
 MAX_BYTES = 9_000_000  # of text in all
 MAX_SOURCE_BYTES = 3_500_000  # of text from one kind of place

@@ -5,6 +5,7 @@ FnApiRunner on its slice of the tasks; a stage that groups runs in one. Beam's o
 `multi_threading` always, `multi_processing` unless its periodic flush is switched off (2.77, worker_handlers.py).
 """
 
+import argparse
 import contextlib
 import logging
 import multiprocessing
@@ -36,7 +37,7 @@ from pipeline.stage import (
     write_manifest,
     write_record,
 )
-from pipeline.storage import exists, join
+from pipeline.storage import exists, is_local, join, remove, walk
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
 POLL_SECONDS = 0.5
@@ -124,6 +125,7 @@ class Engine:
         `inside` says what goes on in tasks that take long.
         """
         started = time.monotonic()
+        _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = list(tasks) if grouping else [task for task in tasks if task.key not in finished]
         wanted = len(tasks) if records is None else records
@@ -161,9 +163,16 @@ class Engine:
                 cpu += future.result()
             new = finished_keys(stage.folder) - seen
             seen |= new
-            watch(wanted, [r for r in read_records(stage.folder) if r["key"] in new] if new else [])
+            watch(wanted, list(read_records(stage.folder, new)))
             if not pending:
                 return cpu
+
+
+def _sweep(stage: Stage) -> None:
+    """Remove what killed writers left; the output folder is ours alone."""
+    for name in walk(stage.folder) if is_local(stage.folder) else []:
+        if name.endswith(".tmp"):
+            remove(stage.path(name))
 
 
 def _raise_failure(stage: Stage, future: Future[float]) -> None:
@@ -198,7 +207,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     if mode == "multi_threading":
         raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
     local = runner in LOCAL_RUNNERS and mode == "in_memory"
-    given = direct.direct_num_workers if direct.direct_num_workers > 1 or "--direct_num_workers=1" in options else 0
+    given = _asked_workers(options)
     count = workers or given or len(os.sched_getaffinity(0))
     # Forked here, before this process has threads, the workers need not import Beam and the kernels again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -210,6 +219,13 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work  # no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _asked_workers(options: Sequence[str]) -> int:
+    """Return --direct_num_workers, 0 where it is not given; Beam's own default cannot be told from 1."""
+    line = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    line.add_argument("--direct_num_workers", type=int, default=0)
+    return max(0, int(line.parse_known_args(list(options))[0].direct_num_workers))
 
 
 def _start_worker() -> None:

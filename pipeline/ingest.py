@@ -31,6 +31,8 @@ from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
 VERSION = 1
 BATCH_DOCUMENTS = 1000
+BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
+ERROR_CHARACTERS = 300  # of an error that are kept
 BATCH_BYTES = 4_000_000  # of text held before the steps run
 
 
@@ -101,7 +103,7 @@ class Part:
     _waiting: int = 0  # bytes of text in _rows
     _bytes: int = 0  # of text passed through the steps
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
-    _skipped: list[str] = field(default_factory=list)
+    _skipped: dict[str, int] = field(default_factory=dict)
     _summaries: list[Summary] = field(default_factory=list)
     _end: list[int] = field(default_factory=list)
     _records: int = 0  # taken, of every kind
@@ -127,7 +129,7 @@ class Part:
         for index, piece, event in events:
             self._take(piece, event)
             self._end = [index, event.position, event.offset]
-            if len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES:
+            if self._records % BATCH_RECORDS == 0 or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES:
                 self._flush()
                 if self._bytes >= self.settings.config.ingest.part_bytes:
                     return False
@@ -138,20 +140,22 @@ class Part:
         """Put an event where it belongs."""
         self._records += 1
         given = self.settings.config.input[piece.input]
-        if isinstance(event, Unreadable):
-            at = {"path": piece.path, "position": event.position, "offset": event.offset}
-            self._unreadable.append({**at, "error": event.error})
-            return
         identity = document_id(given.name, piece.relative, event.position)
         if isinstance(event, Skipped):
-            self._skipped.append(event.kind)
+            self._skip(event.kind)
         elif not self._sampled(identity):
-            self._skipped.append("not sampled")
+            self._skip("not sampled")
+        elif isinstance(event, Unreadable):
+            at = {"path": piece.path, "position": event.position, "offset": event.offset}
+            self._unreadable.append({**at, "error": event.error[:ERROR_CHARACTERS]})
         elif isinstance(event, TooLarge):
             self._reject_unread(piece, event, identity)
         else:
             self._rows.append(_row(piece, event, identity, given.name))
             self._waiting += len(event.text)
+
+    def _skip(self, kind: str) -> None:
+        self._skipped[kind] = self._skipped.get(kind, 0) + 1
 
     def _sampled(self, identity: str) -> bool:
         return int(identity[:12], 16) < self.settings.document_share * 2**48
@@ -182,8 +186,8 @@ class Part:
             errors = pa.Table.from_pylist(self._unreadable, schema=UNREADABLE)
             self._writers["unreadable"].write(errors)
             self._summaries.append({"unreadable": counts(_kind(row["error"]) for row in self._unreadable)})
-        self._summaries.append({"skipped": counts(self._skipped)})
-        self._rows, self._unreadable, self._skipped, self._waiting = [], [], [], 0
+        self._summaries.append({"skipped": self._skipped})
+        self._rows, self._unreadable, self._skipped, self._waiting = [], [], {}, 0
         self._summaries = [merge(self._summaries)]
 
     def _keep(self, kept: pa.Table) -> None:

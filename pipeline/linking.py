@@ -24,6 +24,7 @@ from pipeline import storage
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, read_signatures
 from pipeline.stage import Manifest, write_record
+from pipeline.verdicts import kept_mask
 
 Array = npt.NDArray[Any]
 
@@ -46,6 +47,7 @@ class Linking:
     rows: int
     exact: bool  # equal texts are linked too
     hosts: bool  # equal hosts are linked too
+    verdicts: tuple[str, ...]  # folders of the stages whose rejects are not linked
     threshold: float | None  # estimated Jaccard that verifies an edge; None: a shared band is enough
     star_rounds: int
     partition_bytes: int
@@ -95,9 +97,10 @@ class LinkDocuments(beam.PTransform):
 def hash_shard(shard: DocumentShard, linking: Linking) -> Iterator[tuple[int, bytes]]:
     """Yield (partition, packed pairs) of a shard: one pair a band, and for equal texts and hosts where asked."""
     table, rows = read_signatures(shard.path("signatures"))
-    if not len(table):
+    kept = np.flatnonzero(kept_mask(shard, linking.verdicts))
+    if not len(kept):
         return
-    numbers = np.arange(shard.first, shard.first + len(table))
+    table, rows, numbers = table.take(pa.array(kept)), rows[kept], shard.first + kept
     values = rows[:, :-HASH_WORDS]
     signed = ~(values == np.uint32(0xFFFFFFFF)).all(axis=1)  # texts without words are alike in nothing
     bands = band_hashes(values[signed], linking.bands, linking.rows)

@@ -20,6 +20,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.config import Config, ConfigError, Input
 from pipeline.formats.compression import WatchedStream
 from pipeline.formats.parquet import WRONG_PARQUET
+from pipeline.formats.recognise import is_compressed, recognise
 from pipeline.storage import is_local, open_input, retried
 
 # Small corpora still get this many shards, so that every core has work and progress is seen.
@@ -69,7 +70,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Find the inputs and cut them into shards.
 
-    Raises ConfigError for a pattern that matches nothing.
+    Raises ConfigError for a pattern that matches nothing, and for files whose documents would share ids.
     """
     files = [piece for number, given in enumerate(config.input) for piece in find(given, number)]
     chosen, share = _sample(files, config.sample)
@@ -98,7 +99,21 @@ def find(given: Input, number: int) -> list[Piece]:
                 error=error,
             )
             found.setdefault(path, piece)
-    return [found[path] for path in sorted(found)]
+    pieces = [found[path] for path in sorted(found)]
+    _refuse_equal_ids(given, pieces)
+    return pieces
+
+
+def _refuse_equal_ids(given: Input, pieces: list[Piece]) -> None:
+    """Raise ConfigError where two files would give their documents the same ids."""
+    seen: dict[str, str] = {}
+    for piece in pieces:
+        other = seen.setdefault(piece.relative, piece.path)
+        if other != piece.path:
+            raise ConfigError(
+                f"input {given.name!r}: {other} and {piece.path} have the same name below their patterns, so their "
+                "documents would share ids; use one pattern for both, or two [[input]] tables"
+            )
 
 
 def _prefix(pattern: str) -> str:
@@ -162,18 +177,23 @@ def _sample(files: list[Piece], share: float) -> tuple[list[Piece], float]:
 
 def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
     """Cut a large file where its format allows: lines by bytes, Parquet by row groups, others not at all."""
-    name = piece.path.lower()
-    lines = name.endswith((".jsonl", ".ndjson", ".json")) or (name.endswith(".txt") and given.txt == "lines")
-    if piece.size <= target or piece.error or not (lines or name.endswith(".parquet")):
-        yield piece
-    elif lines:
+    kind = "" if piece.size <= target or piece.error else _plain_format(piece)
+    if kind == "parquet":
+        yield from _split_groups(piece, target)
+    elif kind == "jsonl" or (kind == "txt" and given.txt == "lines"):
         count = math.ceil(piece.size / target)
         edges = [piece.size * i // count for i in range(count + 1)]
         for start, stop in pairwise(edges):
             last = None if stop == piece.size else stop
             yield replace(piece, start=start, stop=last, size=stop - start)
     else:
-        yield from _split_groups(piece, target)
+        yield piece
+
+
+def _plain_format(piece: Piece) -> str:
+    """Return the format of a file as its reader will see it, empty for a compressed one."""
+    with open_input(piece.path) as stream:
+        return "" if is_compressed(stream) else recognise(stream, piece.path)
 
 
 def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:

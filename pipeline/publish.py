@@ -67,26 +67,30 @@ class Layout:
     """Which output shard a document goes to."""
 
     train: int  # number of training shards
-    validation: float  # share of documents in the one validation shard, by hash
+    held_out: int  # number of validation shards
+    validation: float  # share of documents in them, by hash
     seed: int
 
     @property
     def names(self) -> list[str]:
         """The output shards' names, in the order of a run's batches."""
-        validation = ["validation-00000"] if self.validation else []
-        return [*(f"train-{number:05d}" for number in range(self.train)), *validation]
+        names = [f"train-{number:05d}" for number in range(self.train)]
+        return names + [f"validation-{number:05d}" for number in range(self.held_out)]
 
     def place(self, ids: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return each document's output shard and its sorting hash."""
         order = hashes(ids, self.seed, "shuffle")
-        shard = ((order >> np.uint64(32)) * np.uint64(self.train) >> np.uint64(32)).astype(np.int64)
-        return np.where(uniform(ids, self.seed, "validation") < self.validation, self.train, shard), order
+        held_out = uniform(ids, self.seed, "validation") < self.validation
+        count = np.where(held_out, self.held_out, self.train).astype(np.uint64)
+        shard = ((order >> np.uint64(32)) * count >> np.uint64(32)).astype(np.int64)
+        return np.where(held_out, self.train + shard, shard), order
 
 
 def make_layout(settings: Publish, kept_bytes: int, bytes_per_token: float) -> Layout:
-    """Return as many training shards as the expected tokens need."""
-    count = max(1, math.ceil(kept_bytes / bytes_per_token / settings.shard_tokens))
-    return Layout(count, settings.validation, settings.seed)
+    """Return as many training and validation shards as the expected tokens need."""
+    shards = kept_bytes / bytes_per_token / settings.shard_tokens
+    held_out = max(1, math.ceil(shards * settings.validation)) if settings.validation else 0
+    return Layout(max(1, math.ceil(shards)), held_out, settings.validation, settings.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +179,21 @@ class EncodeGroup:
     def _write_run(self, key: str, parts: list[pa.Table], tokenizer: Tokenizer) -> None:
         """Write one batch for each output shard, each sorted by hash and id."""
         columns = run_schema(tokenizer)
-        table = pa.concat_tables([*(part.drop_columns(["length"]) for part in parts)]) if parts else None
-        batches = []
-        for number in range(len(self.layout.names)):
-            rows = columns.empty_table()
-            if table is not None:
-                mine = table.filter(pa.array(table["shard"].to_numpy() == number))
-                rows = _sorted(mine.drop_columns(["shard"])).select(columns.names).cast(columns)
-            batches.append(_one_batch(rows, columns))
+        table = pa.concat_tables([part.drop_columns(["length"]) for part in parts]) if parts else None
+        count = len(self.layout.names)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, columns) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+            if table is not None:
+                table = table.sort_by([("shard", "ascending"), ("order", "ascending"), ("id", "ascending")])
+                edges = np.searchsorted(table["shard"].to_numpy(), np.arange(count + 1))
+                table = table.select(columns.names).cast(columns).combine_chunks()
+            for number in range(count):
+                rows = (
+                    columns.empty_table()
+                    if table is None
+                    else table.slice(edges[number], edges[number + 1] - edges[number])
+                )
+                writer.write_batch(_one_batch(rows, columns))
         with storage.create(storage.join(self.folder, "runs", key + ".arrow")) as file:
             file.write(sink.getvalue())
 

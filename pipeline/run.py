@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.config import Config, ConfigError, Input, load
+from pipeline.config import STAGES, Config, ConfigError, Input, load
+from pipeline.demo import DEMO_PATHS
 
-STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
 DEMO_CONFIG = Path(__file__).with_name("demo.toml")
 DEMO_OUTPUT = "out/demo"
 EPILOG = "Every other option goes to Beam: --runner=FlinkRunner, --direct_num_workers=2, --project=…"
@@ -79,13 +79,8 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
             raise ConfigError(f"--sample must be above 0 and at most 1, got {asked.sample:g}")
         config = replace(config, sample=asked.sample)
     if demo:
-        from pipeline.demo import gather
-
-        output = asked.output or DEMO_OUTPUT
-        config = replace(
-            config, input=(Input(name="demo", paths=(gather(Path(f"{output}-corpus")),), source="source"),)
-        )
-        return config, output
+        config = replace(config, input=(Input(name="demo", paths=DEMO_PATHS, source="source"),))
+        return config, (asked.output or DEMO_OUTPUT).rstrip("/")
     if not config.input:
         raise ConfigError("no input: give --input or [[input]] tables")
     if not asked.output:

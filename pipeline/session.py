@@ -1,13 +1,16 @@
 """A session: from a checked configuration to a filled output folder, with what its user sees on the way."""
 
 import argparse
+import contextlib
 import fcntl
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +22,17 @@ from rich.table import Table
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
+from pipeline.demo import DEMO_PATHS, gather
 from pipeline.execute import RunFailed, start
 from pipeline.facts import collect, funnel, rejects
 from pipeline.line import Line
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
 from pipeline.publish import fill_output
+from pipeline.self_clean.rounds import given_weights
 from pipeline.stage import Manifest, Stage, read_manifest
 from pipeline.steps import check_steps
+from tokenizer.encode import Tokenizer
 
 VERSIONS = (
     "lustrate",
@@ -39,7 +45,7 @@ VERSIONS = (
     "resiliparse",
     "fastwarc",
 )
-OURS = frozenset({"stages", "run.json", "run.log", "_SUCCESS", ".lock"})
+MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
 
 
 def check_beam_options(options: Sequence[str]) -> None:
@@ -65,17 +71,53 @@ def _all_subclasses(kind: type[Any]) -> list[type[Any]]:
 def run(asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console) -> int:
     """Plan and run; return the exit code."""
     check_steps(config)
-    plan = make_plan(config)
+    check_models(config, asked.evaluator)
     if asked.dry_run:
-        show_plan(console, config, output, plan)
+        with planned(config, output, dry=True) as plan:
+            show_plan(console, config, output, plan)
         return 0
+    if not _is_demo(config):
+        make_plan(config)  # a mistake in the inputs leaves no folder behind
     with claimed(output):
         if asked.force:
             storage.remove(storage.join(output, "stages"))
         try:
-            return _run(asked, config, output, options, console, plan)
-        except RunFailed as error:
+            with planned(config, output, dry=False) as plan:
+                return _run(asked, config, output, options, console, plan)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
             return _failed(output, error)
+
+
+def check_models(config: Config, evaluator: str) -> None:
+    """Raise ConfigError for a given tokenizer or evaluator that cannot be used, before any work."""
+    if config.tokenizer.model:
+        try:
+            with storage.open_input(config.tokenizer.model) as file:
+                Tokenizer(file.read())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"tokenizer.model {config.tokenizer.model}: {error}") from error
+    if evaluator and config.self_clean.rounds:
+        given_weights(evaluator, 1, config.self_clean.folds)
+
+
+def _is_demo(config: Config) -> bool:
+    return any(given.paths == DEMO_PATHS for given in config.input)
+
+
+@contextmanager
+def planned(config: Config, output: str, *, dry: bool) -> Iterator[Plan]:
+    """Return the plan; the demo's corpus is gathered first, for a dry run into a folder that goes again."""
+    if not _is_demo(config):
+        yield make_plan(config)
+        return
+    if not storage.is_local(output):
+        raise ConfigError("the demo gathers its corpus on this machine: --output must be a local folder")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = (gather(Path(folder if dry else f"{output}-corpus")),)
+        inputs = tuple(replace(i, paths=paths) if i.paths == DEMO_PATHS else i for i in config.input)
+        yield make_plan(replace(config, input=inputs))
 
 
 def _run(
@@ -103,13 +145,14 @@ def _run(
     return 0
 
 
-def _failed(output: str, error: RunFailed) -> int:
+def _failed(output: str, error: Exception) -> int:
     """Say in one line what went wrong and keep the detail."""
     log = storage.join(output, "run.log")
     detail = "".join(traceback.format_exception(error))
-    with storage.create(log) as file:
+    with contextlib.suppress(OSError), storage.create(log) as file:
         file.write(detail.encode())
-    print(f"failed: {error} (detail in {log})", file=sys.stderr)
+    line = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+    print(f"failed: {line.splitlines()[0]} (detail in {log})", file=sys.stderr)
     return 1
 
 
@@ -126,9 +169,11 @@ def claimed(output: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()}
-        if names and not names & {"stages", ".lock"}:
+        lock_path = folder / ".lock"
+        if names and not (lock_path.is_file() and lock_path.read_text(errors="replace") == MARK):
             raise ConfigError(f"--output {output} holds other files ({min(names)}, …); name a new folder")
-        lock = (folder / ".lock").open("w")
+        lock_path.write_text(MARK)
+        lock = lock_path.open("r+")
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written: {error.strerror}") from error
     with lock:
@@ -175,10 +220,10 @@ def tidy(line: Line) -> None:
         return
     for manifest in line.manifests:
         if keep == "signatures" and manifest.stage.name == "ingest":
-            for kind in ("documents", "rejected", "unreadable"):
-                storage.remove(manifest.stage.path(kind))
+            for kind in ("manifest.json", "done", "parts", "documents", "rejected", "unreadable"):
+                storage.remove(manifest.stage.path(kind))  # without its records the stage is not taken for finished
         else:
-            storage.remove(storage.join(line.output, "stages", manifest.stage.name))
+            storage.remove(manifest.stage.folder)
 
 
 def table(corpus: Corpus, seconds: float) -> Table:

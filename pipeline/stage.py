@@ -7,7 +7,7 @@ The fingerprint covers the configuration that the stage reads, its version and t
 it, so that a file in the folder is either what this configuration makes or is not looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -70,16 +70,16 @@ def finished_keys(folder: str) -> set[str]:
     return {n.removesuffix(".json") for n in storage.names(storage.join(folder, "done")) if n.endswith(".json")}
 
 
-def read_records(folder: str) -> list[Record]:
-    """Return the records of the finished tasks, by key."""
-    done = storage.join(folder, "done")
-    return [storage.read_json(storage.join(done, key + ".json")) for key in sorted(finished_keys(folder))]
+def read_records(folder: str, keys: Iterable[str] | None = None) -> Iterator[Record]:
+    """Yield the records of finished tasks, all or some, by key."""
+    for key in sorted(finished_keys(folder) if keys is None else keys):
+        yield storage.read_json(storage.join(folder, "done", key + ".json"))
 
 
 def write_manifest(stage: Stage, seconds: float, cpu_seconds: float) -> Manifest:
     """Close a stage whose tasks are all recorded."""
-    records = read_records(stage.folder)
-    summary = merge(record.get("summary", {}) for record in records)
+    summary = merge(record.get("summary", {}) for record in read_records(stage.folder))
+    records = [{k: v for k, v in record.items() if k != "summary"} for record in read_records(stage.folder)]
     cost = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
     table = {"stage": stage.name, "records": records, "summary": summary, **cost}
     storage.write_json(stage.path("manifest.json"), table)

@@ -161,6 +161,11 @@ class Identify:
         return _split(documents, reasons != "", reasons, probability, threshold)
 
 
+def language_model_path(config: Config) -> str:
+    """Return the path of the language model in force."""
+    return config.language.model or default_model_path()
+
+
 @cache
 def _language_model(path: str) -> LanguageModel:
     return load(path or default_model_path())

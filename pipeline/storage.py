@@ -5,6 +5,7 @@ atomic. Errors of the store are retried and then raised; only the bytes themselv
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
@@ -66,17 +67,23 @@ def create(path: str) -> Iterator[Any]:
         kind = CompressionTypes.UNCOMPRESSED
         buffer = io.BytesIO()
         yield buffer
-        with FileSystems.create(path, mime_type="application/octet-stream", compression_type=kind) as file:
-            file.write(buffer.getbuffer())
+        retried(lambda: _put(path, buffer, kind))
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with Path(unfinished).open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # a record must not outlive the files it speaks of
         Path(unfinished).replace(path)
     finally:
         Path(unfinished).unlink(missing_ok=True)
+
+
+def _put(path: str, buffer: io.BytesIO, kind: str) -> None:
+    with FileSystems.create(path, mime_type="application/octet-stream", compression_type=kind) as file:
+        file.write(buffer.getbuffer())
 
 
 def write_json(path: str, value: object) -> None:
@@ -89,6 +96,15 @@ def read_json(path: str) -> Any:
     """Read a JSON file."""
     with open_input(path) as file:
         return orjson.loads(file.read())
+
+
+def checksum(path: str) -> str:
+    """Return the sha256 of a file, hex."""
+    with open_input(path) as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        return digest.hexdigest()
 
 
 def exists(path: str) -> bool:
@@ -133,8 +149,9 @@ def publish(source: str, target: str) -> None:
 def remove(path: str) -> None:
     """Remove a file or a folder with all it holds; nothing happens when it is not there."""
     if not is_local(path):
-        if exists(path):
-            retried(lambda: FileSystems.delete([path]))
+        found = [join(path, name) for name in walk(path)] + ([path] if exists(path) else [])
+        if found:
+            retried(lambda: FileSystems.delete(found))
     elif Path(path).is_dir() and not Path(path).is_symlink():
         shutil.rmtree(path)
     else:

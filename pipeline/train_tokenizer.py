@@ -67,8 +67,19 @@ class TrainOne:
         tokenizer = Tokenizer(model)
         with storage.create(storage.join(self.folder, task.key + ".model")) as file:
             file.write(model)
-        rate = bytes_per_token(tokenizer, self._texts(task.rate))
+        rate = bytes_per_token(tokenizer, self._excerpts())
         return {"vocab_size": tokenizer.vocab_size, "bytes_per_token": rate, "note": task.key}
+
+    def _excerpts(self) -> Iterator[str]:
+        """Yield texts from every sample, so that no language that comes first decides."""
+        budget = MEASURED_CHARACTERS // max(1, len(self.samples))
+        for path in self.samples:
+            left = budget
+            for text in read_table(path)["text"].to_pylist():
+                yield text[:left]
+                left -= len(text)
+                if left <= 0:
+                    break
 
     def _texts(self, rate: float) -> Iterator[str]:
         for path in self.samples:
@@ -76,15 +87,13 @@ class TrainOne:
             yield from table.filter(pa.array(table["draw"].to_numpy() < rate))["text"].to_pylist()
 
 
-MEASURED_BYTES = 2_000_000
+MEASURED_CHARACTERS = 2_000_000
 
 
 def bytes_per_token(tokenizer: Tokenizer, texts: Iterator[str]) -> float:
-    """Return the mean bytes of a token over the first texts; 4 where there are none."""
+    """Return the mean bytes of a token over texts; 4 where there are none."""
     size = tokens = 0
     for text in texts:
         size += len(text.encode())
         tokens += len(tokenizer.encode([text])[0])
-        if size > MEASURED_BYTES:
-            break
     return size / tokens if tokens else 4.0

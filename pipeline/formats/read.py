@@ -3,52 +3,14 @@
 from collections.abc import Iterator
 
 from pipeline.config import Input
-from pipeline.formats.compression import WRONG_BYTES, Readable, decompressed
+from pipeline.formats.compression import Readable, decompressed
 from pipeline.formats.lines import Range, read_jsonl, read_text_file, read_text_lines, split_lines
 from pipeline.formats.parquet import read_parquet
+from pipeline.formats.recognise import recognise
 from pipeline.formats.record import Event, Place, Unreadable
 from pipeline.formats.warc import read_arc, read_warc
 from pipeline.plan import Piece
 from pipeline.storage import open_input
-
-HEAD_BYTES = 4096
-_NAMES = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".txt": "txt",
-    ".text": "txt",
-    ".md": "txt",
-    ".parquet": "parquet",
-    ".warc": "warc",
-    ".wet": "warc",
-    ".arc": "arc",
-}
-_PACKED = (".gz", ".zst", ".zstd")
-
-
-def format_of(name: str, head: bytes) -> str:
-    """Return jsonl, txt, parquet, warc, arc or unknown: magic bytes first, then the name, then the look of the text."""
-    for magic, kind in ((b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "arc")):
-        if head.startswith(magic):
-            return kind
-    name = name.lower()
-    for packed in _PACKED:
-        name = name.removesuffix(packed)
-    for suffix, kind in _NAMES.items():
-        if name.endswith(suffix):
-            return kind
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return "jsonl"
-    return "txt" if _looks_like_text(head) else "unknown"
-
-
-def _looks_like_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data" and b"\0" not in head  # cut inside a character
-    return b"\0" not in head
 
 
 def read_piece(piece: Piece, given: Input, limit: int, after: Place | None = None) -> Iterator[Event]:
@@ -66,12 +28,7 @@ def _whole(error: str) -> Iterator[Event]:
 def _read_file(piece: Piece, given: Input, limit: int, after: int) -> Iterator[Event]:
     """Yield the records of a file; those before `after` only where they are in the way."""
     with open_input(piece.path) as stream:
-        try:
-            head = decompressed(stream).read(HEAD_BYTES)[:HEAD_BYTES]
-        except WRONG_BYTES:
-            head = None  # the reader that the name calls for says what is wrong
-        stream.seek(0)
-        kind = "empty" if head == b"" else format_of(piece.path, head or b"")
+        kind = recognise(stream, piece.path)
         if kind == "parquet":
             yield from read_parquet(stream, given, piece.groups, limit, after)
         elif kind == "warc":

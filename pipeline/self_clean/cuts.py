@@ -67,8 +67,8 @@ def _not_judged(language: str, anchor: Mapping[str, int], seen: Mapping[str, int
     tokens = seen.get(language, 0)
     if tokens < settings.min_language_tokens:
         return f"the judges saw {tokens:,} tokens of it, fewer than {settings.min_language_tokens:,}"
-    if anchor["n"] < 3:
-        return f"the anchor sample holds {anchor['n']} documents of it"
+    if anchor["n"] < settings.min_anchor_documents:
+        return f"the anchor sample holds {anchor['n']} documents of it, fewer than {settings.min_anchor_documents}"
     agreement = min(_correlation(anchor, a, b) for a in range(settings.folds) for b in range(a + 1, settings.folds))
     if agreement < settings.min_agreement:
         return f"the judges agree by {agreement:.2f} on the anchor, less than {settings.min_agreement:g}"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from tokenizer.encode import Tokenizer
 
 VERSION = 1
 SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
+LONGEST_SHARE = 0.01  # of the training tokens that one document may be
 MAX_ANCHOR_SHARE = 0.1  # of a language's documents
 
 
@@ -91,6 +91,7 @@ class SampleShard:
     rejected_before: tuple[str, ...]  # verdicts of the round before
     rates: dict[str, float]
     count: int  # folds
+    longest: int  # characters of a document that are trained on
     round: int  # each draws anew, so that rounds that agree say something
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
@@ -103,12 +104,19 @@ class SampleShard:
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
             chosen = self._chosen(documents)
             taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
-            tokens, _ = token_column(tokenizer.encode(taken["text"].to_pylist()), tokenizer)
+            tokens, _ = token_column(self._encode(taken, tokenizer), tokenizer)
             encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
             for number in range(self.count):
                 tables[number].append(encoded.filter(pa.array(folds != number)))
         shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
         return {"shards": shards, "documents": sum(s["documents"] for s in shards)}
+
+    def _encode(self, taken: pa.Table, tokenizer: Tokenizer) -> list[npt.NDArray[np.unsignedinteger]]:
+        """Return the tokens of documents; of one that would be most of the training, a stretch chosen by its id."""
+        texts, ids = taken["text"].to_pylist(), taken["id"].to_pylist()
+        places = uniform(ids, self.corpus.seed, "stretch")
+        starts = [int(place * max(0, len(text) - self.longest)) for place, text in zip(places, texts, strict=True)]
+        return tokenizer.encode([text[at : at + self.longest] for at, text in zip(starts, texts, strict=True)])
 
     def _chosen(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, f"train {self.round}")
@@ -158,10 +166,12 @@ class TrainEvaluator:
                 languages[name] = languages.get(name, 0) + count
         if task.given:
             return {**copy_weights(task.given, target), "languages": languages, "given": task.given}
-        data = storage.join(self.sample, task.key)
-        index = index_table(tokenizer, checksum(self.tokenizer), shards)
-        storage.write_json(storage.join(data, "index.json"), index)
         available = sum(shard["tokens"] for shard in shards)
+        if not available:
+            return {"tokens": 0, "loss": 0.0, "languages": {}, "note": f"{task.key}: nothing to train on", "given": ""}
+        data = storage.join(self.sample, task.key)
+        index = index_table(tokenizer, storage.checksum(self.tokenizer), shards)
+        storage.write_json(storage.join(data, "index.json"), index)
         result = train(data, target, self._model(tokenizer), self._training(available), say=lambda _: None)
         total = max(1, available)
         seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
@@ -217,12 +227,6 @@ def copy_weights(given: str, target: str) -> dict[str, Any]:
         ):
             copy.write(file.read())
     return {"tokens": 0, "loss": 0.0, "note": f"taken from {given}"}
-
-
-def checksum(path: str) -> str:
-    """Return the sha256 of a file."""
-    with storage.open_input(path) as file:
-        return sha256(file.read()).hexdigest()
 
 
 def training_note(folder: str) -> str:

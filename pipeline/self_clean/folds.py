@@ -18,12 +18,19 @@ from pipeline.document import read_table, write_table
 from pipeline.linking import Linking, MergeTask, read_edges
 from pipeline.shards import DocumentShard
 from pipeline.storage import join
+from pipeline.verdicts import kept_mask
 
 VERSION = 1
 BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
 
-def linking(settings: SelfClean, folder: str, shards: Sequence[DocumentShard], partition_bytes: int) -> Linking:
+def linking(
+    settings: SelfClean,
+    folder: str,
+    shards: Sequence[DocumentShard],
+    verdicts: Sequence[str],
+    partition_bytes: int,
+) -> Linking:
     """Return how look-alikes are linked: a shared band is enough."""
     return Linking(
         folder=folder,
@@ -32,6 +39,7 @@ def linking(settings: SelfClean, folder: str, shards: Sequence[DocumentShard], p
         rows=settings.loose_rows,
         exact=False,
         hosts=True,
+        verdicts=tuple(verdicts),
         threshold=None,
         star_rounds=1,
         partition_bytes=partition_bytes,
@@ -44,6 +52,7 @@ class AssignFolds:
 
     folder: str
     shards: tuple[DocumentShard, ...]
+    verdicts: tuple[str, ...]  # folders of the stages whose rejects weigh nothing
     folds: int
     seed: int
 
@@ -53,7 +62,10 @@ class AssignFolds:
         for path in task.paths:
             edges = read_edges(path)
             union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
-        sizes = [read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() for s in self.shards]
+        sizes = [
+            read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() * kept_mask(s, self.verdicts)
+            for s in self.shards
+        ]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
         fold = assign(np.asarray(roots(parent), np.int64), size, _languages(self.shards), self.folds, self.seed)
         for shard in self.shards:

@@ -21,7 +21,7 @@ from pipeline.self_clean.folds import AssignFolds
 from pipeline.self_clean.scores import Budget, ScoreShard, make_budget
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage
-from pipeline.storage import exists, join
+from pipeline.storage import checksum, exists, join
 from pipeline.summary import Summary
 
 
@@ -58,7 +58,7 @@ class Entrance:
 
     shards: tuple[DocumentShard, ...]
     deduplicated: Manifest
-    tokenizer: Manifest  # with the evaluators' in it
+    tokenizer: Manifest  # of the evaluators
     kept: Summary  # documents, bytes and sizes that entered
     given: str  # --evaluator
 
@@ -66,14 +66,18 @@ class Entrance:
 def self_clean(line: Line, entrance: Entrance) -> Cleaned:
     """Run the rounds."""
     settings = line.config.self_clean
-    if settings.rounds == 0 or not entrance.kept["documents"]:
-        return Cleaned((), "no rounds were asked for" if settings.rounds == 0 else "there are no documents", ())
     folded = _fold(line, entrance)
     corpus = _corpus(line, entrance, folded)
     rounds: list[Round] = []
     decision = f"all {settings.rounds} rounds were run"
     for number in range(1, settings.rounds + 1):
-        rounds.append(_round(line, entrance, corpus, number, rounds[-1] if rounds else None))
+        before = rounds[-1] if rounds else None
+        trained = _train(line, entrance, corpus, f"self_clean.round-{number}", before)
+        untrained = [r["key"] for r in trained.records if not r["tokens"] and not r["given"]]
+        if untrained:
+            decision = f"round {number} judged nothing: {untrained[0]} has no documents to train on"
+            break
+        rounds.append(_round(line, entrance, corpus, number, trained, before))
         stop = _stop(rounds, settings)
         if stop:
             decision = stop
@@ -89,10 +93,11 @@ def _fold(line: Line, entrance: Entrance) -> Manifest:
     settings, deduplicate = line.config.self_clean, line.config.deduplicate
     keys = {"bands": settings.loose_bands, "rows": settings.loose_rows}
     linked = line.stage("self_clean.links", links.VERSION, keys, [entrance.deduplicated.stage])
-    how = folds.linking(settings, linked.folder, entrance.shards, deduplicate.partition_bytes)
+    verdicts = (entrance.deduplicated.stage.folder,)
+    how = folds.linking(settings, linked.folder, entrance.shards, verdicts, deduplicate.partition_bytes)
     forests = line.grouped(linked, LinkDocuments(how), entrance.shards, how.partitions)
     stage = line.stage("self_clean.folds", folds.VERSION, [settings.folds, settings.seed], [linked])
-    work = AssignFolds(stage.folder, entrance.shards, settings.folds, settings.seed)
+    work = AssignFolds(stage.folder, entrance.shards, verdicts, settings.folds, settings.seed)
     return line.each(stage, work, [MergeTask("folds", links.forest_paths(forests))])
 
 
@@ -111,10 +116,11 @@ def _bytes_per_token(entrance: Entrance) -> float:
     return float(next(r for r in entrance.tokenizer.records if r["key"] == "evaluator")["bytes_per_token"])
 
 
-def _round(line: Line, entrance: Entrance, corpus: Corpus, number: int, before: Round | None) -> Round:
-    """Run one round to its verdicts."""
+def _round(
+    line: Line, entrance: Entrance, corpus: Corpus, number: int, trained: Manifest, before: Round | None
+) -> Round:
+    """Run one round with its trained judges to its verdicts."""
     name = f"self_clean.round-{number}"
-    trained = _train(line, entrance, corpus, name, before)
     folders = tuple(trained.stage.path(record["key"]) for record in trained.records)
     scored = _score(line, entrance, corpus, name, trained, folders)
     seen = _least_seen(trained)
@@ -148,10 +154,11 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Ro
         entrance.kept["bytes"], config.evaluator, config.self_clean, _bytes_per_token(entrance)
     )
     number = int(name.rpartition("-")[2])
-    work = SampleShard(sample.folder, corpus, rejected, rates, config.self_clean.folds, number)
+    longest = max(1, round(config.evaluator.train_tokens * evaluators.LONGEST_SHARE * _bytes_per_token(entrance)))
+    work = SampleShard(sample.folder, corpus, rejected, rates, config.self_clean.folds, longest, number)
     sampled = line.each(sample, work, entrance.shards)
-    given = _given(entrance.given, number, config.self_clean.folds)
-    checks = [evaluators.checksum(join(folder, "model.safetensors")) for folder in given if folder]
+    given = given_weights(entrance.given, number, config.self_clean.folds)
+    checks = [checksum(join(folder, "model.safetensors")) for folder in given if folder]
     stage = line.stage(f"{name}.train", evaluators.VERSION, checks, [sample])
     tasks = [
         TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
@@ -172,7 +179,7 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name in names}
 
 
-def _given(folder: str, number: int, count: int) -> list[str]:
+def given_weights(folder: str, number: int, count: int) -> list[str]:
     """Return the folder of each fold's weights under --evaluator, or empty strings to train.
 
     Raises ConfigError when a round has weights for some folds only.
@@ -221,7 +228,7 @@ def _judge(
     before: Round | None,
 ) -> tuple[Manifest, dict[str, cuts.Cut]]:
     settings = line.config.self_clean
-    keys = [settings.min_language_tokens, settings.min_agreement, settings.folds]
+    keys = [settings.min_language_tokens, settings.min_agreement, settings.min_anchor_documents, settings.folds]
     counted_stage = line.stage(f"{name}.calibrate", cuts.VERSION, keys, [scored.stage])
     counted = line.each(
         counted_stage, CountStrata(counted_stage.folder, scored.stage.folder, calibration), entrance.shards

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dedup.clusters import EDGE, best_links, forest, roots, stars, union
+from dedup.clusters import EDGE, forest, roots, stars, towards_roots, union
 
 Edge = tuple[int, int, float]
 EDGES = st.lists(
@@ -103,12 +103,18 @@ def test_a_hot_bucket_costs_one_edge_a_document() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(edges=EDGES)
-def test_the_best_link_is_the_most_similar_then_the_smallest(edges: list[Edge]) -> None:
-    """Ties go to the smaller number, in any order of the edges; a node without an edge has none."""
-    expected = []
-    for node in range(13):
-        ends = [(-s, b if a == node else a) for a, b, s in edges if node in (a, b)]
-        expected.append((min(ends)[1], -min(ends)[0]) if ends else (-1, -1.0))
-    array = packed(edges)
-    link, value = best_links(13, array["left"].copy(), array["right"].copy(), array["similarity"].copy())
-    assert list(zip(link.tolist(), value.tolist(), strict=True)) == expected
+def test_links_lead_to_the_root(edges: list[Edge]) -> None:
+    """Every node but the roots has one link, it is an edge of the forest, and following links ends at the root."""
+    tree = forest(packed(edges))
+    parent = np.arange(13)
+    union(parent, tree["left"].copy(), tree["right"].copy())
+    root = np.asarray(roots(parent))
+    nodes, linked, similarity = towards_roots(root, tree)
+    link = dict(zip(nodes.tolist(), linked.tolist(), strict=True))
+    assert sorted(link) == np.flatnonzero(root != np.arange(13)).tolist()
+    known = {(min(a, b), max(a, b)): s for a, b, s in tree.tolist()}
+    for node, other, value in zip(nodes.tolist(), linked.tolist(), similarity.tolist(), strict=True):
+        assert known[min(node, other), max(node, other)] == value
+        for _ in range(13):
+            node = link.get(node, node)  # noqa: PLW2901 - the walk is the loop's own
+        assert node == root[other]

@@ -100,7 +100,8 @@ def test_large_files_of_lines_are_split_without_a_gap(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.warc.gz", "a.txt", "a"])
 def test_other_large_files_are_not_split(tmp_path: Path, name: str) -> None:
     """Compressed files, archives and text files that are one document stay whole."""
-    (tmp_path / name).write_bytes(b"x" * BIG)
+    magic = b"\x1f\x8b" if name.endswith(".gz") else b""
+    (tmp_path / name).write_bytes(magic + b"x" * BIG)
     assert places(plan(f"{tmp_path}/*")) == [(name, 0, None)]
 
 
@@ -144,3 +145,21 @@ def test_the_same_file_of_two_inputs_is_read_for_both(tmp_path: Path) -> None:
     given = tuple(Input(name=name, paths=(f"{tmp_path}/*",)) for name in ("one", "two"))
     (shard,) = make_plan(Config(input=given)).shards
     assert [piece.input for piece in shard.pieces] == [0, 1]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b" + b"x" * BIG, b"WARC/1.0\r\n" + b"x" * BIG], ids=["gzip", "warc"])
+def test_names_that_lie_split_nothing(tmp_path: Path, content: bytes) -> None:
+    """What a file holds decides whether it is cut into lines, as it decides how it is read."""
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert places(plan(f"{tmp_path}/*")) == [("a.jsonl", 0, None)]
+
+
+def test_files_that_would_share_ids_are_refused(tmp_path: Path) -> None:
+    """Two patterns of one input with a file of the same name below them are an error that names both."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jsonl").write_bytes(b"{}")
+    given = Input(paths=(f"{tmp_path}/a/*.jsonl", f"{tmp_path}/b/*.jsonl"))
+    with pytest.raises(ConfigError, match="would share ids"):
+        make_plan(Config(input=(given,)))
+    assert make_plan(Config(input=(Input(paths=(f"{tmp_path}/*/*.jsonl",)),))).files == 2
