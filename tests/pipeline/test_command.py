@@ -192,3 +192,59 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     assert rejected["long.jsonl"]["reason"] == "too_large"
     assert rejected["long.jsonl"]["value"] > 3_000_000
     assert rejected["repeated.txt"]["reason"].startswith(("duplicate", "top", "too_many"))
+
+
+def small(folder: Path, more: str = "") -> list[str]:
+    """Return the options of a run without self-cleaning over the .jsonl files of a folder."""
+    config = folder / "small.toml"
+    config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n" + more)
+    return ["--config", str(config), "--input", f"{folder}/*.jsonl", "--output", f"{folder}/out"]
+
+
+def test_one_document_is_a_corpus(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """With the default rounds and one document nothing can be judged; the run says so and keeps it."""
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": story(1)}))
+    config = tmp_path / "tiny.toml"
+    config.write_text("[tokenizer]\nvocab_size = 300\n[evaluator]\nvocab_size = 300\n")
+    done = start("--config", str(config), "--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    report = orjson.loads((tmp_path / "out/report.json").read_bytes())
+    assert "has no documents to train on" in report["decision"]
+    assert pq.read_table(tmp_path / "out/documents").num_rows == 1
+
+
+@pytest.mark.parametrize("keep", ['"signatures"', "false"])
+def test_a_run_without_stages_can_be_repeated(tmp_path: Path, story: Callable[[int], str], keep: str) -> None:
+    """What was tidied away is done again, with the same results."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
+    options = small(tmp_path, f"[output]\nkeep_stages = {keep}\n")
+    results = []
+    for _ in range(2):
+        done = start(*options)
+        assert done.returncode == 0, done.stderr
+        results.append([p.read_bytes() for p in sorted((tmp_path / "out/shards").glob("*.arrow"))])
+    assert results[0] == results[1]
+    kept = {p.name for p in (tmp_path / "out/stages").glob("ingest/*/*")}
+    assert kept == ({"signatures"} if "signatures" in keep else set())
+
+
+def test_a_sample_is_a_share_of_the_documents(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """A sample takes about its share, of the unreadable records too, and says what the whole would cost."""
+    lines = [orjson.dumps({"text": story(i)}) for i in range(400)] + [b"{"] * 20
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    done = start(*small(tmp_path, "[ingest]\nmax_unreadable = 0.2\n"), "--sample", "0.25")
+    assert done.returncode == 0, done.stderr
+    report = orjson.loads((tmp_path / "out/report.json").read_bytes())
+    assert 60 < report["funnel"][1]["count"] < 140
+    assert report["skipped"]["not sampled"] > 280
+    assert "projected from a share of 0.25" in done.stdout
+
+
+def test_a_missing_tokenizer_is_seen_before_any_work(tmp_path: Path) -> None:
+    """A model that is not there is a mistake in what was asked, not a failure after hours."""
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
+    config = tmp_path / "c.toml"
+    config.write_text('[tokenizer]\nmodel = "nowhere.model"\n')
+    done = start("--config", str(config), "--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
+    assert done.returncode == 2
+    assert "tokenizer.model nowhere.model" in done.stderr
