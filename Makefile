@@ -10,7 +10,7 @@ demo: setup
 	$(BIN)/python -m pipeline.run
 
 test: setup
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests
 
 check: setup
 	$(BIN)/ruff check .
