@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.table import Table
 
+from dedup.lsh import candidate_probability
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
@@ -285,6 +286,11 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None
     stages += clean.tokenizer_stages(output, config, stages[-1])
     for stage in stages:
         console.print(f"  {stage.name:<20} {_state(stage, plan)}", highlight=False)
+    how = config.deduplicate
+    found = [f"{s:g}: {candidate_probability(s, how.bands, how.rows):.2f}" for s in (0.6, 0.7, 0.8, 0.9)]
+    console.print(
+        f"  near-duplicates meet in a band with probability (by similarity) {', '.join(found)}", highlight=False
+    )
     rounds = config.self_clean.rounds
     console.print(
         f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds" if rounds else "  self_clean: no"

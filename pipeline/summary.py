@@ -65,9 +65,10 @@ def bin_edge(key: str) -> float:
     return math.copysign(math.ldexp(0.5 + step / (2 * STEPS), exponent - 1100), number)
 
 
-def counts(values: Iterable[Any]) -> dict[str, int]:
-    """Count equal values."""
+def counts(values: Iterable[Any], most: int = 1000) -> dict[str, int]:
+    """Count equal values; of more than `most` different ones, those that come later count as "others"."""
     total: dict[str, int] = {}
     for value in values:
-        total[str(value)] = total.get(str(value), 0) + 1
+        name = str(value) if str(value) in total or len(total) < most else "others"
+        total[name] = total.get(name, 0) + 1
     return total
