@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
 import time
@@ -230,6 +231,7 @@ def _asked_workers(options: Sequence[str]) -> int:
 
 def _start_worker() -> None:
     """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0

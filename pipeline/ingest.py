@@ -248,4 +248,4 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 
 def _kind(error: str) -> str:
     """Return an error without the numbers in it, to count errors of a kind."""
-    return re.sub(r"\d+", "N", error)
+    return re.sub(r"(?<![\w-])\d+", "N", error)

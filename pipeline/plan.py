@@ -62,7 +62,8 @@ class Plan:
     """The shards, and the share of the documents that is taken from them."""
 
     shards: tuple[Shard, ...]
-    files: int
+    files: int  # found
+    chosen: int  # of them, for a sample
     size: int  # bytes of all inputs found, sampled or not
     document_share: float  # below 1 for --sample
 
@@ -79,7 +80,7 @@ def make_plan(config: Config) -> Plan:
     pieces = [part for piece in chosen for part in _split(piece, config.input[piece.input], target)]
     groups = list(_pack(pieces, target))
     shards = tuple(Shard(f"{i:05d}", tuple(group)) for i, group in enumerate(groups))
-    return Plan(shards, len(files), sum(piece.size for piece in files), share)
+    return Plan(shards, len(files), len(chosen), sum(piece.size for piece in files), share)
 
 
 def find(given: Input, number: int) -> list[Piece]:

@@ -47,10 +47,13 @@ class Display:
             self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
             if final:
                 self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
-        elif self.live is None and (final or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)):
+        elif self.live is None and (
+            (final and not seen.complete) or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)
+        ):
             self._printed, seen.changed = time.monotonic(), False
+            seen.complete = seen.done >= seen.total > 0
             counted = f"{seen.name}: {seen.done} of {max(seen.total, seen.done)}"
-            self.console.print(f"{counted} {seen.note()}{seen.left()}".rstrip(), highlight=False)
+            self.console.print(f"{counted} · {seen.note()}{seen.left()}".rstrip(" ·"), highlight=False)
 
     def say(self, line: str) -> None:
         """Print a line of its own."""
@@ -71,6 +74,7 @@ class _Seen:
     rejected: int = 0
     text: str = ""
     changed: bool = False  # since it was last shown
+    complete: bool = False  # its last line was shown
 
     def add(self, total: int, records: Sequence[Record], inside: str) -> None:
         self.changed |= bool(records) or inside not in {"", self.text}

@@ -133,6 +133,8 @@ def _run(
     with start(options) as engine, display(console) as shown:
         line = Line(config, output, engine, shown)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
+        if config.sample < 1:
+            shown.say(_sampled(plan))
         corpus = clean.clean(line, plan, asked.until, asked.evaluator)
         clean.check_conservation(corpus)
         done = corpus.merged is not None
@@ -141,9 +143,18 @@ def _run(
     console.print(table(corpus, time.monotonic() - began))
     if config.sample < 1:
         console.print(projection(corpus, config, line.manifests))
+    if done:
+        console.print(f"results: {output}", highlight=False)
     if done and asked.until == "report":
         console.print(f"report: {storage.join(output, 'report.html')}", highlight=False)
     return 0
+
+
+def _sampled(plan: Plan) -> str:
+    return (
+        f"a sample: {plan.chosen:,} of {plan.files:,} files, chosen by hash until their stored bytes hold the share, "
+        f"and {plan.document_share:.3g} of their documents"
+    )
 
 
 def _failed(output: str, error: Exception) -> int:
@@ -238,7 +249,9 @@ def table(corpus: Corpus, seconds: float) -> Table:
     documents = max(1, rows.get("documents", 0) + rows.get("rejected", 0))
     for step in funnel(corpus)[:2]:
         shown.add_row(step["name"], f"{step['count']:,}", "")
-    shown.add_row("  skipped, no document by kind", f"{sum(summary.get('skipped', {}).values()):,}", "")
+    shown.add_row(
+        "  skipped: no documents by their kind, or not sampled", f"{sum(summary.get('skipped', {}).values()):,}", ""
+    )
     shown.add_row("  unreadable", f"{rows.get('unreadable', 0):,}", "")
     by_stage = {"ingest": rows.get("rejected", 0)}
     if corpus.deduplicated is not None:
@@ -263,8 +276,9 @@ def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) ->
     tokens = sum(r["shard"]["tokens"] for r in corpus.merged.records) if corpus.merged is not None else 0
     documents = corpus.ingested.summary.get("rows", {}).get("documents", 0)
     return (
-        f"projected from a share of {config.sample:g}: {cpu / config.sample / 3600:,.2f} CPU hours that grow with the "
-        f"corpus, {fixed / 3600:,.2f} for training and scoring within their budgets, "
+        f"projected from a share of {config.sample:g} of the stored bytes (rough where compressed and plain files are "
+        f"mixed): {cpu / config.sample:,.0f} CPU seconds that grow with the corpus, {fixed:,.0f} for training and "
+        "scoring within their budgets, "
         f"{documents / config.sample:,.0f} documents kept by the rules, {tokens / config.sample:,.0f} tokens"
     )
 
@@ -279,7 +293,7 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None
     """Print what a run would do."""
     console.print(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB", highlight=False)
     if plan.document_share < 1 or config.sample < 1:
-        console.print(f"a sample: {plan.document_share:.3g} of the documents of the chosen files", highlight=False)
+        console.print(_sampled(plan), highlight=False)
     console.print(f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB")
     stages = [clean.ingest_stage(output, config, plan)]
     stages += clean.deduplicate_stages(output, config, stages[-1])
