@@ -47,7 +47,7 @@ LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
 
 
-class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code  # what happened to the run, not an error of its code
+class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code
     """The run cannot go on; the message is the one line that its user reads."""
 
 
@@ -217,7 +217,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     try:
         yield Engine(pool, count, tuple(options), local)
     finally:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work  # no public way to end running work
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 

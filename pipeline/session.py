@@ -249,9 +249,7 @@ def table(corpus: Corpus, seconds: float) -> Table:
     documents = max(1, rows.get("documents", 0) + rows.get("rejected", 0))
     for step in funnel(corpus)[:2]:
         shown.add_row(step["name"], f"{step['count']:,}", "")
-    shown.add_row(
-        "  skipped: no documents by their kind, or not sampled", f"{sum(summary.get('skipped', {}).values()):,}", ""
-    )
+    shown.add_row("  skipped: no documents", f"{sum(summary.get('skipped', {}).values()):,}", "")
     shown.add_row("  unreadable", f"{rows.get('unreadable', 0):,}", "")
     by_stage = {"ingest": rows.get("rejected", 0)}
     if corpus.deduplicated is not None:
