@@ -33,7 +33,7 @@ def _table() -> NDArray[np.uint8]:
     """Return the bits that a character alone decides, for every code point, from the edits' own patterns."""
     everything = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
     table = np.zeros(0x110000, np.uint8)
-    leads = HOLE + "".join(lead[0] for lead in LEADS)
+    leads = "".join(lead[0] for lead in LEADS)
     for characters, bit in (
         ("<", TAGS),
         (f"{GARBLED}{GARBLED_HAN}{leads}", GARBAGE),
@@ -43,6 +43,7 @@ def _table() -> NDArray[np.uint8]:
     ):
         found = [ord(match.group()) for match in re.finditer(f"[{characters}]", everything)]
         table[found] |= np.uint8(bit)
+    table[ord(HOLE)] = TAGS | URLS | GARBAGE | PUNCTUATION | ODD | NUMBERS  # it goes first, and its neighbours meet
     return table
 
 

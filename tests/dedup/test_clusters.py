@@ -108,7 +108,7 @@ def test_links_lead_to_the_root(edges: list[Edge]) -> None:
     tree = forest(packed(edges))
     parent = np.arange(13)
     union(parent, tree["left"].copy(), tree["right"].copy())
-    root = np.asarray(roots(parent))
+    root = np.asarray(roots(parent), np.int64)
     nodes, linked, similarity = towards_roots(root, tree)
     link = dict(zip(nodes.tolist(), linked.tolist(), strict=True))
     assert sorted(link) == np.flatnonzero(root != np.arange(13)).tolist()

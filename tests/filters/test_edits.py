@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filters.edit_markup import protect
@@ -96,6 +96,7 @@ def test_editing_twice_is_editing_once(texts: list[str]) -> None:
 
 
 @given(TEXT)
+@example("!\ufdd0!")
 @settings(deadline=None, max_examples=400)
 def test_needs_are_never_too_few(text: str) -> None:
     """An edit that the compiled pass does not ask for would have changed nothing."""

@@ -69,13 +69,13 @@ def gradients(q: Tensor, k: Tensor, v: Tensor, cuts: list[int]) -> dict[str, Ten
     leaves = {name: x.detach().clone().requires_grad_() for name, x in zip("qkv", (q, k, v), strict=True)}
     state, outputs = None, []
     for start, stop in pairwise(cuts):
-        pieces = (x[:, :, start:stop] for x in leaves.values())
-        output, state = linear_attention(*pieces, DECAYS, state=state)
+        q, k, v = (x[:, :, start:stop] for x in leaves.values())
+        output, state = linear_attention(q, k, v, DECAYS, state=state)
         outputs.append(output)
     assert state is not None
     output = torch.cat(outputs, dim=2)
-    (output.square().sum() + state.sin().sum()).backward()
-    return {"output": output.detach(), "state": state.detach()} | {f"d{name}": x.grad for name, x in leaves.items()}
+    found = torch.autograd.grad(output.square().sum() + state.sin().sum(), list(leaves.values()))
+    return {"output": output.detach(), "state": state.detach()} | dict(zip(("dq", "dk", "dv"), found, strict=True))
 
 
 def test_split_and_carried_equals_unsplit() -> None:
@@ -100,8 +100,8 @@ def test_the_future_changes_no_bit_of_the_past(cut: int) -> None:
     """Outputs before a token are bit-identical whatever follows."""
     q, k, v = inputs(300, dtype=torch.float32)
     before = linear_attention(q, k, v, DECAYS)[0][:, :, :cut]
-    changed = [torch.cat([x[:, :, :cut], 9 * x[:, :, cut:].flip(2)], dim=2) for x in (q, k, v)]
-    assert torch.equal(linear_attention(*changed, DECAYS)[0][:, :, :cut], before)
+    q, k, v = (torch.cat([x[:, :, :cut], 9 * x[:, :, cut:].flip(2)], dim=2) for x in (q, k, v))
+    assert torch.equal(linear_attention(q, k, v, DECAYS)[0][:, :, :cut], before)
 
 
 @pytest.mark.parametrize("sizes", [[0, 1, 65, 0, 64, 3, 1, 0], [5, 5, 5], [300], [1] * 9])
@@ -114,18 +114,19 @@ def test_packed_sequences_do_not_see_each_other(sizes: list[int]) -> None:
     for number, (start, stop) in enumerate(pairwise(bounds.tolist())):
         state = states[number : number + 1]
         if start < stop:
-            alone, state = recurrent(*(x[:, :, start:stop] for x in (q, k, v)), DECAYS, state)
+            part = slice(start, stop)
+            alone, state = recurrent(q[:, :, part], k[:, :, part], v[:, :, part], DECAYS, state)
             torch.testing.assert_close(output[:, :, start:stop], alone)
         torch.testing.assert_close(final[number : number + 1], state)
 
 
 def test_packed_gradients_stay_within_their_sequence() -> None:
     """The loss of one packed sequence has no gradient in another and the right one in itself."""
-    leaves = [x.requires_grad_() for x in inputs(150, batch=1)]
-    output, _ = linear_attention(*leaves, DECAYS, lengths=torch.tensor([0, 70, 150]))
-    found = torch.autograd.grad(output[:, :, 70:].square().sum(), leaves)
-    alone = recurrent(*(x[:, :, 70:] for x in leaves), DECAYS)[0].square().sum()
-    for gradient, expected in zip(found, torch.autograd.grad(alone, leaves), strict=True):
+    q, k, v = (x.requires_grad_() for x in inputs(150, batch=1))
+    output, _ = linear_attention(q, k, v, DECAYS, lengths=torch.tensor([0, 70, 150]))
+    found = torch.autograd.grad(output[:, :, 70:].square().sum(), (q, k, v))
+    alone = recurrent(q[:, :, 70:], k[:, :, 70:], v[:, :, 70:], DECAYS)[0].square().sum()
+    for gradient, expected in zip(found, torch.autograd.grad(alone, (q, k, v)), strict=True):
         assert not gradient[:, :, :70].any()
         assert error(gradient, expected) < 1e-12
 

@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 def sequences(rows: list[Row]) -> list[list[int]]:
     """Return what is predicted, cut behind every end-of-document token: the documents as they passed."""
-    stream = torch.cat([row["targets"] for row in rows])
-    stream = stream[stream != IGNORED].numpy()
+    targets = torch.cat([row["targets"] for row in rows])
+    stream = targets[targets != IGNORED].numpy()
     return [part.tolist() for part in np.split(stream, np.flatnonzero(stream == EOS) + 1)[:-1]]
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def log(output: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
-def interrupt_at(step: int) -> object:
+def interrupt_at(step: int) -> Callable[[str], None]:
     """Return a listener that raises KeyboardInterrupt when a step is reported."""
 
     def say(line: str) -> None:

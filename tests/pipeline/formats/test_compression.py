@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from archives import read
 
 from pipeline.formats.compression import WRONG_BYTES, decompressed
 from pipeline.formats.lines import Range, split_lines
 from pipeline.formats.record import Event, Record, TooLarge, Unreadable
+from tests.pipeline.formats.archives import read
 
 Pack = Callable[[bytes], bytes]
 LINES = b"".join(b'{"text":"line %d %d"}\n' % (i, i * i * 7919 % 10_007) for i in range(20_000))

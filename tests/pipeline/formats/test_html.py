@@ -6,11 +6,11 @@ import zlib
 
 import brotli
 import pytest
-from archives import page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats.html import HTMLError, decode_body, decode_page, main_text
+from tests.pipeline.formats.archives import page
 
 LIMIT = 100_000
 BODY = page("Hello, this is the main text.").encode()

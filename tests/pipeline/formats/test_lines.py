@@ -2,12 +2,10 @@
 
 import io
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-from archives import LIMIT, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,7 @@ from pipeline.config import Input
 from pipeline.formats import lines as lines_module
 from pipeline.formats.lines import Line, Range, read_jsonl, split_lines
 from pipeline.formats.record import Event, Record, Skipped, TooLarge, Unreadable
+from tests.pipeline.formats.archives import LIMIT, read
 
 PARTS = st.sampled_from([b"", b"\n", b"\n", b"\r\n", b"\n\n", b"a", b"bb", b"ccc", b"a longer line", b"\xff", b"\0"])
 
@@ -27,10 +26,9 @@ def split(data: bytes, start: int, stop: int | None, *, limit: int = LIMIT, afte
 
 
 @pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let chunks end inside lines."""
     monkeypatch.setattr(lines_module, "CHUNK_BYTES", 7)
-    return
 
 
 @settings(max_examples=300, deadline=None)

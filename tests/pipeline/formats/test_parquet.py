@@ -6,12 +6,12 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from archives import LIMIT, parquet, read
 
 from pipeline.config import Input
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Event, Record, TooLarge, Unreadable
 from pipeline.plan import Piece
+from tests.pipeline.formats.archives import LIMIT, parquet, read
 
 TABLE = pa.table({"text": [f"text {i}" for i in range(1000)], "id": range(1000)})
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from archives import LIMIT, arc, conversions, http, members, page, parquet, read
 
 from pipeline.config import Config, Input
 from pipeline.formats import read as read_module
-from pipeline.formats.read import format_of, read_piece
+from pipeline.formats.read import read_piece
+from pipeline.formats.recognise import format_of
 from pipeline.formats.record import Record, Unreadable
 from pipeline.plan import Piece, find, make_plan
+from tests.pipeline.formats.archives import LIMIT, arc, conversions, http, members, page, parquet, read
 
 JSONL = b'{"text":"a"}\n' * 50_000
 TEXTS = pa.table({"text": [os.urandom(40).hex() for _ in range(4000)]})
@@ -118,7 +119,7 @@ def test_an_error_of_the_store_is_raised(
     content = FORMS[name]
     monkeypatch.setattr(read_module, "open_input", lambda _: Failing(content, int(len(content) * share), failure))
     piece = Piece(path=name, relative=name, input=0, size=len(content), changed=0.0)
-    events = []
+    events: list[Unreadable] = []
     with pytest.raises(type(failure)) as raised:
         events.extend(event for event in read_piece(piece, Input(), LIMIT) if isinstance(event, Unreadable))
     assert raised.value is failure

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from archives import LIMIT, arc, conversions, http, members, page, read, warc_record
 
 from pipeline.config import Input
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge
 from pipeline.formats.warc import split_http
 from pipeline.plan import Piece
+from tests.pipeline.formats.archives import LIMIT, arc, conversions, http, members, page, read, warc_record
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "warc"
 GARBAGE = b"\x1f\x8b\x08 garbage \0\xff\nWARC/1.x\r\n\r\n" * 3
