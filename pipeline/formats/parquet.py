@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.config import Input
@@ -11,7 +12,7 @@ from pipeline.formats.compression import WatchedStream
 from pipeline.formats.lines import from_fields
 from pipeline.formats.record import Event, TooLarge, Unreadable
 
-ROWS = 256  # read at once
+ROWS, BATCH_BYTES = 256, 16_000_000  # read at once, unless one row is larger
 WRONG_PARQUET = (pa.ArrowException, OSError, ValueError, OverflowError)  # what wrong bytes or values raise
 
 Fields = dict[str, Any]
@@ -43,8 +44,8 @@ def read_parquet(
         if row <= after + 1:
             continue
         try:
-            for fields in _read_rows(file, group):
-                yield _row_event(fields, at, given, limit)
+            for fields, size in _read_rows(file, group, given.text, limit):
+                yield _row_event(fields, at, given) if size <= limit else TooLarge(position=at, offset=at, size=size)
                 at += 1
         except WRONG_PARQUET as wrong:
             watched.raise_failure()
@@ -57,15 +58,51 @@ def _no_column(file: pq.ParquetFile, name: str) -> str:
     return "" if name in there else f"no column {name!r}; the file has {', '.join(there)}"
 
 
-def _read_rows(file: pq.ParquetFile, group: int) -> Iterator[Fields | ValueError]:
-    """Yield the rows of a group; the error instead of a row that holds what Python cannot."""
-    for batch in file.iter_batches(batch_size=ROWS, row_groups=[group]):
-        written = _dates_as_text(batch)
-        try:
-            rows = written.to_pylist()
-        except ValueError:
-            rows = [_read_row(written.slice(i, 1)) for i in range(len(written))]
-        yield from rows
+def _read_rows(file: pq.ParquetFile, group: int, text: str, limit: int) -> Iterator[tuple[Fields | ValueError, int]]:
+    """Yield every row of a group and the bytes of its text, which is left out where it is over the limit.
+
+    A row that holds what Python cannot is the error instead.
+    """
+    stored = file.metadata.row_group(group)
+    rows = _rows_at_once(stored.num_rows, stored.total_byte_size)
+    for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
+        step = _rows_at_once(len(batch), sum(_size(column) for column in batch.columns))
+        for start in range(0, len(batch), step):
+            yield from _as_fields(batch.slice(start, step), text, limit)
+
+
+def _rows_at_once(rows: int, size: int) -> int:
+    """Return how many of so many rows of so many bytes are taken at once, 1 to 256."""
+    return max(1, min(ROWS, rows * BATCH_BYTES // max(size, 1)))
+
+
+def _size(column: pa.Array) -> int:
+    """Return the bytes of a column, with those that rows share counted for each of them."""
+    if not pa.types.is_dictionary(column.type) or not _is_text(column.type):
+        return int(column.nbytes)
+    return pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
+
+
+def _as_fields(batch: pa.RecordBatch, text: str, limit: int) -> Iterator[tuple[Fields | ValueError, int]]:
+    place = batch.schema.get_field_index(text)
+    column, sizes = batch.column(place), [0] * len(batch)
+    if _is_text(column.type):
+        column = column.cast(pa.large_string())
+        length = pc.fill_null(pc.binary_length(column), 0)
+        sizes = length.to_pylist()
+        short = pc.if_else(pc.greater(length, limit), pa.scalar(None, pa.large_string()), column)
+        batch = batch.set_column(place, text, short)
+    written = _dates_as_text(batch)
+    try:
+        rows = written.to_pylist()
+    except ValueError:
+        rows = [_read_row(written.slice(i, 1)) for i in range(len(written))]
+    yield from zip(rows, sizes, strict=True)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _read_row(row: pa.RecordBatch) -> Fields | ValueError:
@@ -89,12 +126,8 @@ def _dates_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _row_event(fields: Fields | ValueError, row: int, given: Input, limit: int) -> Event:
+def _row_event(fields: Fields | ValueError, row: int, given: Input) -> Event:
     """Return what one row is."""
     if isinstance(fields, ValueError):
         return Unreadable(position=row, offset=row, error=f"a value cannot be read: {fields}")
-    text = fields.get(given.text)
-    size = len(text.encode()) if isinstance(text, str) else 0
-    if size > limit:
-        return TooLarge(position=row, offset=row, size=size)
     return from_fields(row, row, fields, given)

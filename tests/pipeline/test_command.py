@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from pipeline.config import ConfigError
 from pipeline.run import configure, parser
 from pipeline.session import check_beam_options, claimed
 
+LIMIT = 16_000_000  # ingest.max_document_bytes
 TEXT = "The river and the mountain that we found were to be seen in the early morning of the long winter. " * 8
 
 
@@ -139,10 +141,11 @@ def bad_inputs(folder: Path, story: Callable[[int], str]) -> None:
         b'"text"',
     ]
     (folder / "lines.jsonl").write_bytes(b"\n".join(lines))
-    (folder / "long.jsonl").write_bytes(
-        b'{"text": "' + b"x" * 3_000_000 + b'"}\n' + orjson.dumps({"text": story(1000)})
-    )
-    (folder / "repeated.txt").write_text("word " * 190_000)
+    nul = orjson.dumps({"text": story(1001) + "\0"})  # written \u0000
+    (folder / "nul.jsonl").write_bytes(nul)
+    long = b'{"text": "' + b"x" * 200_000_000 + b'"}\n'
+    (folder / "long.jsonl").write_bytes(long + orjson.dumps({"text": story(1000)}))
+    (folder / "repeated.txt").write_text("word " * (LIMIT // 5))
     (folder / "deep.warc").write_bytes(warc(b"<html><body>" + b"<div>" * 50_000 + b"deep" + b"</body></html>"))
     (folder / "cut.warc").write_bytes(warc(b"<p>cut off</p>")[:-9])
     (folder / "noise.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
@@ -166,9 +169,7 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     source.mkdir()
     bad_inputs(source, story)
     config = tmp_path / "bad.toml"
-    config.write_text(
-        "[ingest]\nmax_document_bytes = 1000000\n[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n"
-    )
+    config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
     watchdog = threading.Timer(500, os._exit, (1,))
     watchdog.start()
     done = start("--config", str(config), "--input", f"{source}/*", "--output", str(tmp_path / "out"))
@@ -190,8 +191,11 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     rejected = {Path(row["path"]).name: row for row in pq.read_table(tmp_path / "out/rejected").to_pylist()}
     assert rejected["deep.warc"]["text"] == "deep"
     assert rejected["long.jsonl"]["reason"] == "too_large"
-    assert rejected["long.jsonl"]["value"] > 3_000_000
+    assert rejected["long.jsonl"]["value"] > 200_000_000
+    assert rejected["long.jsonl"]["threshold"] == LIMIT
     assert rejected["repeated.txt"]["reason"].startswith(("duplicate", "top", "too_many"))
+    assert "nul.jsonl" in {Path(path).name for path in pq.read_table(tmp_path / "out/documents")["path"].to_pylist()}
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_000_000  # KiB, of the largest process
 
 
 def small(folder: Path, more: str = "") -> list[str]:

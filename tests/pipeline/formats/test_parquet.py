@@ -1,6 +1,8 @@
 """Every row of a Parquet file is read once, and damage costs no more than its row group."""
 
 import datetime as dt
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import orjson
@@ -43,6 +45,21 @@ def test_nulls_other_types_and_large_texts_are_named(tmp_path: Path) -> None:
     (number,) = read(tmp_path, "b.parquet", parquet(pa.table({"text": [5]})))
     assert isinstance(number, Unreadable)
     assert number.error == "the field 'text' holds int, not a string"
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_large_cell_that_rows_share_is_not_held_for_each(tmp_path: Path, kind: pa.DataType) -> None:
+    """Rows of much text are taken a few at a time, and a text over the limit is not taken at all."""
+    column = pa.array(["a" * 400_000] * 200 + ["b" * 800_000] * 56).cast(kind)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet(pa.table({"text": column}), rows=256))
+    piece = Piece(path=str(path), relative="a.parquet", input=0, size=1, changed=0.0)
+    tracemalloc.start()
+    kinds = Counter(type(event) for event in read_piece(piece, Input(), 500_000))
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert kinds == {Record: 200, TooLarge: 56}
+    assert held < 40_000_000
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
