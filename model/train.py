@@ -1,4 +1,4 @@
-"""Train a TransNormer on token shards: `python -m model.train --shards out/demo/shards --output out/model`.
+"""Train a TransNormer on token shards: `python -m model.train --shards out/demo/shards`.
 
 This file decides what is to be done and imports torch only when there is something to train, so that help and
 configuration errors come at once. The loop is model/training.py.
@@ -48,6 +48,8 @@ def train(
     else:
         from model.training import run
 
+        if not index.split("validation"):
+            say("no validation: no shard of the split 'validation' holds a document")
         run(index, output, model, training, say)
     found: dict[str, Any] = orjson.loads(result.read_bytes())
     return found
@@ -88,15 +90,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line: 0 trained, now or before; 1 diverged; 2 a usage or configuration error."""
     parser = argparse.ArgumentParser(prog="python -m model.train", description="Train a TransNormer on token shards.")
     parser.add_argument("--shards", required=True, help="folder with index.json and the shards it lists")
-    parser.add_argument("--output", required=True, help="folder for the model, its log and its checkpoint")
+    parser.add_argument(
+        "--output", help="folder for the model, its log and its checkpoint; default: the folder model beside the shards"
+    )
     parser.add_argument("--config", help="TOML file with [model] and [training]; without it, every default")
     options = parser.parse_args(arguments)
     try:
         index = read_index(options.shards)
         model, training = read_config(options.config, index.vocab_size, index.eos)
-        train(options.shards, options.output, model, training)
+        train(options.shards, options.output or Path(options.shards).absolute().parent / "model", model, training)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, FloatingPointError) else 2
     return 0
 
