@@ -203,14 +203,14 @@ def test_a_wrong_configuration_is_one_line(
     assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", str(config)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert error.startswith(f"{config}: {message}")
+    assert error.startswith(f"error: {config}: {message}")
     assert not (tmp_path / "run").exists()
 
 
 def test_missing_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], shards: Path) -> None:
     """Missing shards and a missing configuration exit with 2 and name the path."""
     assert main(["--shards", str(tmp_path / "no"), "--output", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'no' / 'index.json'} does not exist")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'no' / 'index.json'} does not exist")
     assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", "no.toml"]) == 2
     assert "no.toml" in capsys.readouterr().err
 
