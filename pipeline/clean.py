@@ -12,7 +12,7 @@ from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Line
 from pipeline.plan import Plan
-from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
+from pipeline.self_clean.rounds import EVALUATOR_TOKENIZER, Cleaned, Entrance, self_clean
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage
 from pipeline.steps import language_model_path, signal_fields
@@ -168,14 +168,15 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
     return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
 
 
-def small_tokenizer(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
-    """Train the evaluators' tokenizer on a part of the same sample."""
+def small_tokenizer(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard], evaluator: str) -> Manifest:
+    """Train the evaluators' tokenizer on a part of the same sample, or take the one that came with given weights."""
     config = line.config
     sample, _ = tokenizer_stages(line.output, config, deduplicated.stage)
-    keys = [config.evaluator.vocab_size, config.evaluator.tokenizer_sample_bytes]
+    given = storage.join(evaluator, EVALUATOR_TOKENIZER) if evaluator else ""
+    keys = [config.evaluator.vocab_size, config.evaluator.tokenizer_sample_bytes, checksum(given) if given else ""]
     stage = line.stage("self_clean.tokenizer", train_tokenizer.VERSION, keys, [sample])
     rate = config.evaluator.tokenizer_sample_bytes / max(1, sum(_entered(deduplicated)["bytes"].values()))
-    task = TokenizerTask("evaluator", "", config.evaluator.vocab_size, min(1.0, rate))
+    task = TokenizerTask("evaluator", given, config.evaluator.vocab_size, min(1.0, rate))
     return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
 
 
@@ -187,8 +188,8 @@ def sample_paths(sample: Stage, shards: Sequence[DocumentShard]) -> tuple[str, .
 def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], evaluator: str) -> Cleaned:
     """Let the corpus judge itself, unless no rounds are asked for."""
     if not line.config.self_clean.rounds:
-        return Cleaned((), "no rounds were asked for", ())
-    small = small_tokenizer(line, deduplicated, shards)
+        return Cleaned((), "no rounds were asked for", (), "")
+    small = small_tokenizer(line, deduplicated, shards, evaluator)
     return self_clean(line, Entrance(shards, deduplicated, small, _entered(deduplicated), evaluator))
 
 
@@ -233,7 +234,10 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
         files[f"unreadable/{shard.name}.parquet"] = shard.path("unreadable")
     for record in corpus.merged.records:
         files[f"shards/{record['shard']['path']}"] = corpus.merged.stage.path(record["shard"]["path"])
-    for one in corpus.cleaned.rounds if corpus.cleaned else ():
+    rounds = corpus.cleaned.rounds if corpus.cleaned else ()
+    if corpus.cleaned is not None and rounds:
+        files[f"evaluator/{EVALUATOR_TOKENIZER}"] = corpus.cleaned.tokenizer
+    for one in rounds:
         for fold, folder in enumerate(one.evaluators):
             for name in storage.names(folder):
                 if not name.startswith("checkpoint"):

@@ -24,6 +24,8 @@ from pipeline.stage import Manifest, Stage
 from pipeline.storage import checksum, exists, join
 from pipeline.summary import Summary
 
+EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -44,6 +46,7 @@ class Cleaned:
     rounds: tuple[Round, ...]
     decision: str
     stages: tuple[Stage, ...]
+    tokenizer: str  # path of the evaluators'
 
     @property
     def last(self) -> Round | None:
@@ -86,6 +89,7 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
         tuple(rounds),
         decision,
         tuple(m.stage for m in line.manifests if m.stage.name.startswith("self_clean")),
+        corpus.tokenizer,
     )
 
 
@@ -182,10 +186,12 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
 def given_weights(folder: str, number: int, count: int) -> list[str]:
     """Return the folder of each fold's weights under --evaluator, or empty strings to train.
 
-    Raises ConfigError when a round has weights for some folds only.
+    Raises ConfigError when weights or their tokenizer are missing.
     """
     if not folder:
         return [""] * count
+    if not exists(join(folder, EVALUATOR_TOKENIZER)):
+        raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}")
     paths = [join(folder, f"round-{number}", f"fold-{k}") for k in range(count)]
     there = [exists(join(path, "model.safetensors")) for path in paths]
     if not all(there):

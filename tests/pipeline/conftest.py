@@ -160,3 +160,11 @@ def run(command: Callable[..., list[str]]) -> Callable[..., subprocess.Completed
         return done
 
     return start
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
+    """Run undisturbed with two workers."""
+    output = tmp_path_factory.mktemp("finished") / "out"
+    run(output, "--direct_num_workers=2")
+    return output

@@ -1,10 +1,7 @@
-"""The whole line: conservation, the same bytes however it is run, and the same bytes after every kill."""
+"""The whole line: conservation, and the same bytes however it is run."""
 
-import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -16,36 +13,10 @@ import pytest
 from datasets import load_dataset
 
 from model.data import PackedTokens
+from tests.pipeline.outputs import assert_same, digests, results
 from tokenizer.encode import Tokenizer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-RESULTS = ("documents", "rejected", "unreadable", "tokenizer", "shards")
-
-
-def digests(output: Path) -> dict[str, str]:
-    """Return a checksum of every file that must not depend on how a run went."""
-    wanted = [p for name in RESULTS for p in (output / name).rglob("*")]
-    wanted += [*output.glob("stages/**/*.parquet"), *output.glob("stages/**/model.safetensors")]
-    return {str(p.relative_to(output)): sha256(p.read_bytes()).hexdigest() for p in wanted if p.is_file()}
-
-
-def results(output: Path) -> dict[str, str]:
-    """Return the checksums of what is published."""
-    return {name: digest for name, digest in digests(output).items() if name.split("/")[0] in RESULTS}
-
-
-def assert_same(left: dict[str, str], right: dict[str, str]) -> None:
-    """Compare checksums and name the first files that differ."""
-    different = [name for name in sorted(left.keys() | right.keys()) if left.get(name) != right.get(name)]
-    assert not different, different[:10]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """Run undisturbed with two workers."""
-    output = tmp_path_factory.mktemp("finished") / "out"
-    run(output, "--direct_num_workers=2")
-    return output
 
 
 def read(output: Path, name: str) -> pa.Table:
@@ -176,67 +147,7 @@ def test_an_early_threshold_runs_what_it_touches(finished: Path, tmp_path: Path,
     assert len(read(again, "documents")) < len(read(finished, "documents"))
 
 
-def count(output: Path, pattern: str) -> int:
-    """Count files."""
-    return len(list(output.glob(pattern)))
-
-
-def inside(output: Path, stage: str, least: int = 0) -> bool:
-    """Tell whether a stage has begun, has `least` records and no manifest."""
-    folders = [p for p in output.glob(f"stages/{stage}/*") if p.is_dir()]
-    return bool(folders) and count(output, f"stages/{stage}/*/done/*.json") >= least and not manifest(output, stage)
-
-
-def manifest(output: Path, stage: str) -> bool:
-    """Tell whether a stage is finished."""
-    return count(output, f"stages/{stage}/*/manifest.json") > 0
-
-
-def between(output: Path, before: str, after: str) -> bool:
-    """Tell whether one stage is finished and the next is not."""
-    return manifest(output, before) and not manifest(output, after)
-
-
-KILLS: dict[str, Callable[[Path], bool]] = {
-    "inside a shard of ingest, between two parts": lambda o: (
-        inside(o, "ingest") and count(o, "stages/ingest/*/parts/*.json") > count(o, "stages/ingest/*/done/*.json")
-    ),
-    "between the last shard of ingest and its manifest": lambda o: inside(o, "ingest", 10),
-    "inside the links of duplicates": lambda o: between(o, "ingest", "deduplicate.links"),
-    "inside the verdicts on duplicates": lambda o: between(o, "deduplicate.links", "deduplicate"),
-    "inside the training of tokenizers": lambda o: between(o, "tokenizer.sample", "tokenizer"),
-    "inside the folds": lambda o: between(o, "self_clean.links", "self_clean.folds"),
-    "inside the training of evaluators": lambda o: (
-        count(o, "stages/self_clean.round-1.train/*/fold-*/log.jsonl") > 0
-        and not manifest(o, "self_clean.round-1.train")
-    ),
-    "inside scoring": lambda o: inside(o, "self_clean.round-1.score", 1),
-    "inside encoding": lambda o: inside(o, "publish.encode", 1),
-    "inside publication": lambda o: count(o, "documents/*") > 0 and not (o / "_SUCCESS").exists(),
-    "inside the report": lambda o: (o / "report.json").exists() and not (o / "_SUCCESS").exists(),
-}
-
-
-def kill_when(command: list[str], output: Path, due: Callable[[Path], bool], *, group: bool) -> bool:
-    """Start a run, kill -9 it (or it and its workers) once something is seen; return whether it was."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        while process.poll() is None:
-            if due(output):
-                return True
-            time.sleep(0.002)
-        return False
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
-        process.wait()
-
-
-def test_kills_leave_no_trace(finished: Path, tmp_path: Path, command: Callable[..., list[str]], run: Run) -> None:
-    """Killed eleven times, at least once inside each stage, a run ends with the bytes of an undisturbed one."""
-    output = tmp_path / "out"
-    for number, (name, due) in enumerate(KILLS.items()):
-        line = command(output, "--direct_num_workers=2")
-        assert kill_when(line, output, due, group=number % 2 == 0), f"never seen: {name}"
-    run(output, "--direct_num_workers=2")
-    assert_same(digests(output), digests(finished))
+def test_given_evaluators_judge_as_they_did(finished: Path, tmp_path: Path, run: Run) -> None:
+    """Weights and tokenizer of a finished run, passed to another one, give the same results."""
+    run(tmp_path / "out", "--evaluator", str(finished / "evaluator"))
+    assert_same(results(tmp_path / "out"), results(finished))
