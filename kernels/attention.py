@@ -32,8 +32,8 @@ def linear_attention(
     Packed: B = 1 and `lengths` (sequences + 1,) int32 or int64, cumulative from 0 to N, empty sequences allowed;
     each starts from its own state, and both states are (sequences, H, D, E). No scale: the norm after removes it.
     `form`, or the environment variable LUSTRATE_ATTENTION, overrides the choice: Triton on a GPU, elsewhere chunks.
-    Raises ValueError for what does not fit. What lies on a GPU is not read, since that would wait: a negative decay
-    gives NaN there, and lengths that do not rise from 0 to N give wrong numbers from within the tensors.
+    Raises ValueError for what does not fit. Decays and lengths on a GPU or in a compiled graph are not read: there a
+    negative decay gives NaN in Triton, and lengths that do not rise from 0 to N wrong numbers from within the tensors.
     """
     _check(q, k, v, decay)
     _check_lengths(q, lengths)
@@ -86,10 +86,8 @@ def _check_lengths(q: Tensor, lengths: Tensor | None) -> None:
     if q.shape[0] != 1:
         raise ValueError(f"packed sequences need B = 1, got B = {q.shape[0]}")
     if lengths.dim() != 1 or len(lengths) < 1 or lengths.dtype not in {torch.int32, torch.int64}:
-        raise ValueError(
-            f"lengths must be (sequences + 1,) int32 or int64, got {tuple(lengths.shape)} {lengths.dtype}"
-        )
-    if lengths.device.type != "cpu":
+        raise ValueError(f"lengths must be (sequences + 1,) int32 or int64, got {tuple(lengths.shape)} {lengths.dtype}")
+    if not _readable(lengths):
         return
     if lengths[0] != 0 or lengths[-1] != q.shape[2] or bool((lengths.diff() < 0).any()):
         raise ValueError(f"lengths must rise from 0 to N = {q.shape[2]}, got {lengths.tolist()}")
@@ -105,8 +103,13 @@ def _check(q: Tensor, k: Tensor, v: Tensor, decay: Tensor) -> None:
         raise ValueError(f"q, k and v must have one dtype, got {q.dtype}, {k.dtype}, {v.dtype}")
     if decay.shape != q.shape[1:2] or decay.requires_grad:
         raise ValueError(f"decay must be ({q.shape[1]},) without gradient, got {tuple(decay.shape)}")
-    if decay.device.type == "cpu" and not bool((decay >= 0).all()):
+    if _readable(decay) and not bool((decay >= 0).all()):
         raise ValueError(f"decay must be >= 0, got {decay.min().item()}")
+
+
+def _readable(x: Tensor) -> bool:
+    """Tell whether a look at the numbers neither waits for a device nor breaks a compiled graph."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _check_state(q: Tensor, v: Tensor, state: Tensor | None, sequences: int | None) -> None:

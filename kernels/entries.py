@@ -20,7 +20,12 @@ class Entry:
 
 def tile(width: int) -> int:
     """Return the power of two, at least 16, that holds a width of 1 to 256: what a product on the device takes."""
-    return max(16, 1 << (width - 1).bit_length())
+    return max(16, power_of_two(width))
+
+
+def power_of_two(size: int) -> int:
+    """Return the least power of two that is not below size >= 1."""
+    return 1 << (size - 1).bit_length()
 
 
 def state_entries(d: int, e: int, dtype: torch.dtype) -> tuple[Entry, ...]:

@@ -46,7 +46,9 @@ def attend_chunk(
             v_columns = operand(load_rows(v, columns, v_row, count, e, E), dtype, INTERPRETED)
             total = tl.dot(scores, v_columns, total, input_precision=PRECISION)
         mask = (rows < count)[:, None] & (e < E)[None, :]
-        tl.store(out + rows[:, None] * out_row + e[None, :], stored(total, out.dtype.element_ty, INTERPRETED), mask=mask)
+        tl.store(
+            out + rows[:, None] * out_row + e[None, :], stored(total, out.dtype.element_ty, INTERPRETED), mask=mask
+        )
 
 
 @triton.jit(

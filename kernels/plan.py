@@ -1,19 +1,16 @@
 """Which kernels are launched for a forward and a backward pass, with how many programs and what tensors."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kernels.entries import CHUNK, Entry, output_entries, state_entries, tile
+from kernels.entries import CHUNK, Entry, output_entries, power_of_two, state_entries, tile
 from kernels.launch import Launch
 from kernels.layout import Layout
 from kernels.outputs import attend, gradients
 from kernels.states import chunk_states, scan_states
 from kernels.tiles import INTERPRETED
-
-Makes = Callable[[Entry], Launch]  # one launch for each entry it could use
 
 
 def chunk_states_with(
@@ -29,9 +26,7 @@ def chunk_states_with(
     )
     constants = {"D": d, "E": e, "D_TILE": tile(d), "E_TILE": entry.columns, "ROWS": entry.rows, "REVERSE": reverse}
     programs = layout.chunks * k.shape[1] * -(-e // entry.columns)
-    return Launch(
-        chunk_states, programs, arguments, constants | _constants(layout, k, v), entry.warps, entry.stages
-    )
+    return Launch(chunk_states, programs, arguments, constants | _constants(layout, k, v), entry.warps, entry.stages)
 
 
 def scan_states_with(
@@ -40,7 +35,7 @@ def scan_states_with(
 ) -> Launch:  # fmt: skip
     """Plan the scan of parts (chunks, H, D, E) into states, of the same shape, from initial to final."""
     size = initial.shape[2] * initial.shape[3]
-    block = max(32, min(512, tile_of(size // 32)))  # 32 programs a head, so that 8 heads are 256
+    block = max(32, min(512, power_of_two(-(-size // 32))))  # 32 programs a head, so that 8 heads are 256
     arguments = {
         "parts": parts, "initial": initial, "decay": decay, "spans": layout.spans, "firsts": layout.firsts,
         "states": states, "final": final,
@@ -51,11 +46,6 @@ def scan_states_with(
     }  # fmt: skip
     programs = layout.sequences * initial.shape[1] * -(-size // block)
     return Launch(scan_states, programs, arguments, constants, warps=4 if block > 128 else 1, stages=3)
-
-
-def tile_of(size: int) -> int:
-    """Return the next power of two."""
-    return 1 << max(size - 1, 0).bit_length()
 
 
 def attend_with(

@@ -47,7 +47,6 @@ def errors(
     ("tokens", "d", "e", "decays"),
     [
         (1, 8, 16, [0.5, 0.0]),
-        (2, 1, 1, [0.5, 6.7]),
         (64, 16, 16, [0.0, 6.7]),  # one block
         (79, 40, 24, [6.7, 0.02]),  # a block and a remainder, strong decay
         (256, 16, 16, [0.004, 0.0]),  # one chunk
@@ -60,9 +59,9 @@ def test_lengths_widths_and_decays(tokens: int, d: int, e: int, decays: list[flo
     assert max(found.values()) <= BOUND[dtype], found
 
 
-@pytest.mark.parametrize(("d", "e"), [(256, 16), (129, 200)])
-def test_the_widest_heads(d: int, e: int) -> None:
-    """Widths up to 256, as the layer with LRPE has, keep to the bound."""
+@pytest.mark.parametrize(("d", "e"), [(1, 1), (256, 16), (129, 200)])
+def test_the_narrowest_and_the_widest_heads(d: int, e: int) -> None:
+    """Widths from 1 to 256, which the layer with LRPE may have, keep to the bound."""
     found = errors(inputs(70, d, e, torch.float32, heads=1), [0.1], draw((1, 1, d, e), torch.float32, 5))
     assert max(found.values()) <= BOUND[torch.float32], found
 
@@ -89,9 +88,7 @@ def test_no_tokens_leave_the_state_and_pass_its_gradient(form: str, lengths: lis
     q, k, v = (x.to(DEVICE).requires_grad_() for x in inputs(0, 8, 5, torch.float32))
     state = draw((1 if lengths is None else len(lengths) - 1, 2, 8, 5), torch.float32, 3).to(DEVICE).requires_grad_()
     bounds = None if lengths is None else torch.tensor(lengths, device=DEVICE)
-    output, final = linear_attention(
-        q, k, v, torch.ones(2, device=DEVICE), state=state, lengths=bounds, form=form
-    )  # type: ignore[arg-type]
+    output, final = linear_attention(q, k, v, torch.ones(2, device=DEVICE), state=state, lengths=bounds, form=form)  # type: ignore[arg-type]
     assert output.shape == (1, 2, 0, 5)
     assert torch.equal(final, state)
     gradients = torch.autograd.grad((output.sum(), (final * 3).sum()), (q, k, v, state))
