@@ -1,10 +1,8 @@
 """One launch of one kernel, as a value: it is run, compiled ahead of time and counted from the same description."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from kernels.entries import Entry
 
 
 @dataclass(frozen=True, slots=True)

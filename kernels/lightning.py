@@ -67,7 +67,12 @@ def _attention_gradients(
 
 @_attention.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor, lengths: Tensor | None
+    q: Tensor,
+    k: Tensor,  # noqa: ARG001  the operator's arguments, here and below
+    v: Tensor,
+    decay: Tensor,  # noqa: ARG001
+    state: Tensor,
+    lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, tokens, d = q.shape
     chunks = batch * -(-tokens // CHUNK) if lengths is None else chunk_bound(lengths.shape[0] - 1, tokens)
@@ -77,7 +82,11 @@ def _(
 
 @_attention_gradients.register_fake
 def _(
-    inputs: list[Tensor], decay: Tensor, states: Tensor, d_final: Tensor, lengths: Tensor | None
+    inputs: list[Tensor],
+    decay: Tensor,  # noqa: ARG001
+    states: Tensor,  # noqa: ARG001
+    d_final: Tensor,
+    lengths: Tensor | None,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     q, k, v, _ = (x.new_empty(x.shape[0], x.shape[2], x.shape[1], x.shape[3]).transpose(1, 2) for x in inputs)
     return q, k, v, torch.empty_like(d_final)

@@ -1,7 +1,5 @@
 """SRMSNorm and its product with a gate: one kernel each way on a GPU, PyTorch elsewhere."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,8 +21,7 @@ def srms_norm(x: Tensor, gate: Tensor | None = None, *, form: str | None = None)
     if form == "triton" or (form is None and fits):
         from kernels.norm_operator import fused_norm  # here, so that a CPU does not import Triton
 
-        rows = [None if y is None else y.reshape(-1, x.shape[-1]) for y in (x, gate)]
-        result: Any = fused_norm(*rows)
-        return result.view(x.shape)
+        rows = x.reshape(-1, x.shape[-1])
+        return fused_norm(rows, None if gate is None else gate.reshape(rows.shape)).view(x.shape)
     normed = functional.rms_norm(x if x.dtype == torch.float64 else x.float(), x.shape[-1:], eps=EPS)
     return normed.to(x.dtype) if gate is None else (normed * gate).to(x.dtype)

@@ -25,7 +25,7 @@ def gradient_plan(x: Tensor, gate: Tensor | None, g: Tensor) -> tuple[Launch, Te
     """Return the launch that differentiates, dx and the gate's gradient, which is empty without a gate."""
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     d_gate = x.new_empty(0) if gate is None else torch.empty_like(gate, memory_format=torch.contiguous_format)
-    arguments = {"x": x, "gate": gate, "g": g, "dx": dx, "d_gate": None if gate is None else d_gate}
+    arguments: dict[str, Any] = {"x": x, "gate": gate, "g": g, "dx": dx, "d_gate": None if gate is None else d_gate}
     arguments |= {"x_row": x.stride(0), "gate_row": _row(gate), "g_row": g.stride(0), "count": len(x)}
     return _launch(norm_gradients, x, gate, arguments), dx, d_gate
 

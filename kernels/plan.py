@@ -52,7 +52,15 @@ def attend_with(
     entry: Entry, q: Tensor, k: Tensor, v: Tensor, decay: Tensor, states: Tensor, out: Tensor, layout: Layout
 ) -> Launch:
     """Plan the output (B, H, N, E) from q, k, v and the state before each chunk."""
-    arguments = {"q": q, "k": k, "v": v, "decay": decay, "spans": layout.spans, "states": states, "out": out}
+    arguments: dict[str, Any] = {
+        "q": q,
+        "k": k,
+        "v": v,
+        "decay": decay,
+        "spans": layout.spans,
+        "states": states,
+        "out": out,
+    }
     for name, x in zip("qkv", (q, k, v), strict=True):
         arguments |= _strides(name, x)
     constants = _tiles(entry, q, v) | _constants(layout, q, k, v)
@@ -112,7 +120,7 @@ def backward_plan(
     d, e = q.shape[3], v.shape[3]
     parts = torch.empty_like(states, dtype=torch.float32)
     after, d_initial = torch.empty_like(states), torch.empty_like(d_final)
-    outputs = tuple(x.new_empty(x.shape[0], x.shape[2], x.shape[1], x.shape[3]) for x in (q, k, v))
+    outputs = (token_major(q), token_major(k), token_major(v))
     launches = [
         [chunk_states_with(x, q, g, decay, parts, layout, reverse=True) for x in state_entries(d, e, q.dtype)],
         [scan_states_with(parts, d_final, decay, after, d_initial, layout, q, reverse=True)],
@@ -120,6 +128,11 @@ def backward_plan(
     ]
     dq, dk, dv = (x.transpose(1, 2) for x in outputs)
     return launches, (dq, dk, dv, d_initial)
+
+
+def token_major(x: Tensor) -> Tensor:
+    """Return an empty (B, N, H, width) for x (B, H, N, width): a token's heads lie together, as projections want."""
+    return x.new_empty(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
 
 
 def _strides(name: str, x: Tensor) -> dict[str, int]:

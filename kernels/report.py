@@ -109,9 +109,8 @@ def measure(case: Case) -> Row:
         share = sum(map(traffic, defaults)) / ideal(defaults)
     needs = resources(launch, case.capability)
     seconds = roofline(launch, DEVICES[case.capability])
-    return Row(
-        case, needs.registers, needs.stack, needs.shared, needs.products, launch.programs, traffic(launch), share, seconds
-    )  # fmt: skip
+    taken = (needs.registers, needs.stack, needs.shared, needs.products)
+    return Row(case, *taken, launch.programs, traffic(launch), share, seconds)
 
 
 def measure_all(which: list[Case], workers: int = 2) -> Iterator[Row]:

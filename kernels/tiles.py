@@ -59,11 +59,11 @@ def stored(x, dtype: tl.constexpr, INTERPRETED: tl.constexpr):
 
 @triton.jit
 def round_to(x, dtype: tl.constexpr):
-    """Return float32 x rounded to nearest even to the values that dtype has, still as float32."""
+    """Return float32 x rounded to nearest even to the values that dtype has, still as float32; NaN stays NaN."""
     if dtype == tl.bfloat16:
         bits = x.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
+        return tl.where(tl.abs(x) >= 0, bits.to(tl.float32, bitcast=True), x)
     return x.to(dtype).to(tl.float32)
 
 

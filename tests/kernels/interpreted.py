@@ -25,10 +25,13 @@ def draw(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def inputs(tokens: int, d: int, e: int, dtype: torch.dtype, batch: int = 1, heads: int = 2) -> tuple[Tensor, ...]:
+def inputs(
+    tokens: int, d: int, e: int, dtype: torch.dtype, batch: int = 1, heads: int = 2
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draw q, k (batch, heads, tokens, d) and v (batch, heads, tokens, e)."""
     shapes = [(batch, heads, tokens, width) for width in (d, d, e)]
-    return tuple(draw(shape, dtype, seed) for seed, shape in enumerate(shapes))
+    q, k, v = (draw(shape, dtype, seed) for seed, shape in enumerate(shapes))
+    return q, k, v
 
 
 def worst(found: Tensor, expected: Tensor) -> float:

@@ -123,8 +123,8 @@ def test_the_future_changes_no_bit_of_the_past(cut: int) -> None:
     q, k, v = inputs(270, 8, 8, torch.float32, heads=1)
     runs = []
     for change in (1.0, -9.0):
-        x = (torch.cat([t[:, :, :cut], change * t[:, :, cut:]], dim=2).to(DEVICE) for t in (q, k, v))
-        runs.append(linear_attention(*x, torch.zeros(1, device=DEVICE), form="triton")[0])
+        x, y, z = (torch.cat([t[:, :, :cut], change * t[:, :, cut:]], dim=2).to(DEVICE) for t in (q, k, v))
+        runs.append(linear_attention(x, y, z, torch.zeros(1, device=DEVICE), form="triton")[0])
     assert torch.equal(runs[0][:, :, :cut], runs[1][:, :, :cut])
     assert not torch.equal(runs[0][:, :, cut:], runs[1][:, :, cut:])
 
@@ -132,16 +132,13 @@ def test_the_future_changes_no_bit_of_the_past(cut: int) -> None:
 def test_any_strides_give_the_same_bits() -> None:
     """Views over a projection, sliced or transposed, with NaN beside every row, give what copies give."""
     wide = torch.full((2, 70, 3, 64), float("nan"))
-    views = []
     for number, x in enumerate(inputs(66, 10, 10, torch.float32, batch=2, heads=3)):
-        view = wide[:, 2:68, :, 16 * number + 3 : 16 * number + 13]
-        view.copy_(x.transpose(1, 2))
-        views.append(view.transpose(1, 2).to(DEVICE) if DEVICE == "cpu" else wide.to(DEVICE)[:, 2:68, :, :10])
-    if DEVICE != "cpu":
-        pytest.skip("the views are built for the interpreter")
-    decay = torch.tensor([0.0, 0.1, 6.7])
-    found = linear_attention(*views, decay, form="triton")
-    expected = linear_attention(*(x.contiguous() for x in views), decay, form="triton")
+        wide[:, 2:68, :, 16 * number + 3 : 16 * number + 13] = x.transpose(1, 2)
+    wide = wide.to(DEVICE)
+    q, k, v = (wide[:, 2:68, :, start : start + 10].transpose(1, 2) for start in (3, 19, 35))
+    decay = torch.tensor([0.0, 0.1, 6.7], device=DEVICE)
+    found = linear_attention(q, k, v, decay, form="triton")
+    expected = linear_attention(q.contiguous(), k.contiguous(), v.contiguous(), decay, form="triton")
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -149,8 +146,8 @@ def test_a_negative_decay_is_seen_where_it_cannot_be_refused() -> None:
     """On a device, whose numbers are not read, a negative decay gives NaN and nothing plausible."""
     from kernels.lightning import lightning
 
-    x = (t.to(DEVICE) for t in inputs(3, 4, 4, torch.float32))
-    output, state = lightning(*x, torch.tensor([-0.1, 0.1], device=DEVICE))
+    q, k, v = (t.to(DEVICE) for t in inputs(3, 4, 4, torch.float32))
+    output, state = lightning(q, k, v, torch.tensor([-0.1, 0.1], device=DEVICE))
     assert output[:, 0].isnan().all()
     assert state[:, 0].isnan().all()
     assert output[:, 1].isfinite().all()
@@ -171,7 +168,8 @@ def test_lengths_that_fall_stay_within_the_tensors() -> None:
 def test_torch_compile_sees_one_step_forward_and_one_back() -> None:
     """A compiled caller needs no graph break and computes the same bits."""
 
-    def loss(q: Tensor, k: Tensor, v: Tensor, decay: Tensor) -> Tensor:
+    def loss(leaves: list[Tensor], decay: Tensor) -> Tensor:
+        q, k, v = leaves
         output, state = linear_attention(q * 2, k, v, decay, form="triton")
         return output.square().sum() + state.sum()
 
@@ -180,7 +178,7 @@ def test_torch_compile_sees_one_step_forward_and_one_back() -> None:
     found = []
     for function in (loss, compiled):
         leaves = [x.to(DEVICE).requires_grad_() for x in inputs(20, 8, 5, torch.float32, heads=1)]
-        found.append(torch.autograd.grad(function(*leaves, decay), leaves))
+        found.append(torch.autograd.grad(function(leaves, decay), leaves))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
@@ -192,7 +190,7 @@ def test_torch_compile_sees_one_step_forward_and_one_back() -> None:
     ],
     ids=["width", "dtype"],
 )
-def test_what_triton_cannot_take_is_refused(x: tuple[Tensor, ...], message: str) -> None:
+def test_what_triton_cannot_take_is_refused(x: tuple[Tensor, Tensor, Tensor], message: str) -> None:
     """The error names the limit and what came."""
     with pytest.raises(ValueError, match=message):
-        linear_attention(*x, torch.ones(2), form="triton")
+        linear_attention(x[0], x[1], x[2], torch.ones(2), form="triton")

@@ -38,7 +38,7 @@ def test_the_norm_and_its_gradients(shape: tuple[int, ...], gated: bool, dtype: 
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    """eps keeps a row of zeros from becoming NaN, in the output and in the gradient."""
+    """Eps keeps a row of zeros from becoming NaN, in the output and in the gradient."""
     x = torch.zeros(2, 8, device=DEVICE, requires_grad=True)
     output = srms_norm(x, form="triton")
     (gradient,) = torch.autograd.grad(output.sum(), x)

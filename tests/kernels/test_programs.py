@@ -157,7 +157,7 @@ def test_elements_beyond_2_to_the_31_are_addressed() -> None:
         forward, (out, final, states) = forward_plan(x, x, x, decay, state, layout)
         backward, gradients = backward_plan((x, x, x, x), decay, states, final, layout)
         states[-1] = 0.5
-        backward[2][0].arguments["state_gradients"][-1] = 0.25  # type: ignore[index]
+        backward[2][0].arguments["state_gradients"][-1] = 0.25
         for step in (forward[0], forward[2], backward[2]):
             last_program(step[0])
         parts = forward[0][0].arguments["parts"][-1]
