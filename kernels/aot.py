@@ -71,10 +71,10 @@ def attention_launches(
     """Return the six launches of attention forward and backward with all their entries, on tensors without memory."""
     q, k, v, g = (torch.empty(batch, heads, tokens, width, dtype=dtype, device="meta") for width in (d, d, e, e))
     decay = torch.empty(heads, device="meta")
-    state = torch.empty(batch, heads, d, e, device="meta")
     layout = _packed(tokens) if packed else dense(batch, tokens)
+    state = torch.empty(1, heads, d, e, device="meta") if packed else None
     forward, (_, final, states) = forward_plan(q, k, v, decay, state, layout)
-    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout)
+    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout, given=packed)
     return forward + backward
 
 

@@ -12,7 +12,7 @@ from kernels.tiles import chunk_span, chunk_start, decay_rate, faded, load_rows,
 
 @triton.jit
 def attend_chunk(
-    q, k, v, state, out, q_row, k_row, v_row, out_row, d_step, e_step, count, rate,
+    q, k, v, state, out, q_row, k_row, v_row, out_row, d_step, e_step, known, count, rate,
     D: tl.constexpr, E: tl.constexpr, D_TILE: tl.constexpr, E_TILE: tl.constexpr, K_TILE: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REVERSE: tl.constexpr,
     PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
@@ -20,7 +20,7 @@ def attend_chunk(
     """Store the sum over s of exp(-decay |t - s|) (q_t k_s) v_s plus the faded q_t S, for t of a chunk.
 
     s runs from the chunk's first token to t; REVERSE: from t to its last. q, k are (count, D), v and out
-    (count, E), the state is (D, E) with strides d_step and e_step.
+    (count, E), the state is (D, E) with strides d_step and e_step, its rows from `known` on not read.
     """
     dtype: tl.constexpr = q.dtype.element_ty
     d = tl.arange(0, D_TILE)
@@ -28,7 +28,7 @@ def attend_chunk(
     for start in range(0, count, ROWS):
         rows = start + tl.arange(0, ROWS)
         total = tl.full((ROWS, E_TILE), 0.0, tl.float32)
-        for part in range(0, D, K_TILE):
+        for part in range(0, known, K_TILE):
             d_part = part + tl.arange(0, K_TILE)
             q_part = operand(load_rows(q, rows, q_row, count, d_part, D), dtype, INTERPRETED)
             mask = (d_part < D)[:, None] & (e < E)[None, :]
@@ -58,20 +58,24 @@ def attend(
     q, k, v, decay, spans, states, out,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, tokens, heads, chunks,
     D: tl.constexpr, E: tl.constexpr, D_TILE: tl.constexpr, E_TILE: tl.constexpr, K_TILE: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, GIVEN: tl.constexpr,
     PACKED: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
 ):  # fmt: skip
-    """Store out (B, N, H, E) of one chunk and head from q, k, v and the state (D, E) before the chunk."""
+    """Store out (B, N, H, E) of one chunk and head from q, k, v and the state (D, E) before the chunk.
+
+    Unless GIVEN, a sequence starts from zeros, which are not fetched.
+    """
     head = tl.program_id(0) % heads
     chunk = tl.program_id(0) // heads
     first, count, batch = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
     q = chunk_start(q, batch, head, first, q_batch, q_head, q_row, ALIGNED)
     k = chunk_start(k, batch, head, first, k_batch, k_head, k_row, ALIGNED)
     v = chunk_start(v, batch, head, first, v_batch, v_head, v_row, ALIGNED)
+    known = D if GIVEN else tl.where(chunk % chunks == 0, 0, D)
     out += ((batch * tokens + first) * heads + head) * E
     states += (chunk.to(tl.int64) * heads + head) * (D * E)
     attend_chunk(
-        q, k, v, states, out, q_row, k_row, v_row, heads * E, E, 1, count, decay_rate(decay, head),
+        q, k, v, states, out, q_row, k_row, v_row, heads * E, E, 1, known, count, decay_rate(decay, head),
         D, E, D_TILE, E_TILE, K_TILE, ROWS, COLUMNS, False, PRECISION, INTERPRETED,
     )  # fmt: skip
 
@@ -86,7 +90,7 @@ def gradients(
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, g_batch, g_head, g_row,
     tokens, heads, chunks,
     D: tl.constexpr, E: tl.constexpr, D_TILE: tl.constexpr, E_TILE: tl.constexpr, K_TILE: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, GIVEN: tl.constexpr,
     PACKED: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
 ):  # fmt: skip
     """Store dq, dk (B, N, H, D) and dv (B, N, H, E) of one chunk and head; g is the output's gradient.
@@ -102,18 +106,19 @@ def gradients(
     v = chunk_start(v, batch, head, first, v_batch, v_head, v_row, ALIGNED)
     g = chunk_start(g, batch, head, first, g_batch, g_head, g_row, ALIGNED)
     rate = decay_rate(decay, head)
+    known = E if GIVEN else tl.where(chunk % chunks == 0, 0, E)
     before = states + (chunk.to(tl.int64) * heads + head) * (D * E)
     after = state_gradients + (chunk.to(tl.int64) * heads + head) * (D * E)
     start = (batch * tokens + first) * heads + head
     attend_chunk(
-        g, v, k, before, dq + start * D, g_row, v_row, k_row, heads * D, 1, E, count, rate,
+        g, v, k, before, dq + start * D, g_row, v_row, k_row, heads * D, 1, E, known, count, rate,
         E, D, E_TILE, D_TILE, K_TILE, ROWS, COLUMNS, False, PRECISION, INTERPRETED,
     )  # fmt: skip
     attend_chunk(
-        v, g, q, after, dk + start * D, v_row, g_row, q_row, heads * D, 1, E, count, rate,
+        v, g, q, after, dk + start * D, v_row, g_row, q_row, heads * D, 1, E, E, count, rate,
         E, D, E_TILE, D_TILE, K_TILE, ROWS, COLUMNS, True, PRECISION, INTERPRETED,
     )  # fmt: skip
     attend_chunk(
-        k, q, g, after, dv + start * E, k_row, q_row, g_row, heads * E, E, 1, count, rate,
+        k, q, g, after, dv + start * E, k_row, q_row, g_row, heads * E, E, 1, D, count, rate,
         D, E, D_TILE, E_TILE, K_TILE, ROWS, COLUMNS, True, PRECISION, INTERPRETED,
     )  # fmt: skip

@@ -30,26 +30,35 @@ def chunk_states_with(
 
 
 def scan_states_with(
-    parts: Tensor, initial: Tensor, decay: Tensor, states: Tensor, final: Tensor, layout: Layout, like: Tensor,
+    parts: Tensor, initial: Tensor | None, decay: Tensor, states: Tensor, final: Tensor, layout: Layout, like: Tensor,
     *, reverse: bool,
 ) -> Launch:  # fmt: skip
-    """Plan the scan of parts (chunks, H, D, E) into states, of the same shape, from initial to final."""
-    size = initial.shape[2] * initial.shape[3]
+    """Plan the scan of parts (chunks, H, D, E) into states, of the same shape, from initial or zeros to final."""
+    size = final.shape[2] * final.shape[3]
     block = max(32, min(512, power_of_two(-(-size // 32))))  # 32 programs a head, so that 8 heads are 256
     arguments = {
         "parts": parts, "initial": initial, "decay": decay, "spans": layout.spans, "firsts": layout.firsts,
         "states": states, "final": final,
     } | _sizes(like, layout)  # fmt: skip
     constants = {
-        "SIZE": size, "BLOCK": block, "CHUNK": CHUNK, "REVERSE": reverse, "PACKED": layout.spans is not None,
-        "INTERPRETED": INTERPRETED,
+        "SIZE": size, "BLOCK": block, "CHUNK": CHUNK, "GIVEN": initial is not None, "REVERSE": reverse,
+        "PACKED": layout.spans is not None, "INTERPRETED": INTERPRETED,
     }  # fmt: skip
-    programs = layout.sequences * initial.shape[1] * -(-size // block)
+    programs = layout.sequences * final.shape[1] * -(-size // block)
     return Launch(scan_states, programs, arguments, constants, warps=4 if block > 128 else 1, stages=3)
 
 
 def attend_with(
-    entry: Entry, q: Tensor, k: Tensor, v: Tensor, decay: Tensor, states: Tensor, out: Tensor, layout: Layout
+    entry: Entry,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    decay: Tensor,
+    states: Tensor,
+    out: Tensor,
+    layout: Layout,
+    *,
+    given: bool,
 ) -> Launch:
     """Plan the output (B, H, N, E) from q, k, v and the state before each chunk."""
     arguments: dict[str, Any] = {
@@ -63,7 +72,7 @@ def attend_with(
     }
     for name, x in zip("qkv", (q, k, v), strict=True):
         arguments |= _strides(name, x)
-    constants = _tiles(entry, q, v) | _constants(layout, q, k, v)
+    constants = _tiles(entry, q, v) | _constants(layout, q, k, v) | {"GIVEN": given}
     programs = layout.chunks * q.shape[1]
     return Launch(attend, programs, arguments | _sizes(q, layout), constants, entry.warps, entry.stages)
 
@@ -75,6 +84,8 @@ def gradients_with(
     states: tuple[Tensor, Tensor],
     outputs: tuple[Tensor, Tensor, Tensor],
     layout: Layout,
+    *,
+    given: bool,
 ) -> Launch:
     """Plan dq, dk, dv from q, k, v, dO, the states before each chunk and the gradients of those after it."""
     arguments: dict[str, Any] = {"decay": decay, "spans": layout.spans}
@@ -83,38 +94,48 @@ def gradients_with(
     for name, x in zip("qkvg", inputs, strict=True):
         arguments |= {name: x} | _strides(name, x)
     q, _, v, _ = inputs
-    constants = _tiles(entry, q, v) | _constants(layout, *inputs)
+    constants = _tiles(entry, q, v) | _constants(layout, *inputs) | {"GIVEN": given}
     programs = layout.chunks * q.shape[1]
     return Launch(gradients, programs, arguments | _sizes(q, layout), constants, entry.warps, entry.stages)
 
 
 def forward_plan(
-    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, initial: Tensor, layout: Layout
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, initial: Tensor | None, layout: Layout
 ) -> tuple[list[list[Launch]], tuple[Tensor, Tensor, Tensor]]:
     """Return the launches of a forward pass, alternatives together, and the tensors that they fill.
 
     These are the output (B, H, N, E), the final state and the states before each chunk, which a backward pass
-    reads again: they take as much memory as D E / 256 numbers a token.
+    reads again: they take as much memory as D E / 256 numbers a token. Packed sequences need an initial state; without
+    one a sequence starts from zeros, which are neither written nor read.
     """
     batch, heads, tokens, d = q.shape
     e = v.shape[3]
     parts = q.new_empty(layout.chunks, heads, d, e, dtype=torch.float32)
-    states, final = torch.empty_like(parts, dtype=q.dtype), torch.empty_like(initial)
+    states = torch.empty_like(parts, dtype=q.dtype)
+    final = parts.new_empty(layout.sequences, heads, d, e)
+    given = initial is not None
     out = q.new_empty(batch, tokens, heads, e).transpose(1, 2)
     launches = [
         [chunk_states_with(x, k, v, decay, parts, layout, reverse=False) for x in state_entries(d, e, q.dtype)],
         [scan_states_with(parts, initial, decay, states, final, layout, q, reverse=False)],
-        [attend_with(x, q, k, v, decay, states, out, layout) for x in output_entries(d, e, q.dtype)],
+        [attend_with(x, q, k, v, decay, states, out, layout, given=given) for x in output_entries(d, e, q.dtype)],
     ]
     return launches, (out, final, states)
 
 
 def backward_plan(
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor], decay: Tensor, states: Tensor, d_final: Tensor, layout: Layout
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor],
+    decay: Tensor,
+    states: Tensor,
+    d_final: Tensor,
+    layout: Layout,
+    *,
+    given: bool,
 ) -> tuple[list[list[Launch]], tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Return the launches of a backward pass, alternatives together, and dq, dk, dv and the initial state's gradient.
 
-    inputs are q, k, v and dO; d_final is the gradient of the final state, float32.
+    inputs are q, k, v and dO; d_final is the gradient of the final state, float32; `given`: a
+    forward pass with an initial state filled `states`.
     """
     q, k, v, g = inputs
     d, e = q.shape[3], v.shape[3]
@@ -124,7 +145,10 @@ def backward_plan(
     launches = [
         [chunk_states_with(x, q, g, decay, parts, layout, reverse=True) for x in state_entries(d, e, q.dtype)],
         [scan_states_with(parts, d_final, decay, after, d_initial, layout, q, reverse=True)],
-        [gradients_with(x, inputs, decay, (states, after), outputs, layout) for x in output_entries(d, e, q.dtype)],
+        [
+            gradients_with(x, inputs, decay, (states, after), outputs, layout, given=given)
+            for x in output_entries(d, e, q.dtype)
+        ],
     ]
     dq, dk, dv = (x.transpose(1, 2) for x in outputs)
     return launches, (dq, dk, dv, d_initial)

@@ -54,12 +54,13 @@ def chunk_states(
 def scan_states(
     parts, initial, decay, spans, firsts, states, final, tokens, heads, chunks,
     SIZE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
-    REVERSE: tl.constexpr, PACKED: tl.constexpr, INTERPRETED: tl.constexpr,
+    GIVEN: tl.constexpr, REVERSE: tl.constexpr, PACKED: tl.constexpr, INTERPRETED: tl.constexpr,
 ):  # fmt: skip
     """Carry a sequence's state from chunk to chunk: what each chunk starts from, and what is left at the end.
 
     parts (chunks, H, SIZE) float32, initial and final (sequences, H, SIZE) float32, states (chunks, H, SIZE) in
-    the dtype of the products that read them; SIZE = D E. REVERSE: from the last chunk to the first.
+    the dtype of the products that read them; SIZE = D E. REVERSE: from the last chunk to the first. Unless
+    GIVEN, a sequence starts from zeros, which are not stored.
     """
     blocks: tl.constexpr = (SIZE + BLOCK - 1) // BLOCK
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -73,11 +74,13 @@ def scan_states(
     else:
         start = sequence * chunks
         steps = chunks
-    running = tl.load(initial + (sequence * heads + head) * SIZE + place, mask=mask, other=0.0)
+    running = tl.full((BLOCK,), 0.0, tl.float32)
+    if GIVEN:
+        running = tl.load(initial + (sequence * heads + head) * SIZE + place, mask=mask, other=0.0)
     for step in range(steps):
         chunk = start + (steps - 1 - step if REVERSE else step)
         here = (chunk * heads + head) * SIZE + place
         _, count, _ = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
-        tl.store(states + here, stored(running, states.dtype.element_ty, INTERPRETED), mask=mask)
+        tl.store(states + here, stored(running, states.dtype.element_ty, INTERPRETED), mask=mask & (GIVEN | (step > 0)))
         running = running * faded(rate, count) + tl.load(parts + here, mask=mask, other=0.0)
     tl.store(final + (sequence * heads + head) * SIZE + place, running, mask=mask)

@@ -31,14 +31,14 @@ def guarded(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
     return inside
 
 
-def plan(dtype: torch.dtype, *, pack: bool) -> list[Launch]:
+def plan(dtype: torch.dtype, *, pack: bool = False, given: bool = True) -> list[Launch]:
     """Return all launches of attention and norm on guarded inputs, their outputs NaN before they run."""
     q, k, v, g = (guarded((1, 2, 270, width), dtype, seed) for seed, width in enumerate((8, 8, 12, 12)))
     decay, lengths = torch.tensor([0.0, 0.3]), torch.tensor([0, 3, 3, 270])
     layout: Layout = packed(lengths, 270) if pack else dense(1, 270)
-    state = draw((layout.sequences, 2, 8, 12), torch.float32, 5)
+    state = draw((layout.sequences, 2, 8, 12), torch.float32, 5) if given else None
     forward, (_, final, states) = forward_plan(q, k, v, decay, state, layout)
-    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout)
+    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout, given=given)
     x, gate, dy = (guarded((300, 24), dtype, seed) for seed in range(3))
     norms = [norm_plan(x, gate)[0], gradient_plan(x, gate, dy)[0], norm_plan(x, None)[0]]
     launches = [*chain.from_iterable(x[:1] for x in (*forward, *backward)), *norms]
@@ -114,7 +114,7 @@ def every_address(x: Tensor) -> np.ndarray:
 
 def test_every_output_element_is_stored_exactly_once_and_nothing_else() -> None:
     """Over all programs, the addresses stored to are those of the outputs, each once."""
-    for launch in plan(torch.bfloat16, pack=False):
+    for launch in plan(torch.bfloat16):
         found = np.sort(np.concatenate([x[0] for x in addresses(launch, "store")]))
         expected = np.sort(np.concatenate([every_address(x) for x in stored(launch).values()]))
         assert np.array_equal(found, expected), launch.kernel.__name__
@@ -126,9 +126,10 @@ def _of_decay(place: np.ndarray, launch: Launch) -> np.ndarray:
     return np.isin(place, [] if decay is None else every_address(decay))
 
 
-def test_the_traffic_formula_counts_the_addresses_that_programs_touch() -> None:
+@pytest.mark.parametrize("given", [False, True])
+def test_the_traffic_formula_counts_the_addresses_that_programs_touch(given: bool) -> None:
     """The closed form equals bytes loaded and stored, each once a program, of all kernels."""
-    for launch in plan(torch.bfloat16, pack=False):
+    for launch in plan(torch.bfloat16, given=given):
         bytes_moved = 0
         for kind in ("load", "store"):
             for program in addresses(launch, kind):
@@ -155,7 +156,7 @@ def test_elements_beyond_2_to_the_31_are_addressed() -> None:
         layout = dense(1, x.shape[2])
         state = torch.zeros(1, 1, width, width)
         forward, (out, final, states) = forward_plan(x, x, x, decay, state, layout)
-        backward, gradients = backward_plan((x, x, x, x), decay, states, final, layout)
+        backward, gradients = backward_plan((x, x, x, x), decay, states, final, layout, given=True)
         states[-1] = 0.5
         backward[2][0].arguments["state_gradients"][-1] = 0.25
         for step in (forward[0], forward[2], backward[2]):
