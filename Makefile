@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench lock setup
+.PHONY: demo test check fix bench kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -24,6 +24,12 @@ fix: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.stages
+
+kernels: setup
+	$(BIN)/python -m kernels.report --all
+
+gpu: setup
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

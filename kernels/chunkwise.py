@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.reference import empty_state, state_dtype
+from kernels.reference import empty_state, no_output, state_dtype
 
 
 class Layout(NamedTuple):
@@ -35,14 +35,16 @@ def chunkwise(
 ) -> tuple[Tensor, Tensor]:
     """Attend in chunks of `size` tokens and return the output and the final state.
 
-    q, k (B, H, N, D), v (B, H, N, E), decay (H,) >= 0, state (B, H, D, E). With `bounds`, cumulative lengths
+    q, k (B, H, N, D), v (B, H, N, E), N >= 0, decay (H,) >= 0, state (B, H, D, E). With `bounds`, cumulative lengths
     from 0 to N, B is 1 and sequences lie one after the other: state (sequences, H, D, E), none sees another.
     Output (B, H, N, E) in the dtype of v; states in `state_dtype(q)`. Differentiable in q, k, v and state.
     """
     tokens = q.shape[2]
-    layout = _dense(tokens, size, q.device) if bounds is None else _packed(bounds, size, q.device)
     if state is None:
         state = empty_state(q, v, None if bounds is None else len(bounds) - 1)
+    if tokens == 0:
+        return no_output(q, k, v), state.to(state_dtype(q))
+    layout = _dense(tokens, size, q.device) if bounds is None else _packed(bounds, size, q.device)
     initial = (state,) if bounds is None else torch.split(state, 1)
     chunks = [_to_chunks(x, layout, size) for x in (q, k, v)]
     output, final = _attend(chunks, decay.to(state_dtype(q)), layout, initial)

@@ -152,8 +152,9 @@ def test_strong_decay_leaves_no_nan_in_a_partial_chunk() -> None:
 def test_arguments_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str) -> None:
     """The error names what was expected and what came."""
     q, k, v = inputs(7)
+    x = {"q": q, "k": k, "v": v, "decay": DECAYS} | change
     with pytest.raises(ValueError, match=message):
-        linear_attention(**({"q": q, "k": k, "v": v, "decay": DECAYS} | change))
+        linear_attention(x["q"], x["k"], x["v"], x["decay"], state=x.get("state"), lengths=x.get("lengths"))
 
 
 @pytest.mark.parametrize("lengths", [[0, 6], [1, 7], [0, 5, 3, 7], [7]])
