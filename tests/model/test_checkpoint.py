@@ -1,5 +1,6 @@
 """What is saved is what is loaded, and a foreign or broken folder is explained."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -24,6 +25,15 @@ def test_a_model_survives_the_disk(tmp_path: Path, tied: bool) -> None:
     assert ("head.weight" in weights(loaded)) != tied
     tokens = torch.arange(50)[None]
     assert torch.equal(loaded(tokens)[0], model(tokens)[0])
+
+
+def test_a_configuration_written_before_a_choice_existed_means_its_default(tmp_path: Path) -> None:
+    """A config.json with sizes alone, as the first version wrote it, is the published model of these sizes."""
+    save_model(tmp_path, TransNormer(CONFIG))
+    names = ("vocab_size", "eos", "width", "layers", "heads", "hidden", "tie_embeddings", "initial_std")
+    old = {name: value for name, value in asdict(CONFIG).items() if name in names}
+    (tmp_path / "config.json").write_bytes(orjson.dumps(old))
+    assert load_model(tmp_path).config == CONFIG
 
 
 def test_a_state_survives_the_disk(tmp_path: Path) -> None:
