@@ -158,6 +158,14 @@ def read_config(path: str | Path | None, vocab_size: int, eos: int) -> tuple[Tra
         raise ValueError(f"{path}: {error}") from None
 
 
+def model_config(values: object) -> TransNormerConfig:
+    """Return the configuration with these fields, at least vocab_size and eos. Raises ValueError naming the field."""
+    try:
+        return _build(TransNormerConfig, values, "config")
+    except TypeError:
+        raise ValueError("config.vocab_size or config.eos is missing") from None
+
+
 def _sized(table: object) -> object:
     if not isinstance(table, dict) or "size" not in table:
         return table
