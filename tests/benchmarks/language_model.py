@@ -5,8 +5,9 @@
 
 Both have the same vocabulary, losses and batches of `--batch-tokens` tokens (a longer text is one row), and in both the
 layers are compiled, each shape by itself. Runs of the two alternate, and the ratio is the median over the pairs of
-softmax seconds / TransNormer seconds, with the lowest and the highest pair: other work on the machine slows both. The
-opponent is tests/benchmarks/softmax_transformer.py.
+softmax seconds / TransNormer seconds, with the lowest and the highest pair: other work on the machine slows both. Where
+there is much of it, `--threads 1 --cpu-seconds` counts the processor's time instead of the clock's. The opponent is
+tests/benchmarks/softmax_transformer.py.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main() -> None:
     config = TransNormerConfig(vocab_size=VOCABULARY, eos=2, **SIZES[asked.size])
     models: tuple[Model, Model] = (TransNormer(config), SoftmaxTransformer(config))
     counts = [sum(weight.numel() for weight in model.parameters()) for model in models]
+    clock = time.process_time if asked.cpu_seconds else time.perf_counter
     console = Console()
     console.print(
         f"{asked.size}: width {config.width}, {config.layers} layers, {counts[0]:,} parameters; softmax {counts[1]:,}; "
@@ -51,8 +53,10 @@ def main() -> None:
     for name, make in (("forward", _forward), ("training step", _training)):
         for length in asked.lengths if name == "forward" else asked.training_lengths:
             rows = max(1, asked.batch_tokens // length)
-            table.add_row(name, f"{length:,}", str(rows), *_measure(models, make, rows, length, asked.pairs))
-            console.print(name, length, *table.columns[5]._cells[-1:])
+            tokens = torch.randint(VOCABULARY, (rows, length + 1), generator=torch.Generator().manual_seed(length))
+            cells = _measure(models, make, tokens, asked.pairs, clock)
+            table.add_row(name, f"{length:,}", str(rows), *cells)
+            console.print(name, length, *cells)
     console.print(table)
 
 
@@ -64,26 +68,30 @@ def _arguments() -> argparse.Namespace:
     line.add_argument("--batch-tokens", type=int, default=2048)
     line.add_argument("--pairs", type=int, default=7)
     line.add_argument("--threads", type=int, default=2)
+    line.add_argument("--cpu-seconds", action="store_true", help="count the processor's time; for one thread")
     line.add_argument("--eager", action="store_true", help="without compiling")
     return line.parse_args()
 
 
 def _measure(
-    models: tuple[Model, Model], make: Callable[[Model, Tensor], Callable[[], None]], rows: int, length: int, pairs: int
+    models: tuple[Model, Model],
+    make: Callable[[Model, Tensor], Callable[[], None]],
+    tokens: Tensor,
+    pairs: int,
+    clock: Callable[[], float],
 ) -> list[str]:
     """Time both by turns, which of them goes first by turns too, and return the cells of a row."""
-    tokens = torch.randint(VOCABULARY, (rows, length + 1), generator=torch.Generator().manual_seed(length))
     runs = [make(model, tokens) for model in models]
-    first = [_seconds(run) for run in runs]
+    first = [_seconds(run, time.perf_counter) for run in runs]
     for run in runs:
         run()
     taken: tuple[list[float], list[float]] = ([], [])
     for pair in range(pairs):
         for which in (0, 1) if pair % 2 else (1, 0):
-            taken[which].append(_seconds(runs[which]))
+            taken[which].append(_seconds(runs[which], clock))
     ratios = sorted(softmax / ours for ours, softmax in zip(*taken, strict=True))
-    speeds = [f"{rows * length / statistics.median(each):,.0f}" for each in taken]
-    share = _seconds(_head(models[0], tokens)) / statistics.median(taken[0])
+    speeds = [f"{tokens[:, 1:].numel() / statistics.median(each):,.0f}" for each in taken]
+    share = _seconds(_head(models[0], tokens), clock) / statistics.median(taken[0])
     compiling = " + ".join(f"{seconds:.0f} s" for seconds in first)
     return [
         *speeds,
@@ -94,10 +102,10 @@ def _measure(
     ]
 
 
-def _seconds(run: Callable[[], None]) -> float:
-    began = time.perf_counter()
+def _seconds(run: Callable[[], None], clock: Callable[[], float]) -> float:
+    began = clock()
     run()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _forward(model: Model, tokens: Tensor) -> Callable[[], None]:
