@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench kernels gpu lock setup
+.PHONY: demo test check fix bench bench-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -30,6 +30,11 @@ kernels: setup
 
 gpu: setup
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
+
+bench-model: setup
+	$(BIN)/python -m tests.benchmarks.language_model
+	$(BIN)/python -m tests.benchmarks.precision
+	$(BIN)/python -m tests.benchmarks.generation
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

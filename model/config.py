@@ -11,7 +11,7 @@ T = TypeVar("T", "TransNormerConfig", "TrainingConfig")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransNormerConfig:
-    """Sizes of a TransNormerLLM.
+    """Sizes and choices of a TransNormerLLM; every default is the published model's.
 
     Raises ValueError naming the field, its value and what is allowed.
     """
@@ -22,6 +22,12 @@ class TransNormerConfig:
     layers: int = 3
     heads: int = 4  # each of width / heads
     hidden: int = 256  # of the channel mixer (SGLU)
+    norm: Literal["srms", "rms", "layer"] = "srms"  # arXiv:2405.17381, table 7: 4.770, 4.766, 4.765 perplexity
+    decay: Literal["released", "linear", "none"] = "released"  # slopes of the weights; the paper's equation 10; 0
+    lrpe: Literal["first", "all", "none"] = "first"  # layers that turn q and k by position; table 4
+    learn_theta: bool = True  # LRPE's angles; false: as they start
+    gate: bool = True  # table 6
+    scale_embedding: bool = True  # by the square root of the width, as in the released code
     tie_embeddings: bool = False  # as in the released code
     initial_std: float = 0.02  # of every weight, as in the released code for a width of 1024
 
@@ -32,17 +38,55 @@ class TransNormerConfig:
         _require(self, "eos", 0 <= self.eos < self.vocab_size, f"an id below vocab_size = {self.vocab_size}")
         _require(self, "initial_std", 0 < self.initial_std < math.inf, "above 0 and finite")
         _require(self, "heads", self.width % self.heads == 0, f"a divisor of width = {self.width}")
+        _require(self, "norm", self.norm in {"srms", "rms", "layer"}, "'srms', 'rms' or 'layer'")
+        _require(self, "decay", self.decay in {"released", "linear", "none"}, "'released', 'linear' or 'none'")
+        _require(self, "lrpe", self.lrpe in {"first", "all", "none"}, "'first', 'all' or 'none'")
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of weights that are learnt, a tied one counted once."""
+        per_norm = {"srms": 0, "rms": 1, "layer": 2}[self.norm] * self.width
+        turned = {"first": 1, "all": self.layers, "none": 0}[self.lrpe] * self.learn_theta
+        attention = (5 if self.gate else 4) * self.width**2 + per_norm
+        mixer = 3 * self.width * self.hidden
+        ends = (1 if self.tie_embeddings else 2) * self.vocab_size * self.width + per_norm
+        return self.layers * (attention + mixer + 2 * per_norm) + turned * self.width + ends
 
 
-def evaluator(vocab_size: int, eos: int) -> TransNormerConfig:
-    """Return the sizes of a judge that CPU cores train in minutes: 1,932,384 parameters at 8,192 pieces.
-
-    A tied head would save 0.8 million of them and no time, but it learns later: after 0.4 million tokens of a
-    mixed corpus the validation loss was 7.60 tied and 7.24 untied. The weights start as wide, relative to the
-    width, as in the released model of width 1024: 0.02 (1024 / 96)^(1/2); after 0.2 million tokens 7.53
-    against 7.62 nats.
-    """
-    return TransNormerConfig(vocab_size=vocab_size, eos=eos, initial_std=0.06)
+# HF: configuration of the released modelling code. Scaling: "Scaling Laws for Linear Complexity Language Models".
+# A field marked assumed has no source that could be read. Counts are with untied heads unless said; the published
+# vocabularies are 64,000 (HF; assumed for 7B) and 100,280 pieces (Scaling; the 15B's README names that tokenizer).
+SIZES: dict[str, dict[str, Any]] = {
+    # Ours, for scoring with 8,192 pieces; initial_std is 0.02 (1024 / width)^(1/2), as wide as the released model's.
+    "1M": {"width": 96, "layers": 2, "heads": 3, "hidden": 256, "tie_embeddings": True, "initial_std": 0.065},
+    "4M": {"width": 128, "layers": 8, "heads": 4, "hidden": 384, "initial_std": 0.057},
+    # Deep and thin: the head is then a tenth of the work, and at this size depth learns more (arXiv:2402.14905).
+    "15M": {"width": 192, "layers": 24, "heads": 6, "hidden": 576, "initial_std": 0.046},
+    "385M": {  # 464,520,192 parameters; 333,448,192 without embedding and head
+        "width": 1024,  # HF
+        "layers": 24,  # HF
+        "heads": 8,  # HF
+        "hidden": 2816,  # HF
+    },
+    "1B": {  # 1,289,528,832 parameters; 981,468,672 without embedding and head
+        "width": 1536,  # Scaling, table 2
+        "layers": 32,  # Scaling, table 2
+        "heads": 16,  # Scaling, table 2, which also says that heads are 128 wide: that would be 12
+        "hidden": 4096,  # Scaling, table 1: a channel mixer of 8 width^2
+    },
+    "7B": {  # 7,193,235,456 parameters
+        "width": 4096,  # assumed: heads of 128, as in 385M and 15B
+        "layers": 30,  # an explainer of arXiv:2307.14995, section 2.2
+        "heads": 32,  # the same
+        "hidden": 11264,  # assumed: 2.75 width, as in 385M
+    },
+    "15B": {  # 14,830,720,000 parameters
+        "width": 5120,  # README of TransNormerLLM3-15B
+        "layers": 42,  # the same
+        "heads": 40,  # the same
+        "hidden": 12864,  # assumed: gives the README's 14.83 billion parameters with a gate of full rank
+    },
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +143,36 @@ def _require(config: object, name: str, allowed: bool, what: str) -> None:
 def read_config(path: str | Path | None, vocab_size: int, eos: int) -> tuple[TransNormerConfig, TrainingConfig]:
     """Read the tables [model] and [training] of a TOML file, or take every default for None.
 
-    The tokens' own facts, vocab_size and eos, come from the shards and may not stand in the file. Raises
-    ValueError with one line that names the file, the key and what is allowed.
+    In [model], `size` takes the fields of a named size, before those that stand beside it. The tokens' own
+    facts, vocab_size and eos, come from the shards and may not stand in the file. Raises ValueError with one
+    line that names the file, the key and what is allowed.
     """
     try:
         tables = {} if path is None else tomllib.loads(Path(path).read_text(encoding="utf-8"))
         for name in tables:
             _require_known(name, ("model", "training"))
-        model = _build(TransNormerConfig, tables.get("model", {}), "model", vocab_size=vocab_size, eos=eos)
+        sizes = _sized(tables.get("model", {}))
+        model = _build(TransNormerConfig, sizes, "model", vocab_size=vocab_size, eos=eos)
         return model, _build(TrainingConfig, tables.get("training", {}), "training")
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def model_config(values: object) -> TransNormerConfig:
+    """Return the configuration with these fields, at least vocab_size and eos. Raises ValueError naming the field."""
+    try:
+        return _build(TransNormerConfig, values, "config")
+    except TypeError:
+        raise ValueError("config.vocab_size or config.eos is missing") from None
+
+
+def _sized(table: object) -> object:
+    if not isinstance(table, dict) or "size" not in table:
+        return table
+    rest = {key: value for key, value in table.items() if key != "size"}
+    if table["size"] not in list(SIZES):
+        raise ValueError(f"model.size must be one of {', '.join(SIZES)}, got {table['size']!r}")
+    return SIZES[table["size"]] | rest
 
 
 def _build(kind: type[T], table: object, name: str, **given: Any) -> T:

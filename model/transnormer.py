@@ -15,6 +15,8 @@ from torch.nn import functional
 from kernels.attention import linear_attention
 from model.config import TransNormerConfig
 
+EPSILON = 1e-6  # of the norms, as in the authors' lightning-attention package
+
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -27,21 +29,32 @@ class ModelState:
 def srms_norm(x: Tensor) -> Tensor:
     """Divide x (..., width) by its root mean square, without gain.
 
-    Equation 14 of arXiv:2405.17381. In float32 with eps 1e-6, as in the authors' lightning-attention package;
-    eps stands beside the mean square. Returns the dtype of x.
+    Equation 14 of arXiv:2405.17381. In float32; EPSILON stands beside the mean square. Returns the dtype of x.
     """
-    wide = x if x.dtype == torch.float64 else x.float()
-    return functional.rms_norm(wide, x.shape[-1:], eps=1e-6).to(x.dtype)
+    return functional.rms_norm(_widened(x), x.shape[-1:], eps=EPSILON).to(x.dtype)
 
 
-def decay_rates(heads: int, layer: int, layers: int) -> Tensor:
-    """Return the decay per token (H,) of each head of a layer, in nats.
+def _widened(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
-    Slopes 2^(-8 (h + 1) / H) as ALiBi builds them (arXiv:2108.12409, section 3; for other than powers of two
-    the slopes of the next lower one, then every other slope of the next higher one), times 1 - layer /
-    (layers - 1) + 1e-5: the released modelling code. The printed rate, 8 h / H (1 - layer / layers), is not
-    the trained model: with 8 heads it leaves 7 of them a half-life below one token. A single layer takes the
-    factor of a first one.
+
+def decay_rates(config: TransNormerConfig, layer: int) -> Tensor:
+    """Return the decay per token (H,) of each head of a layer, in nats, by the configured formula."""
+    match config.decay:
+        case "released":
+            return released_decay(config.heads, layer, config.layers)
+        case "linear":
+            return linear_decay(config.heads, layer, config.layers)
+        case "none":
+            return torch.zeros(config.heads)
+
+
+def released_decay(heads: int, layer: int, layers: int) -> Tensor:
+    """Return the rates (H,) of the released weights: slope 2^(-8 (h + 1) / H), times a factor of the layer.
+
+    Slopes as ALiBi builds them (arXiv:2108.12409, section 3; for other than powers of two the slopes of the
+    next lower one, then every other slope of the next higher one); the factor is 1 - layer / (layers - 1) +
+    1e-5: the released modelling code. A single layer takes the factor of a first one.
     """
     lower = 1 << (heads.bit_length() - 1)
     slopes = _geometric(lower) + _geometric(2 * lower)[::2][: heads - lower]
@@ -49,8 +62,21 @@ def decay_rates(heads: int, layer: int, layers: int) -> Tensor:
     return torch.tensor(slopes) * factor
 
 
+def linear_decay(heads: int, layer: int, layers: int) -> Tensor:
+    """Return the rates (H,) as printed, 8 h / H (1 - layer / layers), h from 0: equation 10 of arXiv:2405.17381.
+
+    Not those of the released weights: with 8 heads, 7 have a half-life below one token in the second layer.
+    """
+    return torch.arange(heads) * (8 / heads * (1 - layer / layers))
+
+
 def _geometric(heads: int) -> list[float]:
     return [2 ** (-8 * (head + 1) / heads) for head in range(heads)]
+
+
+def turns(config: TransNormerConfig, layer: int) -> bool:
+    """Tell whether a layer has LRPE: by default the first; decay alone is 15-20 % faster (section 4)."""
+    return config.lrpe == "all" or (config.lrpe == "first" and layer == 0)
 
 
 def initial_theta(heads: int, head_width: int) -> Tensor:
@@ -60,40 +86,67 @@ def initial_theta(heads: int, head_width: int) -> Tensor:
 
 
 def rotate(x: Tensor, theta: Tensor, positions: Tensor) -> Tensor:
-    """Return [x cos(theta n), x sin(theta n)] (B, H, N, 2 D) for x (B, H, N, D), positions n (B, N) int64.
+    """Return [x cos(theta n), x sin(theta n)] (B, H, N, 2 D) for x (B, H, N, D), positions n (B or 1, N) int64.
 
     The cosine form of LRPE (equation 9 of arXiv:2405.17381): products then depend on distances. Angles are
-    float32 whatever x is, since bfloat16 cannot count beyond 256.
+    float32 whatever x and theta are, since bfloat16 cannot count beyond 256.
     """
-    angle = positions[:, None, :, None] * theta[:, None, :]  # (B, H, N, D)
+    angle = positions[:, None, :, None] * _widened(theta)[:, None, :]  # (B, H, N, D)
     return torch.cat([x * angle.cos().to(x.dtype), x * angle.sin().to(x.dtype)], dim=-1)
+
+
+class Norm(nn.Module):
+    """The configured norm of x (..., width): SRMSNorm, RMSNorm with a gain, or LayerNorm with gain and bias."""
+
+    def __init__(self, config: TransNormerConfig) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(config.width)) if config.norm != "srms" else None
+        self.bias = nn.Parameter(torch.zeros(config.width)) if config.norm == "layer" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x normed, in its dtype; computed in float32 or more."""
+        if self.gain is None:
+            return srms_norm(x)
+        wide, gain = _widened(x), _widened(self.gain)
+        if self.bias is None:
+            return functional.rms_norm(wide, x.shape[-1:], gain, EPSILON).to(x.dtype)
+        return functional.layer_norm(wide, x.shape[-1:], gain, _widened(self.bias), EPSILON).to(x.dtype)
 
 
 class Attention(nn.Module):
     """Gated linear attention: norm(attention(silu(q), silu(k), v)) * u, equation 11 of arXiv:2405.17381."""
 
     decay: Tensor
+    theta: Tensor | None
 
     def __init__(self, config: TransNormerConfig, layer: int) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.qkvu = nn.Linear(config.width, 4 * config.width, bias=False)
+        self.heads, self.gated = config.heads, config.gate
+        self.qkvu = nn.Linear(config.width, (3 + config.gate) * config.width, bias=False)
+        self.norm = Norm(config)
         self.out = nn.Linear(config.width, config.width, bias=False)
-        first = layer == 0  # the other layers have decay only: 15-20 % faster, section 4
-        self.theta = nn.Parameter(initial_theta(config.heads, config.width // config.heads)) if first else None
-        self.register_buffer("decay", decay_rates(config.heads, layer, config.layers), persistent=False)
+        self._add_theta(config, layer)
+        self.register_buffer("decay", decay_rates(config, layer), persistent=False)
+
+    def _add_theta(self, config: TransNormerConfig, layer: int) -> None:
+        theta = initial_theta(config.heads, config.width // config.heads) if turns(config, layer) else None
+        if config.learn_theta and theta is not None:
+            self.theta = nn.Parameter(theta)
+        else:
+            self.register_buffer("theta", theta, persistent=False)
 
     def forward(
         self, x: Tensor, positions: Tensor, state: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Mix tokens of x (B, N, width) and return the mixture and the state after the last token."""
-        q, k, v, u = self.qkvu(x).chunk(4, dim=-1)
+        q, k, v, *u = self.qkvu(x).chunk(3 + self.gated, dim=-1)
         q, k, v = self._split(functional.silu(q)), self._split(functional.silu(k)), self._split(v)
         if self.theta is not None:
             q, k = rotate(q, self.theta, positions), rotate(k, self.theta, positions)
         mixed, state = linear_attention(q, k, v, self.decay, state=state, lengths=lengths)
         merged = mixed.transpose(1, 2).flatten(2)  # (B, N, width)
-        return self.out(srms_norm(merged) * u), state
+        normed = self.norm(merged)
+        return self.out(normed * u[0] if self.gated else normed), state
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, D)
@@ -119,16 +172,18 @@ class Layer(nn.Module):
 
     def __init__(self, config: TransNormerConfig, layer: int) -> None:
         super().__init__()
+        self.attention_norm = Norm(config)
         self.attention = Attention(config, layer)
+        self.mixer_norm = Norm(config)
         self.mixer = ChannelMixer(config)
 
     def forward(
         self, x: Tensor, positions: Tensor, state: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return x (B, N, width) after both steps and the attention's state."""
-        mixed, state = self.attention(srms_norm(x), positions, state, lengths)
+        mixed, state = self.attention(self.attention_norm(x), positions, state, lengths)
         x = x + mixed
-        return x + self.mixer(srms_norm(x)), state
+        return x + self.mixer(self.mixer_norm(x)), state
 
 
 class TransNormer(nn.Module):
@@ -139,6 +194,7 @@ class TransNormer(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
+        self.norm = Norm(config)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
@@ -149,6 +205,17 @@ class TransNormer(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.Linear):
                 nn.init.normal_(module.weight, std=self.config.initial_std, generator=generator)
+
+    def empty_state(self, sequences: int) -> ModelState:
+        """Return the state before the first token of each sequence, on the CPU."""
+        config, weight = self.config, self.embedding.weight
+        width = config.width // config.heads
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        attention = tuple(
+            torch.zeros(sequences, config.heads, (1 + turns(config, layer)) * width, width, dtype=dtype)
+            for layer in range(config.layers)
+        )
+        return ModelState(torch.zeros(sequences, dtype=torch.int64), attention)
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None
@@ -167,21 +234,21 @@ class TransNormer(nn.Module):
     ) -> tuple[Tensor, ModelState]:
         """Return what `head` turns into logits, (B, N, width), and the state, both as in `forward`."""
         seen, positions = _positions(tokens, state, lengths)
-        x = self.embedding(tokens) * math.sqrt(self.config.width)
+        x = self.embedding(tokens) * (math.sqrt(self.config.width) if self.config.scale_embedding else 1)
         states = []
         for number, layer in enumerate(self.layers):
             x, after = layer(x, positions, None if state is None else state.attention[number], lengths)
             states.append(after)
-        return srms_norm(x), ModelState(seen, tuple(states))
+        return self.norm(x), ModelState(seen, tuple(states))
 
 
 def _positions(tokens: Tensor, state: ModelState | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the tokens seen (sequences,) after these tokens, and the position of each of them (B, N)."""
+    """Return the tokens seen (sequences,) after these tokens, and the position of each of them (B or 1, N)."""
     batch, count = tokens.shape
     place = torch.arange(count, device=tokens.device)
     sizes = torch.full((batch,), count, device=tokens.device) if lengths is None else lengths.diff()
     before = torch.zeros_like(sizes) if state is None else state.position
     if lengths is None:
-        return before + sizes, before[:, None] + place
+        return before + sizes, place[None] if state is None else before[:, None] + place
     shift = (before - lengths[:-1]).repeat_interleave(sizes)
     return before + sizes, (place + shift)[None]

@@ -190,6 +190,8 @@ def test_the_rate_warms_up_and_falls() -> None:
         ("[training]\nschedule = 3", "training.schedule must be 'cosine' or 'constant', got 3"),
         ("[model]\nheads = 5", "model.heads must be a divisor of width = 96, got 5"),
         ("[model]\ntie_embeddings = 1", "model.tie_embeddings must be true or false, got 1"),
+        ("[model]\nsize = '2M'", "model.size must be one of 1M, 4M, 15M, 385M, 1B, 7B, 15B, got '2M'"),
+        ("[model]\nnorm = 1", "model.norm must be 'srms' or 'rms' or 'layer', got 1"),
         ("model = 3", "model must be a table, [model], got 3"),
         ("[model", "Expected ']'"),
     ],

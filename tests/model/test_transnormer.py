@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
-from model.config import TransNormerConfig, evaluator
-from model.transnormer import TransNormer, decay_rates, initial_theta, rotate, srms_norm
+from model.config import SIZES, TransNormerConfig, read_config
+from model.transnormer import TransNormer, decay_rates, initial_theta, released_decay, rotate, srms_norm
 
 SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40, tie_embeddings=True)
 
@@ -23,26 +24,58 @@ def drawn(config: TransNormerConfig = SMALL, tokens: int = 150) -> tuple[TransNo
     return model, torch.randint(config.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(3))
 
 
-def test_the_released_sizes_give_the_released_count() -> None:
-    """24 layers, width 1024, 8 heads, hidden 2816: 333,448,192 parameters besides embedding and head."""
-    with torch.device("meta"):
-        model = TransNormer(
-            TransNormerConfig(
-                vocab_size=64_000, eos=2, width=1024, layers=24, heads=8, hidden=2816, tie_embeddings=False
-            )
-        )
-    counts = {name: weight.numel() for name, weight in model.named_parameters()}
-    assert counts.pop("embedding.weight") == counts.pop("head.weight") == 64_000 * 1024
-    assert sum(counts.values()) == 333_448_192
+@pytest.mark.parametrize(
+    ("size", "vocab_size", "count"),
+    [
+        ("1M", 8192, 1_026_144),
+        ("4M", 8192, 3_932_288),
+        ("15M", 8192, 15_204_608),
+        ("385M", 64_000, 464_520_192),
+        ("1B", 100_280, 1_289_528_832),
+        ("7B", 64_000, 7_193_235_456),
+        ("15B", 100_280, 14_830_720_000),
+    ],
+)
+def test_named_sizes_have_their_count(size: str, vocab_size: int, count: int) -> None:
+    """The count by arithmetic is the documented one, and of what fits here that of the built model."""
+    config = TransNormerConfig(vocab_size=vocab_size, eos=2, **SIZES[size])
+    assert config.parameters == count
+    if count < 10_000_000:
+        assert sum(weight.numel() for weight in TransNormer(config).parameters()) == count
 
 
-def test_an_evaluator_has_two_million_parameters() -> None:
-    """At 8,192 pieces there are 1,932,384, two of five in the embedding; a tied head is counted once."""
-    config = evaluator(vocab_size=8192, eos=2)
-    assert sum(weight.numel() for weight in TransNormer(config).parameters()) == 1_932_384
-    model = TransNormer(replace(config, tie_embeddings=True))
-    assert sum(weight.numel() for weight in model.parameters()) == 1_932_384 - 8192 * 96
-    assert model.head.weight is model.embedding.weight
+def test_a_named_size_stands_in_a_configuration_file(tmp_path: Path) -> None:
+    """`size` takes the fields of a named size; a field beside it goes before."""
+    path = tmp_path / "model.toml"
+    path.write_text("[model]\nlayers = 4\nsize = '4M'\n")
+    model, _ = read_config(path, vocab_size=8192, eos=2)
+    assert model == replace(TransNormerConfig(vocab_size=8192, eos=2, **SIZES["4M"]), layers=4)
+
+
+CHOICES: list[dict[str, Any]] = [
+    {"norm": "rms"},
+    {"norm": "layer"},
+    {"decay": "linear"},
+    {"decay": "none"},
+    {"lrpe": "all"},
+    {"lrpe": "none"},
+    {"gate": False},
+    {"scale_embedding": False},
+    {"tie_embeddings": False},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_every_choice_counts_its_weights_and_reads_in_segments(choice: dict[str, Any]) -> None:
+    """Each choice changes the logits, has the weights it says, and gives the whole's logits in segments."""
+    config = replace(SMALL, **choice)
+    model, tokens = drawn(config, 100)
+    assert config.parameters == sum(weight.numel() for weight in model.parameters())
+    whole, _ = model(tokens)
+    first, state = model(tokens[:, :33])
+    second, _ = model(tokens[:, 33:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    assert (whole - drawn(SMALL, 100)[0](tokens)[0]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("cuts", [[150], [1, 149], [64, 1, 85], [1] * 150])
@@ -96,18 +129,35 @@ def test_fresh_weights_guess() -> None:
     assert model.state_dict()["layers.1.attention.qkvu.weight"].std().item() == pytest.approx(0.02, rel=0.05)
 
 
-def test_decay_follows_the_released_slopes() -> None:
-    """Eight heads have the slopes 1/2 .. 1/256 in the first layer and almost none in the last."""
-    first = torch.tensor([2.0**-power for power in range(1, 9)])
-    torch.testing.assert_close(decay_rates(8, 0, 24), first * (1 + 1e-5))
-    torch.testing.assert_close(decay_rates(8, 23, 24), first * 1e-5)
-    torch.testing.assert_close(decay_rates(8, 0, 1), first * (1 + 1e-5))
+@pytest.mark.parametrize(
+    ("heads", "first", "last"),
+    [
+        (8, [2**-1, 2**-2, 2**-3, 2**-4], [2**-7, 2**-8]),
+        (20, [2**-0.5, 2**-1, 2**-1.5, 2**-2], [2**-1.25, 2**-1.75]),
+        (40, [2**-0.25, 2**-0.5, 2**-0.75, 2**-1], [2**-1.625, 2**-1.875]),
+    ],
+)
+def test_decay_follows_the_released_slopes(heads: int, first: list[float], last: list[float]) -> None:
+    """Eight heads have 1/2 .. 1/256; 20 and 40 those of 16 and 32, then every other one of 32 and 64."""
+    rates = released_decay(heads, 0, 24)
+    assert (rates[:4] / (1 + 1e-5)).tolist() == pytest.approx(first, rel=1e-6)
+    assert (rates[-2:] / (1 + 1e-5)).tolist() == pytest.approx(last, rel=1e-6)
+    assert len(rates) == heads
+    torch.testing.assert_close(released_decay(heads, 23, 24), rates / (1 + 1e-5) * 1e-5)
+    torch.testing.assert_close(released_decay(heads, 0, 1), rates)
 
 
-@pytest.mark.parametrize("heads", [1, 3, 5, 6, 12, 40])
+def test_the_linear_decay_is_the_printed_one() -> None:
+    """Equation 10: with 8 heads and 24 layers the second layer has rates 0, 0.96, 1.92 .. 6.7 nats."""
+    rates = decay_rates(replace(SMALL, width=24, heads=8, layers=24, decay="linear"), 1)
+    assert rates.tolist() == pytest.approx([head * 23 / 24 for head in range(8)])
+    assert decay_rates(replace(SMALL, decay="none"), 0).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("heads", [1, 3, 5, 6, 12])
 def test_any_number_of_heads_has_slopes(heads: int) -> None:
     """Other than powers of two take the lower power's slopes, then every other one of the higher power's."""
-    rates = decay_rates(heads, 0, 1) / (1 + 1e-5)
+    rates = released_decay(heads, 0, 1) / (1 + 1e-5)
     lower = 2 ** math.floor(math.log2(heads))
     expected = [2 ** (-8 * head / lower) for head in range(1, lower + 1)]
     expected += [2 ** (-4 * head / lower) for head in range(1, 2 * (heads - lower), 2)]
@@ -132,16 +182,21 @@ def test_rotated_products_depend_on_distance_alone() -> None:
         torch.testing.assert_close((at[0] * at[1]).sum(-1), expected)
 
 
-def test_theta_is_learnt_in_the_first_layer_only() -> None:
-    """Only the first layer has angles, from 1 down, and they get a gradient."""
-    model, tokens = drawn()
+@pytest.mark.parametrize(("lrpe", "layers"), [("first", [0]), ("all", [0, 1, 2]), ("none", [])])
+def test_theta_is_learnt_in_the_layers_that_turn(lrpe: Literal["first", "all", "none"], layers: list[int]) -> None:
+    """Those layers have angles, from 1 down, which get a gradient; fixed ones are the same and no weights."""
+    model, tokens = drawn(replace(SMALL, lrpe=lrpe))
     angles = {name: x for name, x in model.named_parameters() if "theta" in name}
-    assert list(angles) == ["layers.0.attention.theta"]
-    theta = angles["layers.0.attention.theta"]
-    (gradient,) = torch.autograd.grad(model(tokens)[0].square().mean(), theta)
-    assert theta.shape == (3, 8)
-    assert theta[0, 0] == 1
-    assert gradient.abs().max() > 0
+    assert list(angles) == [f"layers.{layer}.attention.theta" for layer in layers]
+    loss = model(tokens)[0].square().mean()
+    for theta in angles.values():
+        (gradient,) = torch.autograd.grad(loss, theta, retain_graph=True)
+        assert theta.shape == (3, 8)
+        assert theta[0, 0] == 1
+        assert gradient.abs().max() > 0
+    fixed, _ = drawn(replace(SMALL, lrpe=lrpe, learn_theta=False))
+    assert not any("theta" in name for name, _ in fixed.named_parameters())
+    torch.testing.assert_close(fixed(tokens)[0], model(tokens)[0])
 
 
 @pytest.mark.parametrize(
@@ -149,6 +204,9 @@ def test_theta_is_learnt_in_the_first_layer_only() -> None:
     [
         ({"heads": 5}, "heads must be a divisor of width = 24, got 5"),
         ({"layers": 0}, "layers must be at least 1, got 0"),
+        ({"norm": "batch"}, "norm must be 'srms', 'rms' or 'layer', got 'batch'"),
+        ({"decay": "alibi"}, "decay must be 'released', 'linear' or 'none', got 'alibi'"),
+        ({"lrpe": "last"}, "lrpe must be 'first', 'all' or 'none', got 'last'"),
         ({"eos": 50}, "eos must be an id below vocab_size = 50, got 50"),
     ],
 )
