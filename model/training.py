@@ -92,6 +92,8 @@ def run(
     index: Index, output: Path, model: TransNormerConfig, training: TrainingConfig, say: Callable[[str], None]
 ) -> None:
     """Train from the last checkpoint in `output`, or from the start, to the end; see `model.train.train`."""
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device is 'cuda', but torch finds no GPU here")
     bits = deterministic(training.threads) if training.device == "cpu" else nullcontext()
     with bits, joined(training) as grid:
         say = say if grid.rank == 0 else _silent
