@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench lock setup
+.PHONY: demo test check fix bench ablate-model lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -24,6 +24,9 @@ fix: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.stages
+
+ablate-model: setup
+	$(BIN)/python -m tests.benchmarks.ablate_model
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped] - it has no types
+import psutil  # type: ignore[import-untyped]  # no stubs are locked
 import pytest
 import torch
 
