@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -234,6 +235,8 @@ def _line(record: Record) -> str:
         f"step {record['step']}/{record['steps']}  {record['tokens']:,} tokens  loss {record['loss']:.4f}  "
         f"{record['tokens_per_second']:,} tokens/s"
     )
+    if left := round(record["seconds"] / record["step"] * (record["steps"] - record["step"])):
+        line += f"  {timedelta(seconds=left)} left"
     if "validation_loss" in record:
         line += f"  validation {record['validation_loss']:.4f}, perplexity {record['perplexity']:.2f}"
     return line
