@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-model kernels gpu lock setup
+.PHONY: demo test check fix bench bench-model kernels gpu lock setup ablate-model
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -35,6 +35,9 @@ bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model
 	$(BIN)/python -m tests.benchmarks.precision
 	$(BIN)/python -m tests.benchmarks.generation
+
+ablate-model: setup
+	$(BIN)/python -m tests.benchmarks.ablate_model
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

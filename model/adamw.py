@@ -13,6 +13,7 @@ from torch import Tensor
 from model.config import TrainingConfig
 
 EPSILON = 1e-8  # arXiv:1412.6980, algorithm 1
+UNDECAYED = (".theta", ".gain", ".bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,22 @@ def zero_moments(weights: Mapping[str, Tensor]) -> Moments:
     return Moments(*zeros)
 
 
-def update(weights: Mapping[str, Tensor], moments: Moments, rate: float, count: int, config: TrainingConfig) -> None:
-    """Change weights and moments in place by the weights' gradients; `count` is the step's number from 1.
+def update(
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    moments: Moments,
+    rate: float,
+    count: int,
+    config: TrainingConfig,
+) -> None:
+    """Change weights and moments in place by gradients of the same names; `count` is the step's number from 1.
 
-    arXiv:1711.05101, algorithm 2. Embeddings and angles are not decayed: a rare token's row would shrink
-    unseen.
+    arXiv:1711.05101, algorithm 2. Embeddings are not decayed, since a rare token's row would shrink unseen,
+    nor are angles, gains and biases.
     """
     for name, weight in weights.items():
-        gradient, mean, square = weight.grad, moments.mean[name], moments.square[name]
-        assert gradient is not None
-        decayed = not name.startswith("embedding.") and not name.endswith(".theta")
+        gradient, mean, square = gradients[name], moments.mean[name], moments.square[name]
+        decayed = not name.startswith("embedding.") and not name.endswith(UNDECAYED)
         with torch.no_grad():
             mean.lerp_(gradient, 1 - config.beta1)
             square.mul_(config.beta2).addcmul_(gradient, gradient, value=1 - config.beta2)

@@ -98,7 +98,8 @@ class TrainingConfig:
 
     tokens: int = 2_000_000  # budget: predicted tokens, rounded up to whole steps
     context_length: int = 512  # tokens in a row
-    batch: int = 4  # rows in a step; 8 are no faster on a CPU and take half the steps
+    batch: int = 4  # rows in a step, of all processes; 8 are no faster on a CPU and take half the steps
+    accumulation: int = 1  # parts of a process's rows that run one after the other, for less memory
     learning_rate: float = 8e-3  # peak; 0.2 million tokens end at 7.39 nats in validation, 3e-3 at 7.53
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_fraction: float = 0.05  # of the steps, linear from 0
@@ -108,6 +109,9 @@ class TrainingConfig:
     beta2: float = 0.95  # AdamW
     clip: float = 1.0  # largest norm of the gradient
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 by autocast; slower on a CPU without its instructions
+    recompute: bool = False  # activation checkpointing: each layer runs again in the backward pass; less memory
+    device: Literal["cpu", "cuda"] = "cpu"  # only the CPU gives the same bits again
+    tensor_parallel: int = 1  # processes that share each layer; all the others share rows and weights (FSDP2)
     seed: int = 0  # of the weights and the order of documents
     threads: int = 2  # changes the rounding, so it belongs to what a run is
     log_steps: int = 10
@@ -118,7 +122,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that train nothing."""
-        for name in ("tokens", "context_length", "batch", "threads", "log_steps", "validation_tokens"):
+        for name in ("tokens", "context_length", "batch", "accumulation", "tensor_parallel"):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("threads", "log_steps", "validation_tokens"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "clip"):
             _require(self, name, 0 < getattr(self, name) < math.inf, "above 0 and finite")
@@ -128,11 +134,28 @@ class TrainingConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "a fraction from 0 up to but without 1")
         _require(self, "schedule", self.schedule in {"cosine", "constant"}, "'cosine' or 'constant'")
         _require(self, "precision", self.precision in {"fp32", "bf16"}, "'fp32' or 'bf16'")
+        _require(self, "device", self.device in {"cpu", "cuda"}, "'cpu' or 'cuda'")
+        _require(self, "accumulation", self.batch % self.accumulation == 0, f"a divisor of batch = {self.batch}")
 
     @property
     def steps(self) -> int:
         """Return the number of optimizer steps that the token budget buys."""
         return -(-self.tokens // (self.batch * self.context_length))
+
+
+def require_processes(processes: int, model: TransNormerConfig, training: TrainingConfig) -> None:
+    """Refuse, with ValueError, a number of processes that the model's layers and a step's rows do not share evenly."""
+    each = training.tensor_parallel
+    shared = {"the number of processes": processes, "model.heads": model.heads, "model.hidden": model.hidden}
+    for what, count in shared.items():
+        if count % each:
+            raise ValueError(f"training.tensor_parallel must be a divisor of {what} = {count}, got {each}")
+    parts = processes // each * training.accumulation
+    if training.batch % parts:
+        raise ValueError(
+            f"training.batch must be a multiple of {parts}, the processes that share rows times accumulation, "
+            f"got {training.batch}"
+        )
 
 
 def _require(config: object, name: str, allowed: bool, what: str) -> None:

@@ -1,10 +1,14 @@
 """Train a TransNormer on token shards: `python -m model.train --shards out/demo/shards`.
 
+In several processes: `torchrun --nproc-per-node 2 -m model.train --shards …`; model/parallel.py says who does
+what. All of them must see the shards and the output.
+
 This file decides what is to be done and imports torch only when there is something to train, so that help and
 configuration errors come at once. The loop is model/training.py.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from model.config import TrainingConfig, TransNormerConfig, read_config
+from model.config import TrainingConfig, TransNormerConfig, read_config, require_processes
 from model.shards import Index, read_index
 
 
@@ -36,19 +40,23 @@ def train(
     checkpoint.safetensors until it is done, then model.safetensors and config.json, and last result.json
     (steps, tokens, loss, validation_loss and perplexity or null, parameters, seconds). Called again after it
     was killed, it goes on from the checkpoint to bit-identical weights; called again after it finished, it
-    says so and returns. Raises ValueError or FileNotFoundError, one plain line, if the shards do not fit the
-    model or `output` holds another run, FloatingPointError if the loss is no number.
+    says so and returns. Started by torchrun, every process calls it alike and the first one writes. Raises
+    ValueError or FileNotFoundError, one plain line, if the shards do not fit the model, the processes cannot
+    share it or `output` holds another run, FloatingPointError if the loss is no number.
     """
     index, output = read_index(shards), Path(output)
     _require_fit(index, model)
-    _claim(output, {"model": asdict(model), "training": asdict(training), "shards": index.fingerprint})
+    require_processes(int(os.environ.get("WORLD_SIZE", "1")), model, training)
+    first = os.environ.get("RANK", "0") == "0"  # torchrun sets both
+    if first:
+        _claim(output, {"model": asdict(model), "training": asdict(training), "shards": index.fingerprint})
     result = output / "result.json"
-    if result.is_file():
+    if result.is_file() and first:
         say(f"{output} is finished already: nothing to do")
-    else:
+    elif not result.is_file():
         from model.training import run
 
-        if not index.split("validation"):
+        if first and not index.split("validation"):
             say("no validation: no shard of the split 'validation' holds a document")
         run(index, output, model, training, say)
     found: dict[str, Any] = orjson.loads(result.read_bytes())
@@ -82,7 +90,12 @@ def _claim(output: Path, run: dict[str, Any]) -> None:
 
 
 def _flat(run: dict[str, Any]) -> dict[str, Any]:
-    tables = {f"{table}.{key}": value for table in ("model", "training") for key, value in run[table].items()}
+    tables = {
+        f"{table}.{key}": value
+        for table in ("model", "training")
+        for key, value in run[table].items()
+        if key not in {"tensor_parallel", "device"}  # where it runs, which may change between starts
+    }
     return {**tables, "shards": run["shards"]}
 
 
@@ -100,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, training = read_config(options.config, index.vocab_size, index.eos)
         train(options.shards, options.output or Path(options.shards).absolute().parent / "model", model, training)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        print(f"error: {error}" if rank == "0" else f"error in process {rank}: {error}", file=sys.stderr)
         return 1 if isinstance(error, FloatingPointError) else 2
     return 0
 

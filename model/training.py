@@ -1,9 +1,17 @@
-"""The training loop: steps, log, validation, checkpoints, and going on after a kill to the same bits."""
+"""The training loop: steps, log, validation, checkpoints, and going on after a kill to the same bits.
 
+Every process reads all rows of a step and runs its share of them. So what a step is does not depend on how
+many processes there are, and neither does a checkpoint: it holds whole weights, whoever wrote it.
+"""
+
+import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -11,13 +19,15 @@ from typing import BinaryIO
 import orjson
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from model.adamw import Moments, update, zero_moments
-from model.checkpoint import load_state, restore, save_model, save_state, weights, write_atomically
+from model.checkpoint import load_state, restore, save_model, save_state, write_atomically
 from model.config import TrainingConfig, TransNormerConfig
 from model.data import IGNORED, PackedTokens, Row
 from model.determinism import deterministic
 from model.loss import mean_loss, token_losses
+from model.parallel import Grid, agreed, distribute, gathered, gradient_norm, joined, local, scattered, summed
 from model.shards import Index
 from model.transnormer import TransNormer
 
@@ -35,14 +45,46 @@ class Progress:
     seconds: float = 0.0  # over all starts
 
 
+class Objective(nn.Module):
+    """The mean loss of packed rows under a model, as the one forward pass that FSDP2 wants a step to be."""
+
+    def __init__(self, net: TransNormer, precision: str) -> None:
+        super().__init__()
+        self.net, self.precision = net, precision
+
+    def forward(self, tokens: Tensor, targets: Tensor, positions: Tensor) -> Tensor:
+        """Return nats per token, a scalar, of rows that lie one after the other: all (T,), see `model.data`."""
+        starts = (positions == 0).nonzero()[:, 0]
+        lengths = torch.cat([starts, starts.new_tensor([len(tokens)])])
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            hidden, _ = self.net.hidden(tokens[None], lengths=lengths)
+        known = targets != IGNORED
+        if torch.is_grad_enabled():
+            return mean_loss(hidden[0].float(), self.net.head.weight, targets)
+        return token_losses(hidden[0].float()[known], self.net.head.weight, targets[known]).double().mean()
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model in training and what a step changes."""
+
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor]  # tokens, targets, positions of rows -> their mean loss
+    weights: Mapping[str, Tensor]  # by name, whose gradients the objective fills
+    moments: Moments  # of this process's parts of the weights
+    config: TrainingConfig
+    grid: Grid
+
+    def parts(self) -> dict[str, Tensor]:
+        """Return this process's parts of the weights by name, as views."""
+        return {name: local(weight, self.grid) for name, weight in self.weights.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What changes while training, and where it goes."""
+    """A training run: who learns from which rows, how far it is, and where it goes."""
 
     output: Path
-    config: TrainingConfig
-    net: TransNormer
-    moments: Moments
+    learner: Learner
     rows: PackedTokens
     progress: Progress
 
@@ -51,14 +93,36 @@ def run(
     index: Index, output: Path, model: TransNormerConfig, training: TrainingConfig, say: Callable[[str], None]
 ) -> None:
     """Train from the last checkpoint in `output`, or from the start, to the end; see `model.train.train`."""
-    with deterministic(training.threads):
-        net = TransNormer(model, training.seed)
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device is 'cuda', but torch finds no GPU here")
+    bits = deterministic(training.threads) if training.device == "cpu" else nullcontext()
+    with bits, joined(training) as grid:
+        say = say if grid.rank == 0 else _silent
         rows = PackedTokens(index.folder, context_length=training.context_length, seed=training.seed)
-        state = Run(output, training, net, zero_moments(weights(net)), rows, Progress())
+        state = Run(output, _learner(TransNormer(model, training.seed), training, grid), rows, Progress())
         _resume(state, say)
         _loop(state, index, say)
-        _finish(state)
+        _finish(state, model)
+        agreed(True, grid)  # nobody goes on to read the result before the first process has written it
     say(f"{output}: {state.progress.tokens:,} tokens in {state.progress.seconds:.0f} s")
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _learner(net: TransNormer, config: TrainingConfig, grid: Grid) -> Learner:
+    """Prepare a model for training, of which this process keeps its part."""
+    objective = Objective(net.to(config.device), config.precision)
+    if config.recompute:
+        for layer in net.layers:
+            # In the instance: a wrapping module would change the names of the weights.
+            again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            vars(layer)["forward"] = again
+    distribute(objective, net, grid)
+    weights = dict(net.named_parameters())
+    moments = zero_moments({name: local(weight, grid) for name, weight in weights.items()})
+    return Learner(objective, weights, moments, config, grid)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -77,13 +141,14 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
-    progress, config, rows = run.progress, run.config, iter(run.rows)
+    progress, config, rows = run.progress, run.learner.config, iter(run.rows)
     window, saved = Progress(), time.monotonic()
     loss_sum = 0.0
-    with _open_log(run.output / "log.jsonl", progress.step) as log:
+    with _open_log(run) as log:
         while progress.step < config.steps:
             started = time.monotonic()
-            loss, count = _step(run, list(islice(rows, config.batch)))
+            batch = list(islice(rows, config.batch))
+            loss, count = take_step(run.learner, batch, progress.step)
             loss_sum += loss * count
             for counter in (progress, window):
                 counter.step += 1
@@ -95,7 +160,8 @@ def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
                 log.flush()
                 say(_line(record))
                 window, loss_sum = Progress(), 0.0
-            if _due(progress.step, config.checkpoint_steps) or time.monotonic() - saved >= config.checkpoint_seconds:
+            late = time.monotonic() - saved >= config.checkpoint_seconds
+            if agreed(_due(progress.step, config.checkpoint_steps) or late, run.learner.grid):
                 _save(run)
                 saved = time.monotonic()
 
@@ -104,39 +170,63 @@ def _due(step: int, every: int, last: int | None = None) -> bool:
     return step == last or (every > 0 and step % every == 0)
 
 
-def _step(run: Run, rows: list[Row]) -> tuple[float, int]:
-    """Take one optimizer step and return its mean loss and the number of tokens it predicted."""
-    step, config = run.progress.step, run.config
-    hidden, targets = _hidden(run, rows)
-    loss = mean_loss(hidden, run.net.head.weight, targets)
-    if not loss.isfinite():
-        raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}: lower training.learning_rate")
-    torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(run.net.parameters(), config.clip)
-    update(dict(run.net.named_parameters()), run.moments, learning_rate(step, config), step + 1, config)
-    run.net.zero_grad()
-    return loss.item(), int((targets != IGNORED).sum())
+def take_step(learner: Learner, rows: Sequence[Row], step: int) -> tuple[float, int]:
+    """Take one optimizer step, counted from 0; return the rows' mean loss and the number of tokens they predict.
+
+    The loss is in nats per token. Raises FloatingPointError if it is no number.
+    """
+    config, grid = learner.config, learner.grid
+    count = sum(int((row["targets"] != IGNORED).sum()) for row in rows)
+    loss = _accumulate(learner, rows, count)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss} at step {step + 1}: lower training.learning_rate")
+    gradients = {name: local(_gradient(weight), grid) for name, weight in learner.weights.items()}
+    shrink = (config.clip / (gradient_norm(gradients, grid) + 1e-6)).clamp(max=1)  # 1e-6 as torch's own clipping has it
+    for gradient in gradients.values():
+        gradient.mul_(shrink)
+    update(learner.parts(), gradients, learner.moments, learning_rate(step, config), step + 1, config)
+    for weight in learner.weights.values():
+        weight.grad = None
+    return loss, count
 
 
-def _hidden(run: Run, rows: list[Row]) -> tuple[Tensor, Tensor]:
-    """Run rows as one packed row whose sequences are the documents: (T, width) and targets (T,)."""
-    tokens, targets, positions = (torch.cat([row[name] for row in rows]) for name in ("tokens", "targets", "positions"))
-    starts = (positions == 0).nonzero()[:, 0]
-    lengths = torch.cat([starts, torch.tensor([len(tokens)])])
-    with torch.autocast("cpu", torch.bfloat16, enabled=run.config.precision == "bf16"):
-        hidden, _ = run.net.hidden(tokens[None], lengths=lengths)
-    return hidden[0].float(), targets
+def _gradient(weight: Tensor) -> Tensor:
+    assert weight.grad is not None
+    return weight.grad
+
+
+def _accumulate(learner: Learner, rows: Sequence[Row], count: int) -> float:
+    """Add up the gradients of this process's rows, part by part, and return the mean loss of all rows."""
+    config, grid = learner.config, learner.grid
+    mine = rows[grid.data :: grid.data_size]
+    size = len(mine) // config.accumulation
+    total = torch.zeros((), device=config.device)
+    for start in range(0, len(mine), size):
+        tokens, targets, positions = _columns(mine[start : start + size], config.device)
+        share = (targets != IGNORED).sum() / count
+        loss = learner.objective(tokens, targets, positions) * share
+        torch.autograd.backward(loss * grid.data_size)  # FSDP2 takes the mean over the processes
+        total += loss.detach()
+    return summed(total, grid, "data").item()
+
+
+def _columns(rows: Sequence[Row], device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the tokens, targets and positions of rows, (T,) each."""
+    tokens, targets, positions = (
+        torch.cat([row[name] for row in rows]).to(device) for name in ("tokens", "targets", "positions")
+    )
+    return tokens, targets, positions
 
 
 def _record(run: Run, loss: float, window: Progress) -> Record:
     return {
         "step": run.progress.step,
-        "steps": run.config.steps,
+        "steps": run.learner.config.steps,
         "tokens": run.progress.tokens,
         "loss": loss,
         "seconds": round(run.progress.seconds, 3),
         "tokens_per_second": round(window.tokens / max(window.seconds, 1e-9)),
-        "learning_rate": learning_rate(run.progress.step - 1, run.config),
+        "learning_rate": learning_rate(run.progress.step - 1, run.learner.config),
     }
 
 
@@ -145,6 +235,8 @@ def _line(record: Record) -> str:
         f"step {record['step']}/{record['steps']}  {record['tokens']:,} tokens  loss {record['loss']:.4f}  "
         f"{record['tokens_per_second']:,} tokens/s"
     )
+    if left := round(record["seconds"] / record["step"] * (record["steps"] - record["step"])):
+        line += f"  {timedelta(seconds=left)} left"
     if "validation_loss" in record:
         line += f"  validation {record['validation_loss']:.4f}, perplexity {record['perplexity']:.2f}"
     return line
@@ -152,54 +244,76 @@ def _line(record: Record) -> str:
 
 def _validated(run: Run, index: Index) -> Record:
     """Measure the validation loss where one is due and there are documents for it."""
-    config = run.config
+    learner, config = run.learner, run.learner.config
     if not _due(run.progress.step, config.validation_steps, config.steps) or not index.split("validation"):
         return {}
     rows = PackedTokens(index.folder, split="validation", context_length=config.context_length, epochs=1, shuffle=False)
     wanted = islice(rows, -(-config.validation_tokens // config.context_length))
-    total, count = 0.0, 0
+    total = torch.zeros(2, dtype=torch.float64, device=config.device)
     with torch.no_grad():
         while batch := list(islice(wanted, config.batch)):
-            hidden, targets = _hidden(run, batch)
-            known = targets != IGNORED
-            total += float(token_losses(hidden[known], run.net.head.weight, targets[known]).double().sum())
-            count += int(known.sum())
-    return {"validation_loss": total / count, "perplexity": math.exp(total / count)}
+            total += _losses(learner, batch)
+    nats, count = summed(total, learner.grid, "data").tolist()
+    return {"validation_loss": nats / count, "perplexity": math.exp(nats / count)}
 
 
-def _open_log(path: Path, step: int) -> BinaryIO:
+def _losses(learner: Learner, batch: Sequence[Row]) -> Tensor:
+    """Return the summed loss of this process's rows of a batch and the number of tokens they predict, (2,)."""
+    mine = batch[learner.grid.data :: learner.grid.data_size]
+    # A process without a row must run too: the others gather their weights from it.
+    tokens, targets, positions = _columns(mine or batch[:1], learner.config.device)
+    count = (targets != IGNORED).sum() * bool(mine)
+    return torch.stack([learner.objective(tokens, targets, positions).double() * count, count.double()])
+
+
+def _open_log(run: Run) -> BinaryIO:
     """Open the log to go on after a step, without the lines that are later or cut off."""
+    if run.learner.grid.rank:
+        return io.BytesIO()
+    path, step = run.output / "log.jsonl", run.progress.step
     kept = [line for line in path.read_bytes().split(b"\n")[:-1] if orjson.loads(line)["step"] <= step] if step else []
     write_atomically(path, b"".join(line + b"\n" for line in kept))
     return path.open("ab")
 
 
+def _kinds(learner: Learner) -> dict[str, dict[str, Tensor]]:
+    return {"model": learner.parts(), "mean": learner.moments.mean, "square": learner.moments.square}
+
+
 def _save(run: Run) -> None:
-    parts = {"model": weights(run.net), "mean": run.moments.mean, "square": run.moments.square}
-    tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+    learner = run.learner
+    whole = {kind: gathered(learner.weights, parts, learner.grid) for kind, parts in _kinds(learner).items()}
+    tensors = {f"{kind}.{name}": tensor for kind, named in whole.items() for name, tensor in named.items()}
     values = {"progress": asdict(run.progress), "rows": run.rows.state_dict()}
-    save_state(run.output / CHECKPOINT, tensors, values)
+    if learner.grid.rank == 0:
+        save_state(run.output / CHECKPOINT, tensors, values)
 
 
 def _resume(run: Run, say: Callable[[str], None]) -> None:
-    path = run.output / CHECKPOINT
+    path, learner = run.output / CHECKPOINT, run.learner
     if not path.is_file():
         return
     tensors, values = load_state(path)
-    restore(run.net, {name: tensors[f"model.{name}"] for name in weights(run.net)})
-    for name in weights(run.net):
-        run.moments.mean[name], run.moments.square[name] = tensors[f"mean.{name}"], tensors[f"square.{name}"]
+    for kind, parts in _kinds(learner).items():
+        whole = {name: tensors[f"{kind}.{name}"] for name in parts}
+        for name, part in scattered(learner.weights, whole, learner.grid).items():
+            parts[name].copy_(part)
     run.rows.load_state_dict(values["rows"])
     for field, value in values["progress"].items():
         setattr(run.progress, field, value)
-    say(f"{run.output}: going on after step {run.progress.step} of {run.config.steps}")
+    say(f"{run.output}: going on after step {run.progress.step} of {learner.config.steps}")
 
 
-def _finish(run: Run) -> None:
+def _finish(run: Run, model: TransNormerConfig) -> None:
     """Write the model, then the result that marks the run as finished, and drop the checkpoint."""
-    save_model(run.output, run.net)
+    whole = gathered(run.learner.weights, run.learner.parts(), run.learner.grid)
+    if run.learner.grid.rank:
+        return
+    net = TransNormer(model)
+    restore(net, whole)
+    save_model(run.output, net)
     last = orjson.loads((run.output / "log.jsonl").read_bytes().splitlines()[-1])
     result = {name: last.get(name) for name in ("steps", "tokens", "loss", "validation_loss", "perplexity", "seconds")}
-    result["parameters"] = sum(weight.numel() for weight in run.net.parameters())
+    result["parameters"] = sum(weight.numel() for weight in whole.values())
     write_atomically(run.output / "result.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (run.output / CHECKPOINT).unlink(missing_ok=True)

@@ -5,7 +5,12 @@ import torch
 from model.adamw import update, zero_moments
 from model.config import TrainingConfig
 
-SHAPES = {"embedding.weight": (9, 4), "layers.0.attention.theta": (2, 2), "layers.0.out.weight": (4, 4)}
+SHAPES = {
+    "embedding.weight": (9, 4),
+    "layers.0.attention.theta": (2, 2),
+    "layers.0.norm.gain": (4,),
+    "layers.0.out.weight": (4, 4),
+}
 
 
 def test_updates_are_those_of_torch() -> None:
@@ -18,10 +23,10 @@ def test_updates_are_those_of_torch() -> None:
     optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9))
     moments = zero_moments(mine)
     for count in range(1, 21):
-        for name, weight in mine.items():
-            weight.grad = torch.randn(SHAPES[name], generator=generator)
-            theirs[name].grad = weight.grad.clone()
-        update(mine, moments, 0.01, count, config)
+        gradients = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+        for name, weight in theirs.items():
+            weight.grad = gradients[name].clone()
+        update(mine, gradients, moments, 0.01, count, config)
         optimizer.step()
     for name, weight in mine.items():
         torch.testing.assert_close(weight, theirs[name])

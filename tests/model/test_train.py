@@ -1,20 +1,26 @@
 """Training learns, goes on after an interruption to the same bits, and explains what it cannot do."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from model.checkpoint import load_model, weights
-from model.config import TrainingConfig, TransNormerConfig
+from model.config import TrainingConfig, TransNormerConfig, require_processes
+from model.parallel import Grid
 from model.train import main, train
-from model.training import learning_rate
+from model.training import _learner, learning_rate
+from model.transnormer import TransNormer
 from tests.model.shards import EOS, VOCABULARY, documents, write_shards
 
 MODEL = TransNormerConfig(vocab_size=VOCABULARY, eos=EOS, width=16, layers=2, heads=2, hidden=32)
@@ -80,6 +86,58 @@ def test_an_interrupted_run_ends_with_the_same_bits(shards: Path, tmp_path: Path
     assert same_weights(tmp_path / "whole", tmp_path / "halted")
     losses = [[line["loss"] for line in log(tmp_path / name)] for name in ("whole", "halted")]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"accumulation": 2}, {"recompute": True}, {"precision": "bf16"}, {"schedule": "constant"}],
+    ids=str,
+)
+def test_every_option_goes_on_to_the_same_bits(shards: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    """What is chosen for speed or memory resumes as exactly as the default."""
+    training = replace(TRAINING, **options)
+    train(shards, tmp_path / "whole", MODEL, training, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train(shards, tmp_path / "halted", MODEL, training, interrupt_at(6))
+    train(shards, tmp_path / "halted", MODEL, training, quiet)
+    assert same_weights(tmp_path / "whole", tmp_path / "halted")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_accumulated_parts_give_the_losses_of_the_whole(shards: Path, tmp_path: Path, count: int) -> None:
+    """Steps in parts are the unsplit steps to rounding, also where an epoch ends and rows predict less."""
+    training = replace(TRAINING, tokens=18 * 4 * 32)
+    for name, parts in (("whole", 1), ("parts", count)):
+        train(shards, tmp_path / name, MODEL, replace(training, accumulation=parts), quiet)
+    whole, parted = log(tmp_path / "whole"), log(tmp_path / "parts")
+    sizes = {after["tokens"] - before["tokens"] for before, after in pairwise(whole)}
+    assert len(sizes) > 1
+    assert [line["loss"] for line in parted] == pytest.approx([line["loss"] for line in whole], rel=1e-5)
+    assert parted[-1]["validation_loss"] == pytest.approx(whole[-1]["validation_loss"], rel=1e-5)
+
+
+def test_recomputed_layers_remember_less_and_learn_the_same(shards: Path, tmp_path: Path) -> None:
+    """Activation checkpointing keeps less than half for the backward pass and changes no bit of the weights."""
+    for recompute in (False, True):
+        train(shards, tmp_path / str(recompute), MODEL, replace(TRAINING, recompute=recompute), quiet)
+    assert same_weights(tmp_path / "False", tmp_path / "True")
+    assert remembered(replace(TRAINING, recompute=True)) < remembered(TRAINING) / 2
+
+
+def remembered(config: TrainingConfig) -> int:
+    """Return the elements that a forward pass outside of recomputed layers keeps for the backward pass."""
+    elements = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal elements
+        elements += tensor.numel() * (tensor.dim() > 1)
+        return tensor
+
+    learner = _learner(TransNormer(MODEL), config, Grid())
+    tokens = torch.arange(64) % VOCABULARY
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        learner.objective(tokens, tokens, torch.arange(64))
+    return elements
 
 
 def test_the_seed_decides_the_weights(shards: Path, tmp_path: Path) -> None:
@@ -187,6 +245,9 @@ def test_the_rate_warms_up_and_falls() -> None:
         ("[training]\nclip = 'a'", "training.clip must be a number, got 'a'"),
         ("[training]\nlearning_rate = nan", "training.learning_rate must be above 0 and finite, got nan"),
         ("[training]\nschedule = 'linear'", "training.schedule must be 'cosine' or 'constant', got 'linear'"),
+        ("[training]\naccumulation = 3", "training.accumulation must be a divisor of batch = 4, got 3"),
+        ("[training]\ntensor_parallel = 0", "training.tensor_parallel must be at least 1, got 0"),
+        ("[training]\ndevice = 'tpu'", "training.device must be 'cpu' or 'cuda', got 'tpu'"),
         ("[training]\nschedule = 3", "training.schedule must be 'cosine' or 'constant', got 3"),
         ("[model]\nheads = 5", "model.heads must be a divisor of width = 96, got 5"),
         ("[model]\ntie_embeddings = 1", "model.tie_embeddings must be true or false, got 1"),
@@ -215,6 +276,28 @@ def test_missing_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'no' / 'index.json'} does not exist")
     assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", "no.toml"]) == 2
     assert "no.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("processes", "change", "message"),
+    [
+        (1, {"tensor_parallel": 2}, "tensor_parallel must be a divisor of the number of processes = 1, got 2"),
+        (6, {"tensor_parallel": 3}, "tensor_parallel must be a divisor of model.heads = 2, got 3"),
+        (3, {}, "batch must be a multiple of 3, the processes that share rows times accumulation, got 4"),
+        (4, {"accumulation": 2}, "batch must be a multiple of 8, the processes that share rows"),
+    ],
+)
+def test_processes_that_cannot_share_are_refused(processes: int, change: dict[str, Any], message: str) -> None:
+    """The line names what does not divide evenly."""
+    with pytest.raises(ValueError, match=re.escape(f"training.{message}")):
+        require_processes(processes, MODEL, replace(TRAINING, **change))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_named(shards: Path, tmp_path: Path) -> None:
+    """A device that is not there ends in a sentence."""
+    with pytest.raises(ValueError, match="torch finds no GPU here"):
+        train(shards, tmp_path / "run", MODEL, replace(TRAINING, device="cuda"), quiet)
 
 
 def test_help_and_errors_do_not_import_torch() -> None:
