@@ -16,14 +16,12 @@ or with fewer than three sentences. Where we differ:
 """
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from filters.arrow_text import text_array
 from filters.c4_lines import COLUMNS, clean_lines
 from filters.characters import character_classes
 from filters.passage import Passage
-from filters.rules import Family, Rule, Signal
+from filters.rules import Family, Measured, Rule, Signal
 
 _ABOUT = {
     "kept_lines": "lines that passed every line rule",
@@ -49,24 +47,14 @@ RULES = (
 )
 
 
-def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
-    """Return the nine signals, one array (documents) each: lines by what became of them, kept sentences."""
-    _, counts = _clean(passage)
-    return {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
-
-
-def edit(passage: Passage) -> pa.Array:
-    """Return the texts' kept lines, joined by line feeds (large_string)."""
-    return _clean(passage)[0]
-
-
-FAMILY = Family("c4", SIGNALS, RULES, measure, edit)
-
-
-def _clean(passage: Passage) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the cleaned texts and the counts (documents, 9)."""
+def measure(passage: Passage) -> Measured:
+    """Return the nine signals, one array (documents) each, and the texts' kept lines, joined by line feeds."""
     begin, end = passage.offsets[0], passage.offsets[-1]
-    text = passage.words.data[begin:end].copy()
+    text = passage.data[begin:end].copy()
     counts = np.zeros((len(passage.texts), len(COLUMNS)), np.int64)
     offsets = clean_lines(text, passage.offsets - begin, character_classes(), counts)
-    return text_array(offsets, text[: offsets[-1]]), counts
+    signals = {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
+    return Measured(signals, text_array(offsets, text[: offsets[-1]]))
+
+
+FAMILY = Family("c4", SIGNALS, RULES, measure, edits=True)

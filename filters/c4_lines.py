@@ -15,8 +15,10 @@ from filters.characters import (
     LINE_BREAK,
     LOWER,
     SPACE,
+    SPACELESS,
     TERMINAL,
     UNMARKED,
+    WORD_SPACE,
     Array,
     decode,
     previous,
@@ -38,6 +40,7 @@ COLUMNS = (
 )
 _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CURLY, _SENTENCES = range(9)
 
+_SEPARATORS = SPACE | WORD_SPACE
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
 FEWEST_WORDS = 5  # in a line; TFDS c4_utils, MIN_WORDS_PER_LINE
 PHRASES = (  # TFDS c4_utils, _POLICY_SUBSTRINGS and clean_page; compared in lower case
@@ -134,11 +137,11 @@ def _has_long_word(text: Array, start: int, stop: int, classes: Array) -> bool:
     """Tell whether a word has more than LONGEST_WORD code points."""
     if stop - start <= LONGEST_WORD:
         return False
-    i, end = next_word(text, start, stop, classes)
+    i, end = next_word(text, start, stop, classes, _SEPARATORS, SPACELESS)
     while i < stop:
         if end - i > LONGEST_WORD and count_code_points(text, i, end) > LONGEST_WORD:
             return True
-        i, end = next_word(text, end, stop, classes)
+        i, end = next_word(text, end, stop, classes, _SEPARATORS, SPACELESS)
     return False
 
 
@@ -207,7 +210,7 @@ def _is_unmarked(text: Array, start: int, stop: int, classes: Array) -> bool:
 def _has_words(text: Array, start: int, stop: int, classes: Array) -> bool:
     """Tell whether there are FEWEST_WORDS words."""
     for _ in range(FEWEST_WORDS):
-        i, start = next_word(text, start, stop, classes)
+        i, start = next_word(text, start, stop, classes, _SEPARATORS, SPACELESS)
         if i == stop:
             return False
     return True

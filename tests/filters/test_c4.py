@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.c4 import FAMILY, RULES, edit, measure
+from filters.c4 import FAMILY, RULES, measure
 from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, character_classes
 from filters.passage import Passage, read_passage
-from filters.rules import judge
+from filters.rules import Measured, judge
 from filters.words import split_words
 
 PIECES = [
@@ -53,6 +53,12 @@ POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "us
 def passage_of(texts: Sequence[str], language: str = "en") -> Passage:
     """Make a passage in one language."""
     return read_passage(pa.array(texts, pa.string()), np.array([language] * len(texts), dtype=str))
+
+
+def edited_texts(measured: Measured) -> list[str]:
+    """Return the edited texts."""
+    assert measured.texts is not None
+    return list(measured.texts.to_pylist())
 
 
 def has(character: str, bit: int) -> bool:
@@ -134,19 +140,20 @@ def reference(text: str) -> tuple[str, dict[str, int]]:
 def test_cleaning_equals_the_reference(texts: list[str]) -> None:
     """Texts and all nine counts of every string."""
     passage = passage_of(texts)
-    signals, edited = measure(passage), edit(passage).to_pylist()
+    measured = measure(passage)
+    signals, edited = measured.signals, edited_texts(measured)
     for document, text in enumerate(texts):
-        measured = {name: int(values[document]) for name, values in signals.items()}
-        assert (edited[document], measured) == reference(text)
+        counts = {name: int(values[document]) for name, values in signals.items()}
+        assert (edited[document], counts) == reference(text)
 
 
 def clean(text: str, language: str = "en") -> tuple[str, dict[str, int], str | None]:
     """Return the edited text, its non-zero counts, and the reason of the family's own rules."""
     passage = passage_of([text], language)
-    signals = measure(passage)
-    rule = judge(RULES, signals, passage.languages).rule[0]
-    counts = {name: int(values[0]) for name, values in signals.items() if values[0]}
-    return edit(passage).to_pylist()[0], counts, None if rule < 0 else RULES[rule].reason
+    measured = measure(passage)
+    rule = judge(RULES, measured.signals, passage.languages).rule[0]
+    counts = {name: int(values[0]) for name, values in measured.signals.items() if values[0]}
+    return edited_texts(measured)[0], counts, None if rule < 0 else RULES[rule].reason
 
 
 GOOD = "The first of these lines is long enough to stay. It even has two sentences."
@@ -291,7 +298,7 @@ def test_nothing_has_no_sentences() -> None:
 
 def test_signals_are_those_declared() -> None:
     """Names, order and kinds."""
-    signals = measure(passage_of([GOOD]))
+    signals = measure(passage_of([GOOD])).signals
     assert list(signals) == [signal.name for signal in FAMILY.signals]
     assert all(values.dtype == np.int64 for values in signals.values())
 
@@ -299,9 +306,9 @@ def test_signals_are_those_declared() -> None:
 def test_slices_are_cleaned_like_whole_arrays() -> None:
     """Rows before and after a slice change nothing, and a second pass over what is kept changes nothing."""
     texts = pa.array(["before", GOOD + "\nMenu", "漢字漢字。\n\n漢", "after"])
-    part = edit(read_passage(texts.slice(1, 2), np.array(["en"] * 2)))
-    assert part.to_pylist() == [GOOD, "漢字漢字。"]
-    assert edit(read_passage(part, np.array(["en"] * 2))).to_pylist() == part.to_pylist()
+    part = edited_texts(measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2))))
+    assert part == [GOOD, "漢字漢字。"]
+    assert edited_texts(measure(passage_of(part))) == part
 
 
 @pytest.mark.parametrize("word", ["word ", "漢", ".\n", "[", "[3]", "{", "“”"])
