@@ -1,12 +1,15 @@
 """The filter families and their variants by the names that a configuration uses: family or family@variant."""
 
-from filters import c4, fineweb, gopher_quality, gopher_repetition
+from filters import c4, fineweb, gopher_quality, gopher_repetition, mc4, refinedweb, wds
 from filters.rules import Family
 
 FAMILIES: dict[str, dict[str, Family]] = {  # a family's first variant is its default
     "gopher_repetition": {"paper": gopher_repetition.FAMILY, "datatrove": gopher_repetition.DATATROVE},
     "gopher_quality": {"paper": gopher_quality.FAMILY, "datatrove": gopher_quality.DATATROVE},
-    "c4": {"tfds": c4.FAMILY},
+    "c4": {"tfds": c4.FAMILY, "tfds_lines": c4.LINES, "datatrove": c4.DATATROVE},
+    "refinedweb": {"paper": refinedweb.FAMILY},
+    "mc4": {"tfds": mc4.FAMILY},
+    "wds": {"37a3f34": wds.FAMILY},
     "fineweb": {"paper": fineweb.FAMILY, "datatrove": fineweb.DATATROVE},
 }
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from filters.c4 import FAMILY, RULES, measure
 from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, character_classes
 from filters.passage import Passage, read_passage
+from filters.policy_phrases import POLICY_PHRASES
 from filters.rules import Measured, judge
+from filters.stop_words import STOP_WORDS
 from filters.words import split_words
 
 PIECES = [
@@ -88,9 +90,10 @@ def ends_sentence(line: str) -> bool:
     return bool(letters) and has(letters[-1], UNMARKED)
 
 
-def sentences_in(line: str) -> int:
-    """Count sentences with a cursor over characters."""
-    count, unended, letters, i = 0, False, 0, 0
+def pieces_of(line: str) -> list[tuple[str, bool | None]]:
+    """Cut a line into sentences with a cursor over characters; each ends in a mark, or not, or is nothing (None)."""
+    pieces: list[tuple[str, bool | None]] = []
+    begin, unended, letters, i = 0, False, 0, 0
     while i < len(line):
         if not has(line[i], TERMINAL):
             unended |= not line[i].isspace()
@@ -104,16 +107,22 @@ def sentences_in(line: str) -> int:
         rest = line[run:]
         ends = strong or not rest.strip() or (rest != rest.lstrip() and not has(rest.lstrip()[0], LOWER))
         if unended and ends and not (letters == 1 and line[i] == "."):
-            count, unended = count + 1, False
+            pieces.append((line[begin:run], True))
+            begin, unended = run, False
         letters, i = 0, run
-    return max(1, count + unended)
+    return [*pieces, (line[begin:], False if unended else None)]
 
 
-def cause_of(line: str) -> str:
-    """Return what becomes of a line without its citations."""
-    if not ends_sentence(line):
+def sentences_in(line: str) -> int:
+    """Count sentences, at least one."""
+    return max(1, sum(ended is not None for _, ended in pieces_of(line)))
+
+
+def cause_of(line: str, fewest: int, *, ended: bool) -> str:
+    """Return what becomes of a line, or of a sentence known to be ended, without its citations."""
+    if not ended and not ends_sentence(line):
         return "lines_without_end_mark"
-    if len(words_in(line)) < 5:
+    if len(words_in(line)) < fewest:
         return "short_lines"
     small = lower(line)
     phrases = {"lorem ipsum": "lorem_ipsum", "javascript": "lines_with_javascript", "{": "curly_brackets"}
@@ -122,17 +131,45 @@ def cause_of(line: str) -> str:
 
 
 def reference(text: str) -> tuple[str, dict[str, int]]:
-    """Clean one text line by line; return it and the counts."""
+    """Clean one text line by line, sentence by sentence where a line has three of them; return it and the counts."""
     counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0)
     kept = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
-        cause = "lines_with_long_word" if max(map(len, words_in(line))) > 1000 else cause_of(bare)
-        counts[cause] += 1
-        if cause == "kept_lines":
-            kept.append(bare)
-            counts["sentences"] += sentences_in(bare)
+    for line in text.splitlines():
+        pieces = pieces_of(line)
+        if sum(ended is True for _, ended in pieces) >= 3:
+            before = counts["kept_lines"]
+            cleaned = cleaned_sentences(pieces, counts)
+            counts["kept_lines"] = before + bool(cleaned)
+        else:
+            cleaned = cleaned_line(line, counts, 5)
+        kept += [cleaned] if cleaned else []
     return "\n".join(kept), counts
+
+
+def cleaned_sentences(pieces: list[tuple[str, bool | None]], counts: dict[str, int]) -> str:
+    """Clean a line's sentences; those that stay are joined as they were, or by one space over a gap."""
+    joined, adjacent = "", False
+    for piece, ended in pieces:
+        cleaned = cleaned_line(piece, counts, 0, ended=ended is True)
+        gap = piece[: len(piece) - len(piece.lstrip())]
+        joined += (gap if adjacent else " " * bool(joined and gap)) + cleaned if cleaned else ""
+        adjacent = bool(cleaned)
+    return joined
+
+
+def cleaned_line(line: str, counts: dict[str, int], fewest: int, *, ended: bool = False) -> str:
+    """Clean one line or sentence and count what became of it."""
+    line = line.strip()
+    if not line:
+        return ""
+    bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
+    long = max(map(len, words_in(line))) > 1000
+    cause = "lines_with_long_word" if long else cause_of(bare, fewest, ended=ended)
+    counts[cause] += 1
+    if cause != "kept_lines":
+        return ""
+    counts["sentences"] += sentences_in(bare)
+    return bare
 
 
 @given(st.lists(TEXT, max_size=4))
@@ -262,7 +299,7 @@ def test_page_rules_read_only_lines_that_got_so_far(phrase: str) -> None:
 )
 def test_lines_at_their_bounds(line: str, kept: bool) -> None:
     """Five words, a thousand characters a word, and the end marks of many scripts."""
-    assert clean(line)[1].get("kept_lines", 0) == kept
+    assert clean(f"{line}\n-")[1].get("kept_lines", 0) == kept
 
 
 @pytest.mark.parametrize(
@@ -289,6 +326,49 @@ def test_three_sentences_make_a_page(sentences: int, reason: str | None) -> None
     text = "\n".join(["Here are five good words."] * sentences)
     assert clean(text)[2] == reason
     assert clean(text, "th")[2] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "causes"),
+    [
+        (f"{GOOD} {FINE} Read more", f"{GOOD} {FINE}", {"lines_without_end_mark": 1}),
+        (f"{GOOD} This site uses cookies. {FINE}", f"{GOOD} {FINE}", {"lines_with_policy": 1}),
+        (f"{GOOD} Why? Switch on JavaScript now. {FINE}", f"{GOOD} Why? {FINE}", {"lines_with_javascript": 1}),
+        ("今天天气很好。我们去公园吧！好吗？更多", "今天天气很好。我们去公园吧！好吗？", {"lines_without_end_mark": 1}),
+        (
+            "आज मौसम अच्छा है। हम पार्क गए थे। वह घर है। और",
+            "आज मौसम अच्छा है। हम पार्क गए थे। वह घर है।",
+            {"lines_without_end_mark": 1},
+        ),
+        (
+            "هذا كتاب جيد. هل قرأت الكتاب؟ نعم. المزيد",
+            "هذا كتاب جيد. هل قرأت الكتاب؟ نعم.",
+            {"lines_without_end_mark": 1},
+        ),
+    ],
+)
+def test_a_line_of_three_sentences_is_cut_by_sentences(text: str, kept: str, causes: dict[str, int]) -> None:
+    """Short sentences stay, what follows the last mark goes, and the page is judged by what is left."""
+    cleaned, counts, reason = clean(text)
+    assert (cleaned, reason) == (kept, None)
+    assert {cause: counts.get(cause) for cause in causes} == causes
+
+
+@pytest.mark.parametrize(
+    ("language", "phrase"),
+    [(language, phrase) for language, phrases in POLICY_PHRASES.items() for phrase in phrases],
+)
+def test_policy_phrases_are_read_in_their_own_language(language: str, phrase: str) -> None:
+    """In whatever case; in a language without a list the line stays, and so does one that another list would cut."""
+    lines = [f"One two three four {spelling} five." for spelling in (phrase, phrase.upper(), phrase.title())]
+    passage = passage_of(lines, language)
+    assert measure(passage).signals["lines_with_policy"].tolist() == [1, 1, 1]
+    assert measure(passage_of(lines, "fi")).signals["lines_with_policy"].tolist() == [0, 0, 0]
+
+
+def test_policy_phrases_have_the_languages_of_stop_words() -> None:
+    """One set of languages has lists, whichever rule asks."""
+    assert set(POLICY_PHRASES) == set(STOP_WORDS)
 
 
 def test_nothing_has_no_sentences() -> None:

@@ -37,6 +37,9 @@ REASONS = [
     "lorem_ipsum",
     "curly_bracket",
     "too_few_sentences",
+    "too_many_flagged_words",
+    "too_few_long_lines",
+    "low_web_document_score",
     "no_lines",
     "too_few_ended_lines",
     "too_many_short_lines",
@@ -64,7 +67,15 @@ def test_the_first_variant_is_the_default() -> None:
     assert all(find_family(name) is find_family(f"{name}@{variant}") for name, variant in DEFAULTS.items())
 
 
-DEFAULTS = {"gopher_repetition": "paper", "gopher_quality": "paper", "c4": "tfds", "fineweb": "paper"}
+DEFAULTS = {
+    "gopher_repetition": "paper",
+    "gopher_quality": "paper",
+    "c4": "tfds",
+    "refinedweb": "paper",
+    "mc4": "tfds",
+    "wds": "37a3f34",
+    "fineweb": "paper",
+}
 
 
 @pytest.mark.parametrize(
