@@ -18,6 +18,7 @@ from filters.characters import (
     SPACELESS,
     TERMINAL,
     UNMARKED,
+    UPPER,
     WORD_SPACE,
     Array,
     decode,
@@ -42,6 +43,7 @@ COLUMNS = (
 NOTHING, UNENDED, ENDED = range(3)  # white space and marks only; no mark at the end; a mark
 _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CURLY, _SENTENCES = range(9)
 
+_CASES = LETTER | LOWER | UPPER
 _SEPARATORS = SPACE | WORD_SPACE
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
 PHRASES = (  # TFDS c4_utils, clean_page, in its order; compared in lower case, in every language
@@ -336,18 +338,20 @@ def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, 
     """Return where the sentence that begins at byte i ends, and whether it is ENDED, UNENDED or NOTHING.
 
     A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in
-    it is not ASCII (the Chinese full stop). It does not before a lower-case letter ("etc. and"), nor after a
-    single letter ("J. Smith").
+    it is not ASCII (the Chinese full stop), or where it stands between letters of scripts without upper case, of
+    which flattened Arabic pages are full. It does not before a lower-case letter ("etc. and"), nor after a single
+    letter ("J. Smith").
     """
-    state, letters = NOTHING, 0
+    state, letters, caseless = NOTHING, 0, False
     while i < stop:
         code, i = decode(text, i)
         if not classes[code] & TERMINAL:
             if not classes[code] & SPACE:
                 state = UNENDED
             letters = letters + 1 if classes[code] & LETTER else 0
+            caseless = classes[code] & _CASES == LETTER
             continue
-        ends, i = _end_of_sentence(text, i, stop, classes, code >= 0x80)
+        ends, i = _end_of_sentence(text, i, stop, classes, code >= 0x80, caseless)
         if state == UNENDED and ends and not (letters == 1 and code == 0x2E):
             return i, ENDED
         letters = 0
@@ -355,8 +359,11 @@ def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, 
 
 
 @njit(cache=True, nogil=True)
-def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any) -> tuple[bool, int]:
-    """Tell whether the run of marks that goes on at byte i ends a sentence, and return where the run ends."""
+def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any, caseless: Any) -> tuple[bool, int]:
+    """Tell whether the run of marks that goes on at byte i ends a sentence, and return where the run ends.
+
+    `ends` says that it does, `caseless` that a letter of a script without upper case is before it.
+    """
     while i < stop:
         code, after = decode(text, i)
         if not (classes[code] & (TERMINAL | CLOSER) or code in (0x22, 0x27, 0x29)):
@@ -369,4 +376,6 @@ def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any) 
         if not classes[code] & SPACE:
             break
         j = after
-    return ends or j == stop or (j > i and not classes[code] & LOWER), i
+    if j == i and j < stop:
+        return ends or (caseless and classes[code] & _CASES == LETTER), i
+    return ends or j == stop or not classes[code] & LOWER, i

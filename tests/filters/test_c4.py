@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.c4 import FAMILY, RULES, measure
-from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, character_classes
+from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, character_classes
 from filters.passage import Passage, read_passage
 from filters.policy_phrases import POLICY_PHRASES
 from filters.rules import Measured, judge
@@ -90,6 +90,11 @@ def ends_sentence(line: str) -> bool:
     return bool(letters) and has(letters[-1], UNMARKED)
 
 
+def caseless(character: str) -> bool:
+    """Tell whether a letter is of a script without upper case."""
+    return has(character, LETTER) and not has(character, LOWER | UPPER)
+
+
 def pieces_of(line: str) -> list[tuple[str, bool | None]]:
     """Cut a line into sentences with a cursor over characters; each ends in a mark, or not, or is nothing (None)."""
     pieces: list[tuple[str, bool | None]] = []
@@ -105,6 +110,7 @@ def pieces_of(line: str) -> list[tuple[str, bool | None]]:
             run += 1
         strong = any(has(c, TERMINAL) and not c.isascii() for c in line[i:run])
         rest = line[run:]
+        strong |= bool(rest) and caseless(line[max(0, i - 1)]) and caseless(rest[0])
         ends = strong or not rest.strip() or (rest != rest.lstrip() and not has(rest.lstrip()[0], LOWER))
         if unended and ends and not (letters == 1 and line[i] == "."):
             pieces.append((line[begin:run], True))
@@ -313,6 +319,8 @@ def test_lines_at_their_bounds(line: str, kept: bool) -> None:
         ("今天天气很好。我们去公园吧！好吗？", 3),
         ("他说：“今天天气很好。”我们走了。", 2),
         ("आज मौसम अच्छा है। हम पार्क गए थे।", 2),
+        ("هذا كتاب جيد.وقالت المجلة ذلك.نعم.", 3),
+        ("See node.js or example.com for it.", 1),
     ],
 )
 def test_sentences_are_counted(line: str, sentences: int) -> None:
