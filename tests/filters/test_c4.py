@@ -203,8 +203,8 @@ GOOD = "The first of these lines is long enough to stay. It even has two sentenc
 FINE = 'Another one asks whether it may stay, too, and "yes" is the answer?'
 
 
-def test_lines_go_for_their_own_causes() -> None:
-    """TFDS's first case: of ten lines two stay, and each other one is counted under what cut it."""
+def test_tfds_clean_page() -> None:
+    """T1: of ten lines two stay, and each other one is counted under what cut it."""
     lines = [
         GOOD,
         "Too few words.",
@@ -222,27 +222,27 @@ def test_lines_go_for_their_own_causes() -> None:
     assert reason is None
 
 
-def test_an_ellipsis_inside_a_sentence_ends_none() -> None:
-    """TFDS's second case: what looks like three sentences is two."""
+def test_tfds_clean_page_toofewsentences() -> None:
+    """T2: what looks like three sentences is two."""
     text = "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
     _, counts, reason = clean(text)
     assert (counts, reason) == ({"kept_lines": 2, "sentences": 2}, "too_few_sentences")
 
 
-def test_code_rejects_the_page() -> None:
-    """TFDS's third case: three lines pass, then a curly bracket comes."""
+def test_tfds_clean_page_squigglybracket() -> None:
+    """T3: three lines pass, then a curly bracket comes."""
     _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.")
     assert (counts["kept_lines"], counts["curly_brackets"], reason) == (3, 1, "curly_bracket")
 
 
-def test_filler_rejects_the_page() -> None:
-    """TFDS's fourth case: lorem ipsum in whatever case, and no line passes."""
+def test_tfds_clean_page_loremipsum() -> None:
+    """T4: lorem ipsum in whatever case, and no line passes."""
     _, counts, reason = clean("Lorem Ipsum dolor sit amet, consectetur.\n" * 4)
     assert (counts, reason) == ({"lorem_ipsum": 4}, "lorem_ipsum")
 
 
-def test_citations_are_cut_out() -> None:
-    """TFDS's fifth case: three lines stay, one ends in nothing but a citation."""
+def test_tfds_clean_page_citations() -> None:
+    """T5: three lines stay, one ends in nothing but a citation."""
     lines = [
         "This claim[3] has a number in it.",
         "This claim[citation needed] would need a number.",
@@ -258,8 +258,8 @@ def test_citations_are_cut_out() -> None:
     assert counts["lines_without_end_mark"] == 2
 
 
-def test_policy_lines_go_in_any_case() -> None:
-    """TFDS's sixth case: three lines name a policy, three do not."""
+def test_tfds_clean_page_policy() -> None:
+    """T6: three lines name a policy, three do not."""
     lines = [GOOD, "Click to accept the Terms of Use now.", FINE, "We value privacy policy more than you do."]
     lines += ["You have read the Cookie Policy, haven't you?", GOOD]
     text, counts, reason = clean("\n".join(lines))
