@@ -5,25 +5,34 @@ Datasets, text/c4_utils.py, clean_page): its order, its five words a line and th
 line goes when a word in it is longer than 1000 characters, when it does not end in a terminal mark or
 ends in "...", has under five words, or names JavaScript or a cookie or privacy policy; citation marks
 such as [3] are cut out. A page goes when a line that got so far holds "lorem ipsum" or a curly bracket,
-or with fewer than three sentences. Where we differ:
+or with fewer than three sentences. Where the variant `tfds`, our default, differs:
 
 - Terminal marks of other scripts count, and a mark may be followed by closing quotes or brackets
   (characters.CLOSERS). A line in a script without such marks (Thai, Lao) needs none, and their sentences are
   not judged.
+- A line with three sentences, which alone would make a page, is cut sentence by sentence. Extractors lose line breaks,
+  and a page in one line then goes as a whole for ending in "Read more", or for one mention of cookies: of our clean
+  news and web pages, C4 took AAA for that. What follows the last terminal mark goes, and sentences with a word too
+  long, JavaScript or a policy in them; short ones stay. The variant `tfds_lines` judges whole lines only.
+- The phrases about policies are those of the document's language (policy_phrases.py); a language without a list
+  is not judged by them. TFDS reads the English ones in every language.
 - Words are those of filters/words.py: in Chinese five characters make a line long enough.
-- Sentences are counted by a few rules (c4_lines.count_sentences), where TFDS runs NLTK's trained punkt.
+- Sentences are counted by a few rules (c4_lines.next_sentence), where TFDS runs NLTK's trained punkt.
 - A line with lorem ipsum or a curly bracket is cut itself, which shows only where that rule is switched off.
+
+The variant `datatrove` is datatrove 0.10.1's C4QualityFilter, which swaps the two numbers (three words, five
+sentences), counts words before citations are cut, splits them at white space, and takes the straight single quote for
+a terminal mark but no mark beyond ASCII; only its sentences are counted by our rules.
 """
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.arrow_text import text_array
-from filters.c4_lines import COLUMNS, clean_lines
+from filters.c4_lines import COLUMNS, NO_POLICY_ROW, POLICY_ROWS, clean_lines
 from filters.characters import character_classes
 from filters.passage import Passage
-from filters.rules import Family, Rule, Signal
+from filters.rules import Family, Measured, Rule, Signal
 
 _ABOUT = {
     "kept_lines": "lines that passed every line rule",
@@ -49,24 +58,43 @@ RULES = (
 )
 
 
-def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
-    """Return the nine signals, one array (documents) each: lines by what became of them, kept sentences."""
-    _, counts = _clean(passage)
-    return {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
+DATATROVE_RULES = (
+    *RULES[:2],
+    Rule(reason="too_few_sentences", signal="sentences", minimum=5),  # datatrove C4QualityFilter, min_num_sentences
+)
+FEWEST_WORDS = 5  # in a line; TFDS c4_utils, MIN_WORDS_PER_LINE
+FEWEST_WORDS_IN_DATATROVE = 3  # in a line; datatrove C4QualityFilter, min_words_per_line
+FLAT_SENTENCES = 3  # in a line that is a page; TFDS c4_utils, MIN_NUM_SENTENCES
 
 
-def edit(passage: Passage) -> pa.Array:
-    """Return the texts' kept lines, joined by line feeds (large_string)."""
-    return _clean(passage)[0]
+def measure(passage: Passage) -> Measured:
+    """Return the nine signals, one array (documents) each, and the texts' kept lines, joined by line feeds."""
+    rows = [POLICY_ROWS.get(str(language), NO_POLICY_ROW) for language in passage.languages]
+    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, own=True, flat=FLAT_SENTENCES)
 
 
-FAMILY = Family("c4", SIGNALS, RULES, measure, edit)
+def measure_lines(passage: Passage) -> Measured:
+    """Return the same with every line judged as a whole."""
+    rows = [POLICY_ROWS.get(str(language), NO_POLICY_ROW) for language in passage.languages]
+    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, own=True, flat=0)
 
 
-def _clean(passage: Passage) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the cleaned texts and the counts (documents, 9)."""
+def measure_as_datatrove(passage: Passage) -> Measured:
+    """Return the same by datatrove's rules for lines, with the English phrases for every language."""
+    rows = np.full(len(passage.texts), POLICY_ROWS["en"])
+    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False, flat=0)
+
+
+FAMILY = Family("c4", SIGNALS, RULES, measure, edits=True)
+LINES = Family("c4", SIGNALS, RULES, measure_lines, edits=True)
+DATATROVE = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_datatrove, edits=True)
+
+
+def _measure(passage: Passage, policies: NDArray[np.int64], fewest: int, *, own: bool, flat: int) -> Measured:
+    """Clean a copy of the texts."""
     begin, end = passage.offsets[0], passage.offsets[-1]
-    text = passage.words.data[begin:end].copy()
+    text = passage.data[begin:end].copy()
     counts = np.zeros((len(passage.texts), len(COLUMNS)), np.int64)
-    offsets = clean_lines(text, passage.offsets - begin, character_classes(), counts)
-    return text_array(offsets, text[: offsets[-1]]), counts
+    offsets = clean_lines(text, passage.offsets - begin, character_classes(), policies, fewest, own, flat, counts)
+    signals = {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
+    return Measured(signals, text_array(offsets, text[: offsets[-1]]))

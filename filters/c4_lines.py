@@ -15,14 +15,18 @@ from filters.characters import (
     LINE_BREAK,
     LOWER,
     SPACE,
+    SPACELESS,
     TERMINAL,
     UNMARKED,
+    UPPER,
+    WORD_SPACE,
     Array,
     decode,
     previous,
     strip,
 )
 from filters.passage import count_code_points
+from filters.policy_phrases import POLICY_PHRASES
 from filters.words import next_word
 
 COLUMNS = (
@@ -36,41 +40,61 @@ COLUMNS = (
     "curly_brackets",
     "sentences",
 )
+NOTHING, UNENDED, ENDED = range(3)  # white space and marks only; no mark at the end; a mark
 _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CURLY, _SENTENCES = range(9)
 
+_CASES = LETTER | LOWER | UPPER
+_SEPARATORS = SPACE | WORD_SPACE
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
-FEWEST_WORDS = 5  # in a line; TFDS c4_utils, MIN_WORDS_PER_LINE
-PHRASES = (  # TFDS c4_utils, _POLICY_SUBSTRINGS and clean_page; compared in lower case
+PHRASES = (  # TFDS c4_utils, clean_page, in its order; compared in lower case, in every language
     ("lorem ipsum", _LOREM_IPSUM),
     ("javascript", _JAVASCRIPT),
     ("{", _CURLY),
-    ("terms of use", _POLICY),
-    ("privacy policy", _POLICY),
-    ("cookie policy", _POLICY),
-    ("uses cookies", _POLICY),
-    ("use of cookies", _POLICY),
-    ("use cookies", _POLICY),
 )
+
+
+def _spellings(phrase: str) -> list[str]:
+    """Return a phrase as it may be written, with ASCII in lower case, which is all that the kernel lowers."""
+    cases = (phrase, phrase.capitalize(), phrase.title(), phrase.upper())
+    return sorted({"".join(c.lower() if c.isascii() else c for c in case) for case in cases})
+
+
+_ROWS = [*PHRASES]  # phrase and cause: those for every language, then every language's own
+_FIRST = [len(PHRASES)]  # where a language's own begin, and after the last where they end
+for _phrases in POLICY_PHRASES.values():
+    _ROWS += [(spelling, _POLICY) for phrase in _phrases for spelling in _spellings(phrase)]
+    _FIRST.append(len(_ROWS))
+_OWN = np.array([*_FIRST, _FIRST[-1]], np.int64)  # one more language, without phrases
+POLICY_ROWS = {language: row for row, language in enumerate(POLICY_PHRASES)}
+NO_POLICY_ROW = len(POLICY_ROWS)
+_TABLE = np.zeros((len(_ROWS), 1 + max(len(phrase.encode()) for phrase, _ in _ROWS)), np.uint8)  # zeros after a phrase
+for _row, (_phrase, _) in enumerate(_ROWS):
+    _TABLE[_row, : len(_phrase.encode())] = np.frombuffer(_phrase.encode(), np.uint8)
+_CAUSES = np.array([cause for _, cause in _ROWS], np.int64)
+_OPENS = np.zeros((NO_POLICY_ROW + 1, 256), np.bool_)  # whether a phrase that is read in a language opens with the byte
+for _row in range(NO_POLICY_ROW + 1):
+    _OPENS[_row, _TABLE[: len(PHRASES), 0]] = True
+    _OPENS[_row, _TABLE[_OWN[_row] : _OWN[_row + 1], 0]] = True
 CITATIONS = (
     "[edit]",
     "[citation needed]",
 )  # TFDS c4_utils, _CITATION_REGEX; the third form is digits in brackets
 
-_TABLE = np.zeros((len(PHRASES), 16), np.uint8)  # a row a phrase, zeros after it
-for _row, (_phrase, _) in enumerate(PHRASES):
-    _TABLE[_row, : len(_phrase)] = np.frombuffer(_phrase.encode(), np.uint8)
-_CAUSES = np.array([cause for _, cause in PHRASES], np.int64)
 _CITATIONS = np.zeros((len(CITATIONS), 32), np.uint8)
 for _row, _phrase in enumerate(CITATIONS):
     _CITATIONS[_row, : len(_phrase)] = np.frombuffer(_phrase.encode(), np.uint8)
 
 
 @njit(cache=True, nogil=True)
-def clean_lines(text: Array, offsets: Array, classes: Array, counts: Array) -> Array:
+def clean_lines(
+    text: Array, offsets: Array, classes: Array, policies: Array, fewest: int, own: bool, flat: int, counts: Array
+) -> Array:
     """Cut the lines of every document in `text` in place; return the new offsets (documents + 1).
 
     What is kept of document d is text[new[d]:new[d + 1]], lines joined by a line feed; counts (documents, 9)
-    are those of COLUMNS.
+    are those of COLUMNS. `policies` (documents) are rows of POLICY_ROWS, `fewest` the words of the shortest line,
+    `own` whether words and marks are those of c4.py or English; a line with `flat` sentences that end in a mark is
+    cut sentence by sentence, 0 for none.
     """
     new = np.zeros_like(offsets)
     out = 0
@@ -79,7 +103,10 @@ def clean_lines(text: Array, offsets: Array, classes: Array, counts: Array) -> A
         new[document] = out
         while i < stop:
             end, after = _line_end(text, i, stop, classes)
-            length = _clean_line(text, i, end, classes, counts[document])
+            if flat and _has_sentences(text, i, end, classes, flat):
+                length = _clean_sentences(text, i, end, classes, policies[document], own, counts[document])
+            else:
+                length = _clean_line(text, i, end, classes, policies[document], fewest, own, False, counts[document])
             if length:
                 if out > new[document]:
                     text[out] = 0x0A
@@ -89,6 +116,42 @@ def clean_lines(text: Array, offsets: Array, classes: Array, counts: Array) -> A
             i = after
     new[-1] = out
     return new
+
+
+@njit(cache=True, nogil=True)
+def _has_sentences(text: Array, i: int, stop: int, classes: Array, fewest: int) -> bool:
+    """Tell whether `fewest` sentences of a line end in a mark."""
+    while i < stop and fewest:
+        i, state = next_sentence(text, i, stop, classes)
+        fewest -= state == ENDED
+    return fewest == 0
+
+
+@njit(cache=True, nogil=True)
+def _clean_sentences(text: Array, begin: int, stop: int, classes: Array, policy: int, own: bool, row: Array) -> int:
+    """Move a line's clean sentences, short ones included, to `begin` and return their length.
+
+    A sentence that goes is counted by its cause, what is kept as one line; white space stays as it was between two
+    sentences that stay.
+    """
+    i, out, kept, adjacent = begin, begin, row[_KEPT], False
+    while i < stop:
+        end, state = next_sentence(text, i, stop, classes)
+        start, _ = strip(text, i, end, classes)
+        length = _clean_line(text, start, end, classes, policy, 0, own, state == ENDED, row)
+        if length:
+            if adjacent:
+                text[out : out + start - i] = text[i:start]
+                out += start - i
+            elif out > begin and start > i:
+                text[out] = 0x20
+                out += 1
+            text[out : out + length] = text[start : start + length]
+            out += length
+        adjacent = length > 0
+        i = end
+    row[_KEPT] = kept + (out > begin)
+    return out - begin
 
 
 @njit(cache=True, nogil=True)
@@ -105,22 +168,29 @@ def _line_end(text: Array, i: int, stop: int, classes: Array) -> tuple[int, int]
 
 
 @njit(cache=True, nogil=True)
-def _clean_line(text: Array, start: int, stop: int, classes: Array, row: Array) -> int:
-    """Move the cleaned line to `start` and return its length, 0 where it goes; count why in `row`."""
+def _clean_line(
+    text: Array, start: int, stop: int, classes: Array, policy: int, fewest: int, own: bool, ended: bool, row: Array
+) -> int:
+    """Move the cleaned line to `start` and return its length, 0 where it goes; count why in `row`.
+
+    `ended` says that it is known to end in a mark.
+    """
     a, b = strip(text, start, stop, classes)
     if a == b:
         return 0
-    if _has_long_word(text, a, b, classes):
+    separators, single = (_SEPARATORS, SPACELESS) if own else (SPACE, 0)
+    if _has_long_word(text, a, b, classes, separators, single):
         row[_LONG_WORD] += 1
         return 0
+    enough = own or _has_words(text, a, b, classes, separators, single, fewest)
     end = _remove_citations(text, start, a, b)
-    if not _ends_sentence(text, start, end, classes):
+    if not (ended or (_ends_sentence(text, start, end, classes) if own else _ends_in_mark(text, start, end))):
         row[_NO_END_MARK] += 1
         return 0
-    if not _has_words(text, start, end, classes):
+    if not enough or (own and not _has_words(text, start, end, classes, separators, single, fewest)):
         row[_SHORT] += 1
         return 0
-    cause = _find_phrase(text, start, end)
+    cause = _find_phrase(text, start, end, policy)
     if cause >= 0:
         row[cause] += 1
         return 0
@@ -130,15 +200,15 @@ def _clean_line(text: Array, start: int, stop: int, classes: Array, row: Array) 
 
 
 @njit(cache=True, nogil=True)
-def _has_long_word(text: Array, start: int, stop: int, classes: Array) -> bool:
+def _has_long_word(text: Array, start: int, stop: int, classes: Array, separators: int, single: int) -> bool:
     """Tell whether a word has more than LONGEST_WORD code points."""
     if stop - start <= LONGEST_WORD:
         return False
-    i, end = next_word(text, start, stop, classes)
+    i, end = next_word(text, start, stop, classes, separators, single)
     while i < stop:
         if end - i > LONGEST_WORD and count_code_points(text, i, end) > LONGEST_WORD:
             return True
-        i, end = next_word(text, end, stop, classes)
+        i, end = next_word(text, end, stop, classes, separators, single)
     return False
 
 
@@ -193,6 +263,14 @@ def _ends_sentence(text: Array, start: int, stop: int, classes: Array) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def _ends_in_mark(text: Array, start: int, stop: int) -> bool:
+    """Tell whether the line ends in one of datatrove's marks and not in "..."."""
+    if start == stop or text[stop - 1] not in (0x2E, 0x3F, 0x21, 0x22, 0x27):  # datatrove c4_filters, END_PUNCTUATION
+        return False
+    return not (stop - start >= 3 and text[stop - 1] == 0x2E and text[stop - 2] == 0x2E and text[stop - 3] == 0x2E)
+
+
+@njit(cache=True, nogil=True)
 def _is_unmarked(text: Array, start: int, stop: int, classes: Array) -> bool:
     """Tell whether the line's last letter is of a script that ends a sentence with a space only."""
     while stop > start:
@@ -204,23 +282,29 @@ def _is_unmarked(text: Array, start: int, stop: int, classes: Array) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _has_words(text: Array, start: int, stop: int, classes: Array) -> bool:
-    """Tell whether there are FEWEST_WORDS words."""
-    for _ in range(FEWEST_WORDS):
-        i, start = next_word(text, start, stop, classes)
+def _has_words(text: Array, start: int, stop: int, classes: Array, separators: int, single: int, fewest: int) -> bool:
+    """Tell whether there are `fewest` words."""
+    for _ in range(fewest):
+        i, start = next_word(text, start, stop, classes, separators, single)
         if i == stop:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def _find_phrase(text: Array, start: int, stop: int) -> int:
-    """Return the cause of the first phrase, in the order of PHRASES, in the line; -1 where it holds none."""
+def _find_phrase(text: Array, start: int, stop: int, policy: int) -> int:
+    """Return the cause of the first phrase in the line: of PHRASES in their order, then of the language's own."""
     found = _TABLE.shape[0]
     for i in range(start, stop):
         lower = text[i] | 0x20 if 0x41 <= text[i] <= 0x5A else text[i]
-        for row in range(found):
-            if _TABLE[row, 0] == lower and _matches(text, i, stop, row):
+        if not _OPENS[policy, lower]:
+            continue
+        for row in range(min(found, len(PHRASES))):
+            if _matches(text, i, stop, row):
+                found = row
+                break
+        for row in range(_OWN[policy], min(found, _OWN[policy + 1])):
+            if _matches(text, i, stop, row):
                 found = row
                 break
     return _CAUSES[found] if found < _TABLE.shape[0] else -1
@@ -241,30 +325,45 @@ def _matches(text: Array, i: int, stop: int, row: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def count_sentences(text: Array, start: int, stop: int, classes: Array) -> int:
-    """Return the sentences of a line, at least 1: those that a mark ends, and what is left after the last.
-
-    A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in
-    it is not ASCII (the Chinese full stop). It does not before a lower-case letter ("etc. and"), nor after a
-    single letter ("J. Smith").
-    """
-    sentences, unended, letters, i = 0, False, 0, start
-    while i < stop:
-        code, i = decode(text, i)
-        if not classes[code] & TERMINAL:
-            unended |= classes[code] & SPACE == 0
-            letters = letters + 1 if classes[code] & LETTER else 0
-            continue
-        ends, i = _end_of_sentence(text, i, stop, classes, code >= 0x80)
-        if unended and ends and not (letters == 1 and code == 0x2E):
-            sentences += 1
-            unended = False
-        letters = 0
-    return max(1, sentences + unended)
+    """Return the sentences of a line, at least 1: those that a mark ends, and what is left after the last."""
+    sentences = 0
+    while start < stop:
+        start, state = next_sentence(text, start, stop, classes)
+        sentences += state != NOTHING
+    return max(1, sentences)
 
 
 @njit(cache=True, nogil=True)
-def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any) -> tuple[bool, int]:
-    """Tell whether the run of marks that goes on at byte i ends a sentence, and return where the run ends."""
+def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, int]:
+    """Return where the sentence that begins at byte i ends, and whether it is ENDED, UNENDED or NOTHING.
+
+    A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in
+    it is not ASCII (the Chinese full stop), or where it stands between letters of scripts without upper case, of
+    which flattened Arabic pages are full. It does not before a lower-case letter ("etc. and"), nor after a single
+    letter ("J. Smith").
+    """
+    state, letters, caseless = NOTHING, 0, False
+    while i < stop:
+        code, i = decode(text, i)
+        if not classes[code] & TERMINAL:
+            if not classes[code] & SPACE:
+                state = UNENDED
+            letters = letters + 1 if classes[code] & LETTER else 0
+            caseless = classes[code] & _CASES == LETTER
+            continue
+        ends, i = _end_of_sentence(text, i, stop, classes, code >= 0x80, caseless)
+        if state == UNENDED and ends and not (letters == 1 and code == 0x2E):
+            return i, ENDED
+        letters = 0
+    return stop, state
+
+
+@njit(cache=True, nogil=True)
+def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any, caseless: Any) -> tuple[bool, int]:
+    """Tell whether the run of marks that goes on at byte i ends a sentence, and return where the run ends.
+
+    `ends` says that it does, `caseless` that a letter of a script without upper case is before it.
+    """
     while i < stop:
         code, after = decode(text, i)
         if not (classes[code] & (TERMINAL | CLOSER) or code in (0x22, 0x27, 0x29)):
@@ -277,4 +376,6 @@ def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any) 
         if not classes[code] & SPACE:
             break
         j = after
-    return ends or j == stop or (j > i and not classes[code] & LOWER), i
+    if j == i and j < stop:
+        return ends or (caseless and classes[code] & _CASES == LETTER), i
+    return ends or j == stop or not classes[code] & LOWER, i

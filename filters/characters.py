@@ -25,6 +25,10 @@ CLOSER = 128  # may stand between the mark that ends a sentence and the end of t
 LOWER = 256  # str.islower
 UNMARKED = 512  # a letter of a script that marks the end of a sentence with a space only
 WORD_SPACE = 1024  # stands between words where others write a space
+UPPER = 2048  # str.isupper
+DIGIT = 4096  # str.isdigit
+DATATROVE_PUNCTUATION = 8192  # what datatrove calls punctuation
+DATATROVE_TERMINAL = 16384  # what datatrove says ends a line
 
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # str.splitlines, Python's documentation
 
@@ -77,6 +81,23 @@ TERMINALS = (
 )
 WORD_SPACES = "፡"  # Ethiopic
 CLOSERS = "”’»」』）》〉】〕"  # closing quotes and brackets
+# First and last code point, in hexadecimal, of datatrove's marks: utils/text.py, TERMINAL_PUNCTUATION, version 0.10.1.
+# They are Unicode's Sentence_Terminal without U+1B4E, 1B4F, 1B7F, 2024, 2CF9 to 2CFB, 2E60, 2E61, FE12, FE15, FE16,
+# 113D4, 113D5, 16D6E and 16D6F, and with three Khmer signs, U+17D6, 17D9 and 17DA.
+DATATROVE_TERMINALS = (
+    "21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736 17D4-17D6 "
+    "17D9-17DA 1803 1809 1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 203C-203D 2047-2049 "
+    "2E2E 2E3C 2E53-2E54 3002 A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB "
+    "FE52 FE56-FE57 FF01 FF0E FF1F FF61 10A56-10A57 10F55-10F59 10F86-10F89 11047-11048 110BE-110C1 11141-11143 "
+    "111C5-111C6 111CD 111DE-111DF 11238-11239 1123B-1123C 112A9 1144B-1144C 115C2-115C3 115C9-115D7 11641-11642 "
+    "1173C-1173E 11944 11946 11A42-11A43 11A9B-11A9C 11C41-11C42 11EF7-11EF8 11F43-11F44 16A6E-16A6F 16AF5 "
+    "16B37-16B38 16B44 16E98 1BC9F 1DA88"
+)
+# What else is punctuation to datatrove: utils/text.py, PUNCTUATION, version 0.10.1; a full-width digit one is in it.
+DATATROVE_MARKS = (
+    "0-8 B-1F 22-2D 2F 3A-3E 40 5B-60 7B-9F AB B4 BB 2013-2014 2019 201C-201E 2026 2236 2501 25BA 3001 3008-300D "
+    "3010-3011 FF05 FF08-FF09 FF0C FF11 FF1A-FF1B FF5E"
+)
 
 
 @functools.cache
@@ -96,8 +117,16 @@ def character_classes() -> NDArray[np.uint16]:
         (WORD_SPACES, WORD_SPACE),
     ):
         classes[[ord(mark) for mark in marks]] |= np.uint16(bit)
+    classes[code_points(DATATROVE_TERMINALS)] |= np.uint16(DATATROVE_TERMINAL | DATATROVE_PUNCTUATION)
+    classes[code_points(DATATROVE_MARKS)] |= np.uint16(DATATROVE_PUNCTUATION)
     classes.flags.writeable = False
     return classes
+
+
+def code_points(ranges: str) -> list[int]:
+    """Return the code points of hexadecimal ranges, each a number or two with a hyphen, both ends included."""
+    ends = [part.split("-") for part in ranges.split()]
+    return [code for part in ends for code in range(int(part[0], 16), int(part[-1], 16) + 1)]
 
 
 _LETTERS = frozenset({"Lo", "Lm", "Ll", "Lu", "Lt", "Nl"})
@@ -107,6 +136,7 @@ def _bits(character: str) -> int:
     """Return the bits that Python's own string methods and the general category decide."""
     category = unicodedata.category(character)
     bits = SPACE * character.isspace() | LETTER * (category[0] == "L") | LOWER * character.islower()
+    bits |= UPPER * character.isupper() | DIGIT * character.isdigit()
     bits |= COMBINING * (category[0] == "M")
     return bits | PUNCTUATION * (category[0] in "PS" or category == "Cc")
 

@@ -1,10 +1,25 @@
-"""The filter families by the name that a configuration uses."""
+"""The filter families and their variants by the names that a configuration uses: family or family@variant."""
 
-from filters import c4, gopher_quality, gopher_repetition
+from filters import c4, fineweb, gopher_quality, gopher_repetition, mc4, refinedweb, wds
 from filters.rules import Family
 
-FAMILIES: dict[str, Family] = {
-    "gopher_repetition": gopher_repetition.FAMILY,
-    "gopher_quality": gopher_quality.FAMILY,
-    "c4": c4.FAMILY,
+FAMILIES: dict[str, dict[str, Family]] = {  # a family's first variant is its default
+    "gopher_repetition": {"paper": gopher_repetition.FAMILY, "datatrove": gopher_repetition.DATATROVE},
+    "gopher_quality": {"paper": gopher_quality.FAMILY, "datatrove": gopher_quality.DATATROVE},
+    "c4": {"tfds": c4.FAMILY, "tfds_lines": c4.LINES, "datatrove": c4.DATATROVE},
+    "refinedweb": {"paper": refinedweb.FAMILY},
+    "mc4": {"tfds": mc4.FAMILY},
+    "wds": {"37a3f34": wds.FAMILY},
+    "fineweb": {"paper": fineweb.FAMILY, "datatrove": fineweb.DATATROVE},
 }
+
+
+def find_family(name: str) -> Family:
+    """Return the family that a step names; raise ValueError, naming those there are, for an unknown one."""
+    family, _, variant = name.partition("@")
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    variants = FAMILIES[family]
+    if "@" in name and variant not in variants:
+        raise ValueError(f"unknown variant {name!r}; known: {', '.join(f'{family}@{v}' for v in variants)}")
+    return variants[variant or next(iter(variants))]

@@ -11,26 +11,21 @@ each for the sake of languages other than English:
   where at least half of the words are such, and not judged in languages written without spaces, nor where a
   language's words are near a bound by nature (SHORT_WORDS, LONG_WORDS).
 - Stop words are judged in the languages that have a list, by that list.
+
+The variant `datatrove` measures what datatrove 0.10.1 does when its words are str.split's, for English.
 """
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from filters.characters import (
-    LETTER,
-    LINE_BREAK,
-    PUNCTUATION,
-    SPACE,
-    SPACELESS,
-    Array,
-    character_classes,
-    decode,
-)
-from filters.passage import Passage, hash_span
-from filters.rules import Family, Rule, Signal
+from filters.characters import LINE_BREAK, Array, character_classes, decode, previous, strip
+from filters.hashing import hash_span
+from filters.passage import ALPHABETIC, PROPER, PROPER_IN_DATATROVE, SINGLE, Passage
+from filters.rules import Family, Measured, Rule, Signal
 from filters.stop_words import STOP_WORDS
 from filters.words import SPACELESS_LANGUAGES
 
@@ -84,17 +79,49 @@ RULES = (  # every bound: Rae et al. 2021, appendix A.1.1; the order: datatrove
     ),
 )
 
+# datatrove gopher_quality_filter.py, defaults of GopherQualityFilter: the same thresholds and order, for every language
+# but in the one list that it has.
+DATATROVE_RULES = tuple(
+    replace(rule, exempt=frozenset(), languages=rule.languages and frozenset({"en"})) for rule in RULES
+)
+
+_WATCHED = np.ones(256, np.bool_)  # bytes at which something may be to count: #, full stops, breaks, all but ASCII
+_WATCHED[0x20:0x80] = False
+_WATCHED[[0x23, 0x2E]] = True
 _WORDS, _PROPER, _LENGTH, _ALPHABETIC, _STOP, _HASHES, _ELLIPSES, _LINES, _BULLETS, _ENDINGS, _SPACED = range(11)
 
 
-def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
+def measure(passage: Passage) -> Measured:
     """Return the eight signals, one array (documents) each; an empty text measures 0, or NaN."""
+    counts = _count(passage, PROPER, SINGLE)
+    listed = _count_stop_words(passage, tuple(STOP_WORDS), counts)
+    return Measured(_signals(counts, (counts[:, _SPACED] > 0) & ~passage.spaceless, listed))
+
+
+def measure_as_datatrove(passage: Passage) -> Measured:
+    """Return the same signals of words between white space, of datatrove's punctuation and of English stop words."""
+    counts = _count(passage.spaced, PROPER_IN_DATATROVE, 0)
+    listed = _count_stop_words(passage.spaced, ("en",), counts)
+    return Measured(_signals(counts, counts[:, _SPACED] > 0, listed))
+
+
+FAMILY = Family("gopher_quality", SIGNALS, RULES, measure)
+DATATROVE = Family("gopher_quality", SIGNALS, DATATROVE_RULES, measure_as_datatrove)
+
+
+def _count(passage: Passage, proper: int, single: int) -> NDArray[np.int64]:
+    """Return the counts of words and lines (documents, 11); proper and single are bits of a word's kind."""
     counts = np.zeros((len(passage.texts), 11), np.int64)
-    words, classes = passage.words, character_classes()
-    _count_words(words.data, words.first, words.start, words.end, classes, counts)
-    listed = _count_stop_words(passage, counts)
-    _count_lines(words.data, passage.offsets, classes, counts)
-    measurable = (counts[:, _SPACED] > 0) & ~passage.spaceless
+    words, traits = passage.words, passage.traits
+    _count_words(words.first, words.start, words.end, traits.lengths, traits.kinds, proper, single, counts)
+    _count_lines(passage.data, passage.offsets, character_classes(), counts)
+    return counts
+
+
+def _signals(
+    counts: NDArray[np.int64], measurable: NDArray[np.bool_], listed: NDArray[np.bool_]
+) -> dict[str, NDArray[np.number]]:
+    """Return the signals that counts amount to; length and stop words only of the documents that have them."""
     return {
         "words": counts[:, _PROPER].copy(),
         "mean_word_length": np.where(measurable, _fraction(counts, _LENGTH, _SPACED), np.nan),
@@ -107,28 +134,26 @@ def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
     }
 
 
-FAMILY = Family("gopher_quality", SIGNALS, RULES, measure)
-
-
 def _fraction(counts: NDArray[np.int64], part: int, whole: int) -> NDArray[np.float64]:
     """Divide two columns, 0 where nothing is there to divide by."""
     return counts[:, part] / np.maximum(counts[:, whole], 1)
 
 
-def _count_stop_words(passage: Passage, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _count_stop_words(passage: Passage, lists: tuple[str, ...], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Count the stop words of every document by its language's list; return which documents have one."""
-    table = _stop_word_hashes()
-    row = {language: index for index, language in enumerate(STOP_WORDS)}
+    table = _stop_word_hashes(lists)
+    row = {language: index for index, language in enumerate(lists)}
     rows = np.array([row.get(str(language), -1) for language in passage.languages], np.int64)
-    _count_listed(passage.words.first, passage.word_hashes, rows, table, _likely(table), counts)
+    _count_listed(passage.words.first, passage.traits.hashes, rows, table, _likely(table), counts)
     return rows >= 0
 
 
 @functools.cache
-def _stop_word_hashes() -> NDArray[np.uint64]:
+def _stop_word_hashes(languages: tuple[str, ...]) -> NDArray[np.uint64]:
     """Return the hashes of the stop words, a row a language, filled up with its first."""
-    table = np.zeros((len(STOP_WORDS), max(map(len, STOP_WORDS.values()))), np.uint64)
-    for row, words in zip(table, STOP_WORDS.values(), strict=True):
+    lists = [STOP_WORDS[language] for language in languages]
+    table = np.zeros((len(lists), max(map(len, lists))), np.uint64)
+    for row, words in zip(table, lists, strict=True):
         hashes = [hash_span(np.frombuffer(word.encode(), np.uint8), 0, len(word.encode())) for word in words]
         row[:] = hashes[0]
         row[: len(hashes)] = hashes
@@ -163,65 +188,63 @@ def _count_listed(first: Array, hashes: Array, rows: Array, table: Array, likely
 
 
 @njit(cache=True, nogil=True)
-def _count_words(data: Array, first: Array, start: Array, end: Array, classes: Array, counts: Array) -> None:
+def _count_words(
+    first: Array, start: Array, end: Array, lengths: Array, kinds: Array, proper: int, single: int, counts: Array
+) -> None:
     """Count words, words with more than punctuation, their length, and words with a letter."""
     for document in range(first.shape[0] - 1):
+        row = counts[document]
         for w in range(first[document], first[document + 1]):
-            i, proper, alphabetic, length = start[w], False, False, 0
-            lead, _ = decode(data, i)
-            spaced = not classes[lead] & SPACELESS
-            while i < end[w]:
-                code, i = decode(data, i)
-                kind = classes[code]
-                proper |= kind & PUNCTUATION == 0
-                alphabetic |= kind & LETTER != 0
-                length += 1
-            if proper:
-                counts[document, _PROPER] += 1
-                counts[document, _LENGTH] += length * spaced
-                counts[document, _SPACED] += spaced
-                counts[document, _ALPHABETIC] += alphabetic
-                counts[document, _WORDS] += 1
+            row[_ALPHABETIC] += kinds[w] & ALPHABETIC != 0
+            if kinds[w] & proper:
+                spaced = kinds[w] & single == 0
+                row[_PROPER] += 1
+                row[_LENGTH] += lengths[w] * spaced
+                row[_SPACED] += spaced
+                row[_WORDS] += 1
             else:
                 glued = w > first[document] and end[w - 1] == start[w]
                 glued |= w + 1 < first[document + 1] and start[w + 1] == end[w]
-                counts[document, _WORDS] += not glued
+                row[_WORDS] += not glued
 
 
 @njit(cache=True, nogil=True)
 def _count_lines(data: Array, offsets: Array, classes: Array, counts: Array) -> None:
     """Count number signs, ellipses, lines (str.splitlines), and those with a bullet or an ellipsis."""
     for document in range(offsets.shape[0] - 1):
-        i, stop = offsets[document], offsets[document + 1]
-        row = counts[document]
+        begin, stop, row = offsets[document], offsets[document + 1], counts[document]
+        i = begin
         while i < stop:
-            i = _count_line(data, i, stop, classes, row)
+            if not _WATCHED[data[i]]:
+                i += 1
+                continue
+            if data[i] == 0x2E:
+                dots = i
+                while i < stop and data[i] == 0x2E:
+                    i += 1
+                row[_ELLIPSES] += (i - dots) // 3
+                continue
+            code, after = decode(data, i)
+            row[_HASHES] += code == 0x23
+            row[_ELLIPSES] += code == 0x2026
+            if classes[code] & LINE_BREAK:
+                _count_line(data, begin, i, classes, row)
+                after += code == 0x0D and after < stop and data[after] == 0x0A
+                begin = after
+            i = after
+        if begin < stop:
+            _count_line(data, begin, stop, classes, row)
 
 
 @njit(cache=True, nogil=True)
-def _count_line(data: Array, i: int, stop: int, classes: Array, row: Array) -> int:
-    """Count in the line that begins at byte i; return where the next one begins."""
+def _count_line(data: Array, start: int, stop: int, classes: Array, row: Array) -> None:
+    """Count one line by its first and last characters that are not white space."""
     row[_LINES] += 1
-    opening, last, dots, run, spaced = 0, 0, 0, 0, False
-    while i < stop:
-        code, i = decode(data, i)
-        kind = classes[code]
-        run = run + 1 if code == 0x2E else 0
-        if kind & SPACE:
-            if kind & LINE_BREAK:
-                if code == 0x0D and i < stop and data[i] == 0x0A:
-                    i += 1
-                break
-            spaced = True
-            continue
-        if run == 3:
-            row[_ELLIPSES] += 1
-            run = 0
-        row[_HASHES] += code == 0x23
-        row[_ELLIPSES] += code == 0x2026
-        opening = opening or code
-        dots = (1 if spaced else dots + 1) if code == 0x2E else 0
-        last, spaced = code, False
+    start, stop = strip(data, start, stop, classes)
+    if start == stop:
+        return
+    opening, _ = decode(data, start)
     row[_BULLETS] += opening in (0x2022, 0x2D)
-    row[_ENDINGS] += last == 0x2026 or dots >= 3
-    return i
+    last, _ = decode(data, previous(data, stop))
+    dots = stop - start >= 3 and data[stop - 1] == 0x2E and data[stop - 2] == 0x2E and data[stop - 3] == 0x2E
+    row[_ENDINGS] += last == 0x2026 or dots

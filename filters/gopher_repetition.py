@@ -13,16 +13,22 @@ n-gram is not a duplicate, and characters are a fraction of the whole text's. Fo
   are silent; ten letters, some six words, are judged. Of 1,200 technical articles in Chinese the rule for
   five would reject 2.8 %, that for ten rejects 2.0 %; of 1,496 longer Tang poems neither rejects any.
 - n-grams are compared word by word; joined into one string, "ab c" and "a bc" are equal.
+
+The variant `datatrove` measures what datatrove 0.10.1 does when its words are str.split's: without these.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from filters.characters import SPACE, Array, character_classes, decode, strip
-from filters.ngrams import find_slot, measure_ngrams, table_size
-from filters.passage import Passage, count_code_points, hash_span
-from filters.rules import Family, Rule, Signal
+from filters.characters import Array, character_classes, strip
+from filters.hashing import find_slot, hash_span, table_size
+from filters.lines import BLANK, REPEATED, is_blank
+from filters.ngrams import measure_joined, measure_ngrams
+from filters.passage import Passage, count_code_points
+from filters.rules import Family, Measured, Rule, Signal
 from filters.words import SPACELESS_LANGUAGES
 
 _TOP = {2: 0.20, 3: 0.18, 4: 0.16}  # Rae et al. 2021, table A1
@@ -65,87 +71,112 @@ RULES = (
 )
 
 
-def measure(passage: Passage) -> dict[str, NDArray[np.number]]:
+DATATROVE_SIGNALS = (Signal("characters", 0, np.inf, whole=True, about="code points of the text"), *SIGNALS)
+# datatrove gopher_repetition_filter.py, defaults of GopherRepetitionFilter: the same thresholds and order
+DATATROVE_RULES = (
+    Rule(reason="no_characters", signal="characters", minimum=1),  # datatrove GopherRepetitionFilter.filter: "empty"
+    *(replace(rule, exempt=frozenset()) for rule in RULES),
+)
+
+
+def measure(passage: Passage) -> Measured:
     """Return the thirteen signals, one array (documents) each: fractions, 0 for an empty text, at most 1.
 
     Repeated n-grams of 5 to 9 words are NaN where most words are single letters.
     """
-    words = passage.words
-    parts = np.zeros((len(passage.texts), 13), np.float64)
-    _measure_lines(words.data, passage.offsets, character_classes(), parts)
-    measure_ngrams(words.first, words.start, words.end, passage.word_hashes, passage.word_lengths, parts[:, 4:])
-    characters = _characters(words.data, passage.offsets)
-    parts[:, 1] /= characters
-    parts[:, 3:] /= characters[:, None]
-    parts[passage.spaceless, 7:12] = np.nan  # 5 to 9 words
-    return {signal.name: np.minimum(parts[:, i], 1) for i, signal in enumerate(SIGNALS)}
+    parts = _count_lines(passage, blank=False)
+    words, traits = passage.words, passage.traits
+    measure_ngrams(words.first, words.start, words.end, traits.hashes, traits.lengths, parts[:, 4:])
+    fractions = _fractions(passage, parts)
+    fractions[passage.spaceless, 7:12] = np.nan  # 5 to 9 words
+    return Measured({signal.name: fractions[:, i] for i, signal in enumerate(SIGNALS)})
+
+
+def measure_as_datatrove(passage: Passage) -> Measured:
+    """Return the same signals with blank lines and single n-grams counted and words joined; and the characters."""
+    parts = _count_lines(passage, blank=True)
+    words, traits = passage.spaced.words, passage.spaced.traits
+    measure_ngrams(words.first, words.start, words.end, traits.hashes, traits.lengths, parts[:, 4:7], single=True)
+    measure_joined(words.first, words.start, words.end, words.data, traits.lengths, parts[:, 7:])
+    fractions = _fractions(passage, parts)
+    signals = {signal.name: fractions[:, i] for i, signal in enumerate(SIGNALS)}
+    return Measured({"characters": passage.characters.copy(), **signals})
 
 
 FAMILY = Family("gopher_repetition", SIGNALS, RULES, measure)
+DATATROVE = Family("gopher_repetition", DATATROVE_SIGNALS, DATATROVE_RULES, measure_as_datatrove)
+
+
+def _count_lines(passage: Passage, *, blank: bool) -> NDArray[np.float64]:
+    """Return what the signals need (documents, 13), the first four columns filled, the rest 0."""
+    parts = np.zeros((len(passage.texts), 13), np.float64)
+    lines = passage.lines
+    _count_paragraphs(passage.data, passage.offsets, character_classes(), lines.first, lines.end, blank, parts)
+    _count_repeated(lines.first, lines.start, lines.end, lines.lengths, lines.kinds, blank, parts)
+    return parts
+
+
+def _fractions(passage: Passage, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the signals (documents, 13): what was counted in characters as a fraction of the text's, at most 1."""
+    characters = np.maximum(passage.characters, 1)
+    parts[:, 1] /= characters
+    parts[:, 3:] /= characters[:, None]
+    return np.minimum(parts, 1)
 
 
 @njit(cache=True, nogil=True)
-def _characters(data: Array, offsets: Array) -> Array:
-    """Return the code points of every document, at least 1."""
-    lengths = np.ones(offsets.shape[0] - 1, np.int64)
-    for document in range(lengths.shape[0]):
-        lengths[document] = max(1, count_code_points(data, offsets[document], offsets[document + 1]))
-    return lengths
+def _count_repeated(
+    first: Array, start: Array, end: Array, lengths: Array, kinds: Array, blank: bool, parts: Array
+) -> None:
+    """Fill columns 2 and 3: the fraction of lines that repeat an earlier one, and their code points.
 
-
-@njit(cache=True, nogil=True)
-def _measure_lines(data: Array, offsets: Array, classes: Array, parts: Array) -> None:
-    """Fill columns 0 to 3: paragraphs of the stripped text (two line feeds or more apart), then lines."""
-    for document in range(offsets.shape[0] - 1):
-        start, stop = offsets[document], offsets[document + 1]
-        a, b = strip(data, start, stop, classes)
-        parts[document, 0], parts[document, 1] = _duplicates(data, a, b, 2, classes)
-        parts[document, 2], parts[document, 3] = _duplicates(data, start, stop, 1, classes)
-
-
-@njit(cache=True, nogil=True)
-def _duplicates(data: Array, start: int, stop: int, feeds: int, classes: Array) -> tuple[float, int]:
-    """Return the fraction of parts that repeat an earlier one, and their code points.
-
-    Parts are split at runs of `feeds` line feeds or more; those of white space only are left out.
+    With `blank` lines are what stands between runs of line feeds: blank ones count, empty ones at both ends.
     """
-    size = table_size(_count_feeds(data, start, stop) // feeds + 1)
-    keys, counts = np.empty(size, np.uint64), np.zeros(size, np.int32)
-    total, duplicates, characters, i, begin = 0, 0, 0, start, start
-    while i <= stop:
-        after = i
-        while after < stop and data[after] == 0x0A:
-            after += 1
-        if i < stop and after - i < feeds:
-            i = max(after, i + 1)
-            continue
-        if not _is_blank(data, begin, i, classes):
-            slot = find_slot(keys, counts, size - 1, hash_span(data, begin, i))
-            counts[slot] += 1
+    for document in range(first.shape[0] - 1):
+        total, duplicates = 0, 0
+        last = first[document + 1] - 1
+        for line in range(first[document], last + 1):
+            repeated = kinds[line] & REPEATED != 0
+            if start[line] == end[line]:
+                if not blank or first[document] < line < last:
+                    continue
+                repeated = line > first[document] and start[first[document]] == end[first[document]]
+            elif kinds[line] & BLANK and not blank:
+                continue
             total += 1
-            if counts[slot] > 1:
-                duplicates += 1
-                characters += count_code_points(data, begin, i)
-        if i == stop:
-            break
-        i = begin = after
-    return duplicates / max(1, total), characters
+            duplicates += repeated
+            parts[document, 3] += repeated * lengths[line]
+        parts[document, 2] = duplicates / max(1, total)
 
 
 @njit(cache=True, nogil=True)
-def _count_feeds(data: Array, start: int, stop: int) -> int:
-    """Return how many line feeds data[start:stop] holds."""
-    feeds = 0
-    for i in range(start, stop):
-        feeds += data[i] == 0x0A
-    return feeds
-
-
-@njit(cache=True, nogil=True)
-def _is_blank(data: Array, start: int, stop: int, classes: Array) -> bool:
-    """Tell whether data[start:stop] is white space only."""
-    while start < stop:
-        code, start = decode(data, start)
-        if not classes[code] & SPACE:
-            return False
-    return True
+def _count_paragraphs(
+    data: Array, offsets: Array, classes: Array, first: Array, end: Array, blank: bool, parts: Array
+) -> None:
+    """Fill columns 0 and 1: paragraphs of the stripped text, two line feeds or more apart, that repeat another."""
+    longest = 0
+    for document in range(first.shape[0] - 1):
+        longest = max(longest, first[document + 1] - first[document])
+    keys, counts = np.empty(table_size(longest), np.uint64), np.empty(table_size(longest), np.int32)
+    for document in range(first.shape[0] - 1):
+        start, stop = strip(data, offsets[document], offsets[document + 1], classes)
+        size = table_size(first[document + 1] - first[document])
+        counts[:size] = 0
+        total, duplicates, characters, line = 0, 0, 0, first[document]
+        while start < stop:
+            while end[line] < start or (end[line] < stop and data[end[line] + 1] != 0x0A):
+                line += 1
+            after = min(end[line], stop)
+            if after == stop and not total:
+                break
+            if blank or not is_blank(data, start, after, classes):
+                slot = find_slot(keys, counts, size - 1, hash_span(data, start, after))
+                if counts[slot]:
+                    duplicates += 1
+                    characters += count_code_points(data, start, after)
+                counts[slot] = 1
+                total += 1
+            start = after
+            while start < stop and data[start] == 0x0A:
+                start += 1
+        parts[document, 0], parts[document, 1] = duplicates / max(1, total), characters

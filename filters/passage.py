@@ -9,74 +9,97 @@ from numba import njit
 from numpy.typing import NDArray
 
 from filters.arrow_text import text_buffers
-from filters.characters import SPACELESS, Array, character_classes, decode
-from filters.words import Words, split_words
+from filters.characters import (
+    DATATROVE_PUNCTUATION,
+    LETTER,
+    PUNCTUATION,
+    SPACELESS,
+    Array,
+    character_classes,
+    decode,
+)
+from filters.hashing import mix
+from filters.lines import Lines, split_lines
+from filters.words import OWN_WORDS, SPACED_WORDS, Definition, Words, split_words
+
+ALPHABETIC = 1  # kinds of words: with a letter
+PROPER = 2  # with anything but punctuation
+PROPER_IN_DATATROVE = 4  # with anything but datatrove's punctuation
+SINGLE = 8  # a letter of a script written without spaces, by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What rules ask about every word of a batch (words)."""
+
+    hashes: NDArray[np.uint64]  # equal words have equal hashes in every batch of every run
+    lengths: NDArray[np.int32]  # code points
+    kinds: NDArray[np.uint8]  # the bits above
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A batch of texts as the steps before left them; texts, words and languages agree row by row."""
+    """A batch of texts as the steps before left them; texts, words and languages agree row by row.
+
+    What several measurements need is computed when the first of them asks for it.
+    """
 
     texts: pa.Array
-    words: Words
     languages: NDArray[np.str_]  # (documents) lid.176 codes, "und" where none was found
+    definition: Definition = OWN_WORDS
 
     @cached_property
+    def _buffers(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        return text_buffers(self.texts)
+
+    @property
     def offsets(self) -> NDArray[np.int64]:
-        """Byte offsets of the documents in words.data (documents + 1)."""
-        return text_buffers(self.texts)[0]
+        """Byte offsets of the documents in data (documents + 1)."""
+        return self._buffers[0]
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The column's whole value buffer, read-only."""
+        return self._buffers[1]
 
     @cached_property
-    def word_hashes(self) -> NDArray[np.uint64]:
-        """One hash a word; equal words have equal hashes in every batch of every run."""
-        hashes: NDArray[np.uint64] = hash_spans(self.words.data, self.words.start, self.words.end)
-        return hashes
+    def words(self) -> Words:
+        """The words of every text, by the passage's definition."""
+        return split_words(self.texts, self.definition)
 
     @cached_property
-    def word_lengths(self) -> NDArray[np.int32]:
-        """Code points in each word."""
-        lengths: NDArray[np.int32] = _count_code_points(self.words.data, self.words.start, self.words.end)
-        return lengths
+    def traits(self) -> Traits:
+        """What rules ask about every word."""
+        return Traits(*_describe(self.words.data, self.words.start, self.words.end, character_classes()))
+
+    @cached_property
+    def spaced(self) -> "Passage":
+        """The same texts with their words split at white space only."""
+        return Passage(self.texts, self.languages, SPACED_WORDS)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines of every text."""
+        return split_lines(self.offsets, self.data)
 
     @cached_property
     def spaceless(self) -> NDArray[np.bool_]:
         """Whether most words of a document are single letters of a script written without spaces."""
-        words = self.words
-        spaceless: NDArray[np.bool_] = _find_spaceless(words.first, words.start, words.data, character_classes())
+        spaceless: NDArray[np.bool_] = _find_spaceless(self.words.first, self.traits.kinds)
         return spaceless
+
+    @cached_property
+    def characters(self) -> NDArray[np.int64]:
+        """Code points in every document."""
+        characters: NDArray[np.int64] = _count_documents(self.data, self.offsets)
+        return characters
 
 
 def read_passage(texts: pa.Array, languages: NDArray[np.str_]) -> Passage:
-    """Split the words of the texts; raises ValueError where the languages are not one a text."""
+    """Return the texts to be measured; raises ValueError where the languages are not one a text."""
     if len(languages) != len(texts):
         raise ValueError(f"languages must be one a text, got {len(languages)} for {len(texts)} texts")
-    return Passage(texts, split_words(texts), languages)
-
-
-@njit(cache=True, nogil=True)
-def hash_span(data: Array, start: int, end: int) -> np.uint64:
-    """Return a 64-bit hash of data[start:end]: FNV-1a over the bytes, then a final mix."""
-    value = np.uint64(0xCBF29CE484222325)  # FNV-1a offset basis and prime, draft-eastlake-fnv
-    for i in range(start, end):
-        value = (value ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-    return mix(value)
-
-
-@njit(cache=True, nogil=True)
-def mix(value: np.uint64) -> np.uint64:
-    """Return the value with every bit spread over all others: MurmurHash3's finalizer (public domain)."""
-    value = (value ^ value >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
-    value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3, fmix64
-    return value ^ value >> np.uint64(33)
-
-
-@njit(cache=True, nogil=True)
-def hash_spans(data: Array, start: Array, end: Array) -> Array:
-    """Return the hash of every data[start[i]:end[i]] (n)."""
-    hashes = np.empty(start.shape[0], np.uint64)
-    for i in range(start.shape[0]):
-        hashes[i] = hash_span(data, start[i], end[i])
-    return hashes
+    return Passage(texts, languages)
 
 
 @njit(cache=True, nogil=True)
@@ -89,22 +112,47 @@ def count_code_points(data: Array, start: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _count_code_points(data: Array, start: Array, end: Array) -> Array:
-    """Return the code points of every data[start[i]:end[i]] (n)."""
-    lengths = np.empty(start.shape[0], np.int32)
-    for i in range(start.shape[0]):
-        lengths[i] = count_code_points(data, start[i], end[i])
+def _count_documents(data: Array, offsets: Array) -> Array:
+    """Return the code points of every data[offsets[i]:offsets[i + 1]] (n)."""
+    lengths = np.empty(offsets.shape[0] - 1, np.int64)
+    for i in range(lengths.shape[0]):
+        lengths[i] = count_code_points(data, offsets[i], offsets[i + 1])
     return lengths
 
 
 @njit(cache=True, nogil=True)
-def _find_spaceless(first: Array, start: Array, data: Array, classes: Array) -> Array:
-    """Tell of every document whether more than half of its words begin with such a letter."""
+def _describe(data: Array, start: Array, end: Array, classes: Array) -> tuple[Array, Array, Array]:
+    """Return the arrays of Traits in one reading; the hashes are those of hash_span."""
+    hashes = np.empty(start.shape[0], np.uint64)
+    lengths = np.empty(start.shape[0], np.int32)
+    kinds = np.empty(start.shape[0], np.uint8)
+    for w in range(start.shape[0]):
+        value = np.uint64(0xCBF29CE484222325)  # FNV-1a offset basis, draft-eastlake-fnv
+        i, length, anywhere, missing = start[w], 0, 0, 0
+        while i < end[w]:
+            code, after = decode(data, i)
+            while i < after:
+                value = (value ^ np.uint64(data[i])) * np.uint64(0x100000001B3)  # FNV-1a prime
+                i += 1
+            kind = int(classes[code])
+            anywhere |= kind
+            missing |= ~kind
+            length += 1
+        hashes[w], lengths[w] = mix(value), length
+        kind = ALPHABETIC * (anywhere & LETTER != 0) | PROPER * (missing & PUNCTUATION != 0)
+        kinds[w] = kind | PROPER_IN_DATATROVE * (missing & DATATROVE_PUNCTUATION != 0)
+        lead, _ = decode(data, start[w])
+        kinds[w] |= SINGLE * (classes[lead] & SPACELESS != 0)
+    return hashes, lengths, kinds
+
+
+@njit(cache=True, nogil=True)
+def _find_spaceless(first: Array, kinds: Array) -> Array:
+    """Tell of every document whether more than half of its words are single letters."""
     spaceless = np.zeros(first.shape[0] - 1, np.bool_)
     for document in range(spaceless.shape[0]):
         letters = 0
         for w in range(first[document], first[document + 1]):
-            code, _ = decode(data, start[w])
-            letters += classes[code] & SPACELESS != 0
+            letters += kinds[w] & SINGLE != 0
         spaceless[document] = 2 * letters > first[document + 1] - first[document]
     return spaceless

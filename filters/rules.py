@@ -35,8 +35,9 @@ class Rule:
     signal: str
     minimum: float | None = None
     maximum: float | None = None
-    languages: frozenset[str] | None = None  # lid.176 codes the rule speaks about; None: all
+    languages: frozenset[str] | None = None  # lid.176 codes that it has a list of words or marks for; None: needs none
     exempt: frozenset[str] = frozenset()  # lid.176 codes it does not speak about
+    own: tuple[tuple[str, float], ...] = ()  # codes with a bound of their own, by configuration
 
     def __post_init__(self) -> None:
         """Refuse a rule without a bound, or with two."""
@@ -45,14 +46,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What one reading of a passage gives: every signal (documents), and of a family that edits the new texts."""
+
+    signals: Mapping[str, NDArray[np.number]]
+    texts: pa.Array | None = None  # row by row; a rejected document keeps its old one
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
-    """Signals measured together, the rules over them in judging order, and an edit of what they keep."""
+    """Signals measured together, and the rules over them in judging order."""
 
     name: str
     signals: tuple[Signal, ...]
     rules: tuple[Rule, ...]
-    measure: Callable[[Passage], dict[str, NDArray[np.number]]]
-    edit: Callable[[Passage], pa.Array] | None = None  # new texts, row by row; a rejected document keeps its old one
+    measure: Callable[[Passage], Measured]
+    edits: bool = False  # whether measuring makes new texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +83,17 @@ def judge(rules: Sequence[Rule], signals: Mapping[str, NDArray[np.number]], lang
     )
     for index, rule in enumerate(rules):
         values = np.asarray(signals[rule.signal], np.float64)
-        spoken_about = np.array([speaks_about(rule, code) for code in codes], bool)[row_code]
-        first = _broken(rule, values) & spoken_about & (verdicts.rule == -1)
+        bounds = np.array([bound_for(rule, code) for code in codes], np.float64)[row_code]
+        first = _broken(rule, values, bounds) & (verdicts.rule == -1)
         verdicts.rule[first] = index
         verdicts.value[first] = values[first]
-        verdicts.threshold[first] = _bound(rule)
+        verdicts.threshold[first] = bounds[first]
     return verdicts
+
+
+def bound_for(rule: Rule, language: str) -> float:
+    """Return the bound that the rule holds against documents of this language, NaN where it is silent."""
+    return dict(rule.own).get(language, _bound(rule)) if speaks_about(rule, language) else math.nan
 
 
 def speaks_about(rule: Rule, language: str) -> bool:
@@ -90,10 +104,12 @@ def speaks_about(rule: Rule, language: str) -> bool:
 def with_bounds(family: Family, bounds: Mapping[str, Mapping[str, object]]) -> Family:
     """Return the family with configured bounds in place of its own.
 
-    `bounds` maps a signal to {"min": number, "max": number, "languages": codes}; `false` for a bound switches
-    its rule off, "languages" names the only languages that the signal's rules then speak about. Raises
-    ValueError, naming what is allowed, for an unknown signal, a bound that no rule of the family has, and a
-    value outside the signal's range.
+    `bounds` maps a signal to {"min": number, "max": number, "languages": codes, "by_language": {code: {"min":
+    number, "max": number}}}. `false` for a bound switches its rule off, everywhere or in that language;
+    "languages" names the only languages that the signal's rules then speak about; a bound by language holds in
+    that language instead of the general one, and makes the rule speak about it. Raises ValueError, naming what is
+    allowed, for an unknown signal, a bound that no rule of the family has, a value outside the signal's range,
+    and a language that the rule has no list for.
     """
     for name, changes in bounds.items():
         for key, value in changes.items():
@@ -102,9 +118,18 @@ def with_bounds(family: Family, bounds: Mapping[str, Mapping[str, object]]) -> F
     return replace(family, rules=tuple(rule for rule in changed if rule is not None))
 
 
-def _broken(rule: Rule, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def named_languages(bounds: Mapping[str, Mapping[str, object]]) -> set[str]:
+    """Return the language codes that configured bounds (checked before) name."""
+    codes: set[str] = set()
+    for changes in bounds.values():
+        codes.update(cast("list[str]", changes.get("languages", ())))
+        codes.update(cast("dict[str, object]", changes.get("by_language", {})))
+    return codes
+
+
+def _broken(rule: Rule, values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Compare without rounding; NaN compares false."""
-    return values > _bound(rule) if rule.minimum is None else values < _bound(rule)
+    return values > bounds if rule.minimum is None else values < bounds
 
 
 def _bound(rule: Rule) -> float:
@@ -114,30 +139,57 @@ def _bound(rule: Rule) -> float:
     return bound
 
 
+def _side(rule: Rule) -> str:
+    """Return the key that configures the rule's bound."""
+    return "min" if rule.maximum is None else "max"
+
+
 def _check(family: Family, name: str, key: str, value: object) -> None:
     """Refuse a change that the family has no place for."""
     signals = {signal.name: signal for signal in family.signals}
     if name not in signals:
         raise ValueError(f"unknown signal {family.name}.{name}; known here: {', '.join(signals)}")
     rules = [rule for rule in family.rules if rule.signal == name]
-    known = {"min" if rule.maximum is None else "max" for rule in rules} | ({"languages"} if rules else set())
+    known = {_side(rule) for rule in rules} | ({"languages", "by_language"} if rules else set())
     full = f"{family.name}.{name}.{key}"
     if key not in known:
         raise ValueError(f"unknown key {full}; known here: {', '.join(sorted(known)) or 'none, no rule reads it'}")
     if key == "languages":
-        _check_languages(full, value)
-    elif value is not False:
+        _check_languages(full, rules, value)
+    elif key == "by_language":
+        _check_by_language(full, rules, signals[name], value)
+    else:
         _check_bound(full, signals[name], value)
 
 
-def _check_languages(full: str, value: object) -> None:
-    """Refuse anything but a list of codes."""
-    if not isinstance(value, list | tuple) or not all(isinstance(code, str) for code in value):
-        raise ValueError(f"{full} must be a list of language codes, got {value!r}")
+def _check_languages(full: str, rules: Sequence[Rule], codes: object) -> None:
+    """Refuse anything but a list of codes for which the rules have their lists."""
+    if not isinstance(codes, list | tuple) or not all(isinstance(code, str) for code in codes):
+        raise ValueError(f"{full} must be a list of language codes, got {codes!r}")
+    for rule in rules:
+        unlisted = [] if rule.languages is None else sorted(set(codes) - rule.languages)
+        if unlisted and rule.languages is not None:
+            lists = ", ".join(sorted(rule.languages))
+            raise ValueError(f"{full} names {', '.join(unlisted)}, which has no list; there are lists for {lists}")
+
+
+def _check_by_language(full: str, rules: Sequence[Rule], signal: Signal, table: object) -> None:
+    """Refuse anything but tables of bounds by code."""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{full} must be a table of language codes, got {table!r}")  # noqa: TRY004 -- as for every mistake in a file
+    _check_languages(full, rules, list(table))
+    known = sorted({_side(rule) for rule in rules})
+    for code, bounds in table.items():
+        if not isinstance(bounds, Mapping) or not bounds or not set(bounds) <= set(known):
+            raise ValueError(f"{full}.{code} must be a table with {' or '.join(known)}, got {bounds!r}")
+        for side, value in bounds.items():
+            _check_bound(f"{full}.{code}.{side}", signal, value)
 
 
 def _check_bound(full: str, signal: Signal, value: object) -> None:
-    """Refuse a bound that no value could break, or that is no number."""
+    """Refuse a bound that no value could break, or that is no number; `false` is none at all."""
+    if value is False:
+        return
     allowed = f"must be false or a number from {signal.lowest:g} to {signal.highest:g}, got {value!r}"
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise ValueError(f"{full} {allowed}")
@@ -147,10 +199,19 @@ def _check_bound(full: str, signal: Signal, value: object) -> None:
 
 def _changed(rule: Rule, changes: Mapping[str, object]) -> Rule | None:
     """Return the rule with its changes (checked before), None where they switch it off."""
-    value = changes.get("min" if rule.maximum is None else "max", _bound(rule))
-    if value is False:
+    value = changes.get(_side(rule), _bound(rule))
+    table = cast("Mapping[str, Mapping[str, object]]", changes.get("by_language", {}))
+    own = {code: bounds[_side(rule)] for code, bounds in table.items() if _side(rule) in bounds}
+    bounds = tuple(sorted((code, cast("float", bound)) for code, bound in own.items() if bound is not False))
+    if value is False and not bounds:
         return None
+    if "languages" in changes:
+        rule = replace(rule, languages=frozenset(cast("list[str]", changes["languages"])), exempt=frozenset())
+    codes = frozenset(code for code, _ in bounds)
+    if value is False:
+        value, rule = bounds[0][1], replace(rule, languages=codes)
+    elif rule.languages is not None:
+        rule = replace(rule, languages=rule.languages | codes)
+    rule = replace(rule, own=bounds, exempt=(rule.exempt - codes) | (own.keys() - codes))
     assert isinstance(value, int | float)
-    rule = replace(rule, minimum=value) if rule.maximum is None else replace(rule, maximum=value)
-    codes = changes.get("languages")
-    return rule if codes is None else replace(rule, languages=frozenset(cast("list[str]", codes)), exempt=frozenset())
+    return replace(rule, minimum=value) if rule.maximum is None else replace(rule, maximum=value)

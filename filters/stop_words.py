@@ -18,6 +18,7 @@ _LISTS = {
     "pt": "de a o que e do da em um para com não uma os no se na por as ao",
     "ru": "и в не на что с по как это к из у за от но для о же так а",
     "ur": "کے میں کی ہے اور سے کا کو نے پر کہ یہ اس ایک ہیں بھی نہیں تھا جو ہو",
-    "zh": "的 了 是 在 不 一 有 我 人 这 這 个 個 上 和 他 之 以 为 為 而 于 於 与 與 也 其 可 无 無",
+    "zh": "的 了 是 在 不 一 有 我 人 这 這 个 個 上 和 他 之 以 为 為 而 于 於 与 與 也 其 可 无 無 "
+    "何 自 此 如 若 莫 未 亦 已 相 来 來",  # the last twelve are those of classical texts
 }
 STOP_WORDS: dict[str, tuple[str, ...]] = {language: tuple(words.split()) for language, words in _LISTS.items()}

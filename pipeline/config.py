@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 MAX_BOUND = 2**53  # whole numbers up to here are exact
 STAGES = ("ingest", "deduplicate", "tokenizer", "self_clean", "publish", "report")
-Bounds = dict[str, dict[str, Any]]  # signal -> {"min": …, "max": …, "languages": […]}
+Bounds = dict[str, dict[str, Any]]  # signal -> {"min": …, "max": …, "languages": […], "by_language": {code: …}}
 
 
 class ConfigError(Exception):
@@ -193,9 +193,16 @@ def _check_bounds(table: Any, name: str) -> None:
     for signal, bounds in table.items():
         if not isinstance(bounds, dict):
             raise ConfigError(f"{name}.{signal} must be a table with min or max, got {bounds!r}")
-        for end, value in bounds.items():
-            if isinstance(value, int | float) and abs(value) > MAX_BOUND:
-                raise ConfigError(f"{name}.{signal}.{end} must be between -2^53 and 2^53, got {value!r}")
+        _check_size(f"{name}.{signal}", bounds)
+
+
+def _check_size(where: str, table: dict[str, Any]) -> None:
+    """Refuse numbers that a column of floats would round, in the table and in those inside it."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _check_size(f"{where}.{key}", value)
+        elif isinstance(value, int | float) and abs(value) > MAX_BOUND:
+            raise ConfigError(f"{where}.{key} must be between -2^53 and 2^53, got {value!r}")
 
 
 def _build(kind: type[T], table: Any, where: str, extra: frozenset[str] = frozenset()) -> T:

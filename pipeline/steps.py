@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters import edits
-from filters.families import FAMILIES
+from filters.families import FAMILIES, find_family
 from filters.language import (
+    UNKNOWN,
     LanguageModel,
     default_model_path,
     identify,
@@ -24,7 +25,7 @@ from filters.language import (
     trusted_codes,
 )
 from filters.passage import read_passage
-from filters.rules import Family, judge, with_bounds
+from filters.rules import Family, judge, named_languages, with_bounds
 from pipeline.config import Config, ConfigError, Language
 
 NO_THRESHOLD = float("nan")
@@ -58,30 +59,40 @@ def family_names() -> frozenset[str]:
 def check_steps(config: Config) -> None:
     """Raise ConfigError for an unknown step, a bound that no rule has, a family that is not a step, no language."""
     known = ["language", *FAMILIES, "edits"]
-    for name in config.ingest.steps:
+    steps = [step.partition("@")[0] for step in config.ingest.steps]  # without their variants
+    for name in steps:
         if name not in known:
             raise ConfigError(f"unknown step {name!r} in ingest.steps; known: {', '.join(known)}")
-    if len(set(config.ingest.steps)) != len(config.ingest.steps):
+    if len(set(steps)) != len(steps):
         raise ConfigError("ingest.steps names a step twice")
     if "language" not in config.ingest.steps[:1]:
         raise ConfigError("ingest.steps must begin with language: the rules after it need it")
     for name in config.families:
-        if name not in config.ingest.steps:
+        if name not in steps:
             raise ConfigError(f"there are bounds for {name}, which is not in ingest.steps")
     _families(config)
     try:
-        _language_model(config.language.model)
+        model = _language_model(config.language.model)
     except (OSError, ValueError) as error:
         raise ConfigError(f"no language model: {error}") from error
+    for name, bounds in config.families.items():
+        for code in sorted(named_languages(bounds) - {*model.labels, UNKNOWN}):
+            raise ConfigError(f"{name} names the language {code}, which the language model does not know")
 
 
 def _families(config: Config) -> list[Family]:
     """Return the configured families, in order."""
-    names = [name for name in config.ingest.steps if name in FAMILIES]
+    names = [step for step in config.ingest.steps if _is_family(step)]
     try:
-        return [with_bounds(FAMILIES[name], config.families.get(name, {})) for name in names]
+        families = [find_family(name) for name in names]
+        return [with_bounds(family, config.families.get(family.name, {})) for family in families]
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}") from error
+
+
+def _is_family(step: str) -> bool:
+    """Tell whether a step names a family, with or without a variant, or something unknown."""
+    return step not in {"language", "edits"}
 
 
 def signal_fields(config: Config) -> list[pa.Field]:
@@ -109,13 +120,13 @@ def thresholds(config: Config) -> dict[str, list[float]]:
 
 def make_steps(config: Config) -> list[Step]:
     """Compile the configured list; judges that read the same text become one step."""
-    families = {family.name: family for family in _families(config)}
+    families = iter(_families(config))
     steps: list[Step] = []
     together: list[Family] = []
     for name in config.ingest.steps:
-        if name in families:
-            together.append(families[name])
-            if families[name].edit is None:
+        if _is_family(name):
+            together.append(next(families))
+            if not together[-1].edits:
                 continue
         if together:
             steps.append(Judges(tuple(together)))
@@ -185,17 +196,16 @@ class Judges:
         rules = []
         for family in self.families:
             measured = family.measure(passage)
-            signals |= {f"{family.name}.{name}": values for name, values in measured.items()}
+            signals |= {f"{family.name}.{name}": values for name, values in measured.signals.items()}
             rules += [(family.name, rule) for rule in family.rules]
         named = [_renamed(name, rule) for name, rule in rules]
         verdicts = judge(named, signals, languages)
         reasons = np.array([*(rule.reason for rule in named), ""], dtype=object)[verdicts.rule]
         documents = _with(documents, signals)
         split = _split(documents, verdicts.rule >= 0, reasons, verdicts.value, verdicts.threshold)
-        edit = self.families[-1].edit
-        if edit is None:
+        if measured.texts is None:
             return split
-        edited = edit(passage).filter(pa.array(verdicts.rule < 0))
+        edited = measured.texts.filter(pa.array(verdicts.rule < 0))
         return Split(_with(split.kept, {"text": edited}), split.rejected)
 
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.c4 import FAMILY, RULES, edit, measure
-from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, character_classes
+from filters.c4 import FAMILY, RULES, measure
+from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, character_classes
 from filters.passage import Passage, read_passage
-from filters.rules import judge
+from filters.policy_phrases import POLICY_PHRASES
+from filters.rules import Measured, judge
+from filters.stop_words import STOP_WORDS
 from filters.words import split_words
 
 PIECES = [
@@ -55,6 +57,12 @@ def passage_of(texts: Sequence[str], language: str = "en") -> Passage:
     return read_passage(pa.array(texts, pa.string()), np.array([language] * len(texts), dtype=str))
 
 
+def edited_texts(measured: Measured) -> list[str]:
+    """Return the edited texts."""
+    assert measured.texts is not None
+    return list(measured.texts.to_pylist())
+
+
 def has(character: str, bit: int) -> bool:
     """Tell whether a character has a bit."""
     return bool(character_classes()[ord(character)] & bit)
@@ -82,9 +90,15 @@ def ends_sentence(line: str) -> bool:
     return bool(letters) and has(letters[-1], UNMARKED)
 
 
-def sentences_in(line: str) -> int:
-    """Count sentences with a cursor over characters."""
-    count, unended, letters, i = 0, False, 0, 0
+def caseless(character: str) -> bool:
+    """Tell whether a letter is of a script without upper case."""
+    return has(character, LETTER) and not has(character, LOWER | UPPER)
+
+
+def pieces_of(line: str) -> list[tuple[str, bool | None]]:
+    """Cut a line into sentences with a cursor over characters; each ends in a mark, or not, or is nothing (None)."""
+    pieces: list[tuple[str, bool | None]] = []
+    begin, unended, letters, i = 0, False, 0, 0
     while i < len(line):
         if not has(line[i], TERMINAL):
             unended |= not line[i].isspace()
@@ -96,18 +110,25 @@ def sentences_in(line: str) -> int:
             run += 1
         strong = any(has(c, TERMINAL) and not c.isascii() for c in line[i:run])
         rest = line[run:]
+        strong |= bool(rest) and caseless(line[max(0, i - 1)]) and caseless(rest[0])
         ends = strong or not rest.strip() or (rest != rest.lstrip() and not has(rest.lstrip()[0], LOWER))
         if unended and ends and not (letters == 1 and line[i] == "."):
-            count, unended = count + 1, False
+            pieces.append((line[begin:run], True))
+            begin, unended = run, False
         letters, i = 0, run
-    return max(1, count + unended)
+    return [*pieces, (line[begin:], False if unended else None)]
 
 
-def cause_of(line: str) -> str:
-    """Return what becomes of a line without its citations."""
-    if not ends_sentence(line):
+def sentences_in(line: str) -> int:
+    """Count sentences, at least one."""
+    return max(1, sum(ended is not None for _, ended in pieces_of(line)))
+
+
+def cause_of(line: str, fewest: int, *, ended: bool) -> str:
+    """Return what becomes of a line, or of a sentence known to be ended, without its citations."""
+    if not ended and not ends_sentence(line):
         return "lines_without_end_mark"
-    if len(words_in(line)) < 5:
+    if len(words_in(line)) < fewest:
         return "short_lines"
     small = lower(line)
     phrases = {"lorem ipsum": "lorem_ipsum", "javascript": "lines_with_javascript", "{": "curly_brackets"}
@@ -116,17 +137,45 @@ def cause_of(line: str) -> str:
 
 
 def reference(text: str) -> tuple[str, dict[str, int]]:
-    """Clean one text line by line; return it and the counts."""
+    """Clean one text line by line, sentence by sentence where a line has three of them; return it and the counts."""
     counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0)
     kept = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
-        cause = "lines_with_long_word" if max(map(len, words_in(line))) > 1000 else cause_of(bare)
-        counts[cause] += 1
-        if cause == "kept_lines":
-            kept.append(bare)
-            counts["sentences"] += sentences_in(bare)
+    for line in text.splitlines():
+        pieces = pieces_of(line)
+        if sum(ended is True for _, ended in pieces) >= 3:
+            before = counts["kept_lines"]
+            cleaned = cleaned_sentences(pieces, counts)
+            counts["kept_lines"] = before + bool(cleaned)
+        else:
+            cleaned = cleaned_line(line, counts, 5)
+        kept += [cleaned] if cleaned else []
     return "\n".join(kept), counts
+
+
+def cleaned_sentences(pieces: list[tuple[str, bool | None]], counts: dict[str, int]) -> str:
+    """Clean a line's sentences; those that stay are joined as they were, or by one space over a gap."""
+    joined, adjacent = "", False
+    for piece, ended in pieces:
+        cleaned = cleaned_line(piece, counts, 0, ended=ended is True)
+        gap = piece[: len(piece) - len(piece.lstrip())]
+        joined += (gap if adjacent else " " * bool(joined and gap)) + cleaned if cleaned else ""
+        adjacent = bool(cleaned)
+    return joined
+
+
+def cleaned_line(line: str, counts: dict[str, int], fewest: int, *, ended: bool = False) -> str:
+    """Clean one line or sentence and count what became of it."""
+    line = line.strip()
+    if not line:
+        return ""
+    bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
+    long = max(map(len, words_in(line))) > 1000
+    cause = "lines_with_long_word" if long else cause_of(bare, fewest, ended=ended)
+    counts[cause] += 1
+    if cause != "kept_lines":
+        return ""
+    counts["sentences"] += sentences_in(bare)
+    return bare
 
 
 @given(st.lists(TEXT, max_size=4))
@@ -134,27 +183,28 @@ def reference(text: str) -> tuple[str, dict[str, int]]:
 def test_cleaning_equals_the_reference(texts: list[str]) -> None:
     """Texts and all nine counts of every string."""
     passage = passage_of(texts)
-    signals, edited = measure(passage), edit(passage).to_pylist()
+    measured = measure(passage)
+    signals, edited = measured.signals, edited_texts(measured)
     for document, text in enumerate(texts):
-        measured = {name: int(values[document]) for name, values in signals.items()}
-        assert (edited[document], measured) == reference(text)
+        counts = {name: int(values[document]) for name, values in signals.items()}
+        assert (edited[document], counts) == reference(text)
 
 
 def clean(text: str, language: str = "en") -> tuple[str, dict[str, int], str | None]:
     """Return the edited text, its non-zero counts, and the reason of the family's own rules."""
     passage = passage_of([text], language)
-    signals = measure(passage)
-    rule = judge(RULES, signals, passage.languages).rule[0]
-    counts = {name: int(values[0]) for name, values in signals.items() if values[0]}
-    return edit(passage).to_pylist()[0], counts, None if rule < 0 else RULES[rule].reason
+    measured = measure(passage)
+    rule = judge(RULES, measured.signals, passage.languages).rule[0]
+    counts = {name: int(values[0]) for name, values in measured.signals.items() if values[0]}
+    return edited_texts(measured)[0], counts, None if rule < 0 else RULES[rule].reason
 
 
 GOOD = "The first of these lines is long enough to stay. It even has two sentences."
 FINE = 'Another one asks whether it may stay, too, and "yes" is the answer?'
 
 
-def test_lines_go_for_their_own_causes() -> None:
-    """TFDS's first case: of ten lines two stay, and each other one is counted under what cut it."""
+def test_tfds_clean_page() -> None:
+    """T1: of ten lines two stay, and each other one is counted under what cut it."""
     lines = [
         GOOD,
         "Too few words.",
@@ -172,27 +222,27 @@ def test_lines_go_for_their_own_causes() -> None:
     assert reason is None
 
 
-def test_an_ellipsis_inside_a_sentence_ends_none() -> None:
-    """TFDS's second case: what looks like three sentences is two."""
+def test_tfds_clean_page_toofewsentences() -> None:
+    """T2: what looks like three sentences is two."""
     text = "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
     _, counts, reason = clean(text)
     assert (counts, reason) == ({"kept_lines": 2, "sentences": 2}, "too_few_sentences")
 
 
-def test_code_rejects_the_page() -> None:
-    """TFDS's third case: three lines pass, then a curly bracket comes."""
+def test_tfds_clean_page_squigglybracket() -> None:
+    """T3: three lines pass, then a curly bracket comes."""
     _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.")
     assert (counts["kept_lines"], counts["curly_brackets"], reason) == (3, 1, "curly_bracket")
 
 
-def test_filler_rejects_the_page() -> None:
-    """TFDS's fourth case: lorem ipsum in whatever case, and no line passes."""
+def test_tfds_clean_page_loremipsum() -> None:
+    """T4: lorem ipsum in whatever case, and no line passes."""
     _, counts, reason = clean("Lorem Ipsum dolor sit amet, consectetur.\n" * 4)
     assert (counts, reason) == ({"lorem_ipsum": 4}, "lorem_ipsum")
 
 
-def test_citations_are_cut_out() -> None:
-    """TFDS's fifth case: three lines stay, one ends in nothing but a citation."""
+def test_tfds_clean_page_citations() -> None:
+    """T5: three lines stay, one ends in nothing but a citation."""
     lines = [
         "This claim[3] has a number in it.",
         "This claim[citation needed] would need a number.",
@@ -208,8 +258,8 @@ def test_citations_are_cut_out() -> None:
     assert counts["lines_without_end_mark"] == 2
 
 
-def test_policy_lines_go_in_any_case() -> None:
-    """TFDS's sixth case: three lines name a policy, three do not."""
+def test_tfds_clean_page_policy() -> None:
+    """T6: three lines name a policy, three do not."""
     lines = [GOOD, "Click to accept the Terms of Use now.", FINE, "We value privacy policy more than you do."]
     lines += ["You have read the Cookie Policy, haven't you?", GOOD]
     text, counts, reason = clean("\n".join(lines))
@@ -255,7 +305,7 @@ def test_page_rules_read_only_lines_that_got_so_far(phrase: str) -> None:
 )
 def test_lines_at_their_bounds(line: str, kept: bool) -> None:
     """Five words, a thousand characters a word, and the end marks of many scripts."""
-    assert clean(line)[1].get("kept_lines", 0) == kept
+    assert clean(f"{line}\n-")[1].get("kept_lines", 0) == kept
 
 
 @pytest.mark.parametrize(
@@ -269,6 +319,8 @@ def test_lines_at_their_bounds(line: str, kept: bool) -> None:
         ("今天天气很好。我们去公园吧！好吗？", 3),
         ("他说：“今天天气很好。”我们走了。", 2),
         ("आज मौसम अच्छा है। हम पार्क गए थे।", 2),
+        ("هذا كتاب جيد.وقالت المجلة ذلك.نعم.", 3),
+        ("See node.js or example.com for it.", 1),
     ],
 )
 def test_sentences_are_counted(line: str, sentences: int) -> None:
@@ -284,6 +336,49 @@ def test_three_sentences_make_a_page(sentences: int, reason: str | None) -> None
     assert clean(text, "th")[2] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "kept", "causes"),
+    [
+        (f"{GOOD} {FINE} Read more", f"{GOOD} {FINE}", {"lines_without_end_mark": 1}),
+        (f"{GOOD} This site uses cookies. {FINE}", f"{GOOD} {FINE}", {"lines_with_policy": 1}),
+        (f"{GOOD} Why? Switch on JavaScript now. {FINE}", f"{GOOD} Why? {FINE}", {"lines_with_javascript": 1}),
+        ("今天天气很好。我们去公园吧！好吗？更多", "今天天气很好。我们去公园吧！好吗？", {"lines_without_end_mark": 1}),
+        (
+            "आज मौसम अच्छा है। हम पार्क गए थे। वह घर है। और",
+            "आज मौसम अच्छा है। हम पार्क गए थे। वह घर है।",
+            {"lines_without_end_mark": 1},
+        ),
+        (
+            "هذا كتاب جيد. هل قرأت الكتاب؟ نعم. المزيد",
+            "هذا كتاب جيد. هل قرأت الكتاب؟ نعم.",
+            {"lines_without_end_mark": 1},
+        ),
+    ],
+)
+def test_a_line_of_three_sentences_is_cut_by_sentences(text: str, kept: str, causes: dict[str, int]) -> None:
+    """Short sentences stay, what follows the last mark goes, and the page is judged by what is left."""
+    cleaned, counts, reason = clean(text)
+    assert (cleaned, reason) == (kept, None)
+    assert {cause: counts.get(cause) for cause in causes} == causes
+
+
+@pytest.mark.parametrize(
+    ("language", "phrase"),
+    [(language, phrase) for language, phrases in POLICY_PHRASES.items() for phrase in phrases],
+)
+def test_policy_phrases_are_read_in_their_own_language(language: str, phrase: str) -> None:
+    """In whatever case; in a language without a list the line stays, and so does one that another list would cut."""
+    lines = [f"One two three four {spelling} five." for spelling in (phrase, phrase.upper(), phrase.title())]
+    passage = passage_of(lines, language)
+    assert measure(passage).signals["lines_with_policy"].tolist() == [1, 1, 1]
+    assert measure(passage_of(lines, "fi")).signals["lines_with_policy"].tolist() == [0, 0, 0]
+
+
+def test_policy_phrases_have_the_languages_of_stop_words() -> None:
+    """One set of languages has lists, whichever rule asks."""
+    assert set(POLICY_PHRASES) == set(STOP_WORDS)
+
+
 def test_nothing_has_no_sentences() -> None:
     """An empty text is rejected, not an error."""
     assert clean("") == ("", {}, "too_few_sentences")
@@ -291,7 +386,7 @@ def test_nothing_has_no_sentences() -> None:
 
 def test_signals_are_those_declared() -> None:
     """Names, order and kinds."""
-    signals = measure(passage_of([GOOD]))
+    signals = measure(passage_of([GOOD])).signals
     assert list(signals) == [signal.name for signal in FAMILY.signals]
     assert all(values.dtype == np.int64 for values in signals.values())
 
@@ -299,9 +394,9 @@ def test_signals_are_those_declared() -> None:
 def test_slices_are_cleaned_like_whole_arrays() -> None:
     """Rows before and after a slice change nothing, and a second pass over what is kept changes nothing."""
     texts = pa.array(["before", GOOD + "\nMenu", "漢字漢字。\n\n漢", "after"])
-    part = edit(read_passage(texts.slice(1, 2), np.array(["en"] * 2)))
-    assert part.to_pylist() == [GOOD, "漢字漢字。"]
-    assert edit(read_passage(part, np.array(["en"] * 2))).to_pylist() == part.to_pylist()
+    part = edited_texts(measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2))))
+    assert part == [GOOD, "漢字漢字。"]
+    assert edited_texts(measure(passage_of(part))) == part
 
 
 @pytest.mark.parametrize("word", ["word ", "漢", ".\n", "[", "[3]", "{", "“”"])

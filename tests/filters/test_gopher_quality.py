@@ -62,7 +62,7 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
 def first_reason(text: str, language: str = "en") -> str | None:
     """Return why the family's own rules reject a text."""
     passage = passage_of([text], language)
-    rule = judge(RULES, measure(passage), passage.languages).rule[0]
+    rule = judge(RULES, measure(passage).signals, passage.languages).rule[0]
     return None if rule < 0 else RULES[rule].reason
 
 
@@ -71,7 +71,7 @@ def first_reason(text: str, language: str = "en") -> str | None:
 def test_measurements_equal_the_reference(texts: list[str], language: str) -> None:
     """Every signal of every string, in a language with spaces, one without, and one without stop words."""
     passage = passage_of(texts, language)
-    signals = measure(passage)
+    signals = measure(passage).signals
     for document, text in enumerate(texts):
         measured = {name: values[document] for name, values in signals.items()}
         assert measured == pytest.approx(reference(passage, document, text), nan_ok=True)
@@ -79,7 +79,7 @@ def test_measurements_equal_the_reference(texts: list[str], language: str) -> No
 
 def test_signals_are_those_declared() -> None:
     """Names, order, kinds and ranges."""
-    signals = measure(passage_of(["", FRODO, "# ... -\n漢字。"]))
+    signals = measure(passage_of(["", FRODO, "# ... -\n漢字。"])).signals
     assert list(signals) == [signal.name for signal in FAMILY.signals]
     for signal in FAMILY.signals:
         assert signals[signal.name].dtype == (np.int64 if signal.whole else np.float64)
@@ -140,7 +140,7 @@ def test_the_bound_itself_is_kept(reason: str, at: str, beyond: str) -> None:
     """A text exactly at the bound passes the rule, one just beyond it does not."""
     rules = [rule for rule in RULES if rule.reason == reason]
     passage = passage_of([at, beyond])
-    assert judge(rules, measure(passage), passage.languages).rule.tolist() == [-1, 0]
+    assert judge(rules, measure(passage).signals, passage.languages).rule.tolist() == [-1, 0]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason)
@@ -179,8 +179,8 @@ def test_stop_words_are_the_language_s_own() -> None:
     """A list is read with its own language only, and a language without one is not measured."""
     languages = np.array(["de", "en", "xx"])
     passage = read_passage(pa.array(["der die das"] * 3), languages)
-    assert measure(passage)["stop_words"].tolist()[:2] == [3, 0]
-    assert np.isnan(measure(passage)["stop_words"][2])
+    assert measure(passage).signals["stop_words"].tolist()[:2] == [3, 0]
+    assert np.isnan(measure(passage).signals["stop_words"][2])
 
 
 @pytest.mark.parametrize("word", ["a", "word ", "漢", "# ", "... ", "\n"])
@@ -192,7 +192,7 @@ def test_two_megabytes_of_one_word_are_measured(word: str) -> None:
 def test_slices_measure_like_whole_arrays() -> None:
     """Rows before and after a slice change nothing."""
     texts = pa.array(["before", FRODO, "漢字。", "after"])
-    whole = measure(read_passage(texts, np.array(["en"] * 4)))
-    part = measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2)))
+    whole = measure(read_passage(texts, np.array(["en"] * 4))).signals
+    part = measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2))).signals
     for name, values in part.items():
         np.testing.assert_array_equal(values, whole[name][1:3])

@@ -75,7 +75,7 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
 def first_reason(text: str, language: str = "en") -> str | None:
     """Return why the family's own rules reject a text."""
     passage = passage_of([text], language)
-    rule = judge(RULES, measure(passage), passage.languages).rule[0]
+    rule = judge(RULES, measure(passage).signals, passage.languages).rule[0]
     return None if rule < 0 else RULES[rule].reason
 
 
@@ -84,7 +84,7 @@ def first_reason(text: str, language: str = "en") -> str | None:
 def test_measurements_equal_the_reference(texts: list[str]) -> None:
     """Every signal of every string; the short alphabet makes n-grams of all lengths repeat."""
     passage = passage_of(texts)
-    signals = measure(passage)
+    signals = measure(passage).signals
     for document, text in enumerate(texts):
         measured = {name: values[document] for name, values in signals.items()}
         assert measured == pytest.approx(reference(passage, document, text), nan_ok=True)
@@ -92,7 +92,7 @@ def test_measurements_equal_the_reference(texts: list[str]) -> None:
 
 def test_signals_are_those_declared() -> None:
     """Names, order, kinds and ranges."""
-    signals = measure(passage_of(["", FRODO, "a " * 50]))
+    signals = measure(passage_of(["", FRODO, "a " * 50])).signals
     assert list(signals) == [signal.name for signal in FAMILY.signals]
     for signal in FAMILY.signals:
         assert signals[signal.name].dtype == np.float64
@@ -143,7 +143,7 @@ def test_repeated_grams_are_rejected_by_their_own_length(n: int) -> None:
     rule = next(rule for rule in RULES if rule.reason == f"duplicate_{n}_grams")
     texts = [gram_text(n, distinct) for distinct in range(10, 200)]
     passage = passage_of(texts)
-    verdicts = judge([rule], measure(passage), passage.languages).rule
+    verdicts = judge([rule], measure(passage).signals, passage.languages).rule
     kept = [9 * n / len(text) <= rule.maximum for text in texts]  # type: ignore[operator]
     assert (verdicts == -1).tolist() == kept
     assert {True, False} == set(kept)
@@ -155,7 +155,7 @@ def test_top_grams_are_rejected_by_their_own_length(n: int) -> None:
     rule = next(rule for rule in RULES if rule.reason == f"top_{n}_gram")
     texts = [gram_text(n, distinct) for distinct in range(4, 120)]
     passage = passage_of(texts)
-    verdicts = judge([rule], measure(passage), passage.languages).rule
+    verdicts = judge([rule], measure(passage).signals, passage.languages).rule
     kept = [2 * (10 * n - 1) / len(text) <= rule.maximum for text in texts]  # type: ignore[operator]
     assert (verdicts == -1).tolist() == kept
     assert {True, False} == set(kept)
@@ -171,13 +171,13 @@ def test_every_rule_turns_at_its_bound(rule: object) -> None:
 
 def test_a_top_gram_that_occurs_once_is_no_repetition() -> None:
     """Short clean texts are kept; counting single n-grams rejected them."""
-    signals = measure(passage_of(["The quick brown fox jumps over the lazy dog.", "This is a test."]))
+    signals = measure(passage_of(["The quick brown fox jumps over the lazy dog.", "This is a test."])).signals
     assert [signals[f"top_{n}_gram"].tolist() for n in (2, 3, 4)] == [[0, 0]] * 3
 
 
 def test_blank_lines_repeat_nothing() -> None:
     """Lines of white space are no lines: one of two is a duplicate here, and none of four."""
-    signals = measure(passage_of(["\n one \n \n \n one \n \n", "a\n \nb\n \nc\n \nd"]))
+    signals = measure(passage_of(["\n one \n \n \n one \n \n", "a\n \nb\n \nc\n \nd"])).signals
     assert signals["duplicate_lines"].tolist() == [0.5, 0]
 
 
@@ -197,7 +197,7 @@ def test_two_megabytes_of_one_word_are_rejected() -> None:
 def test_slices_measure_like_whole_arrays() -> None:
     """Rows before and after a slice change nothing."""
     texts = pa.array(["before", FRODO * 2, "漢字漢字。", "after"])
-    whole = measure(read_passage(texts, np.array(["en"] * 4)))
-    part = measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2)))
+    whole = measure(read_passage(texts, np.array(["en"] * 4))).signals
+    part = measure(read_passage(texts.slice(1, 2), np.array(["en"] * 2))).signals
     for name, values in part.items():
         np.testing.assert_array_equal(values, whole[name][1:3])

@@ -15,7 +15,7 @@ def test_a_passage_has_a_language_for_every_text() -> None:
 
 def test_equal_words_have_equal_hashes() -> None:
     """And different words different ones, wherever they stand."""
-    hashes = read_passage(pa.array(["one two", "two one 漢"]), np.array(["en", "zh"])).word_hashes
+    hashes = read_passage(pa.array(["one two", "two one 漢"]), np.array(["en", "zh"])).traits.hashes
     assert hashes[0] == hashes[3]
     assert hashes[1] == hashes[2]
     assert len(set(hashes.tolist())) == 3
@@ -23,13 +23,13 @@ def test_equal_words_have_equal_hashes() -> None:
 
 def test_hashes_are_the_same_in_every_run() -> None:
     """They are written nowhere, but a verdict that ties must not depend on the process."""
-    assert read_passage(pa.array(["a"]), np.array(["en"])).word_hashes.tolist() == [0x82A2A958A9BECE5B]
+    assert read_passage(pa.array(["a"]), np.array(["en"])).traits.hashes.tolist() == [0x82A2A958A9BECE5B]
 
 
 def test_lengths_are_code_points() -> None:
     """A letter of four bytes is one, and so is a combining mark."""
     passage = read_passage(pa.array(["a žluť 𠀀 हिन्दी"]), np.array(["en"]))
-    assert passage.word_lengths.tolist() == [1, 4, 1, 6]
+    assert passage.traits.lengths.tolist() == [1, 4, 1, 6]
 
 
 def test_offsets_are_those_of_the_slice() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filters.passage import Passage
-from filters.rules import Family, Rule, Signal, judge, speaks_about, with_bounds
+from filters.rules import Family, Measured, Rule, Signal, bound_for, judge, named_languages, speaks_about, with_bounds
 
 SHORT = Rule(reason="too_short", signal="length", minimum=3)
 LONG = Rule(reason="too_long", signal="length", maximum=5)
@@ -12,9 +12,9 @@ RARE = Rule(reason="too_rare", signal="share", minimum=0.5, languages=frozenset(
 WIDE = Rule(reason="too_wide", signal="share", maximum=0.9, exempt=frozenset({"zh"}))
 
 
-def no_signals(_: Passage) -> dict[str, np.ndarray]:
+def no_signals(_: Passage) -> Measured:
     """Measure nothing."""
-    return {}
+    return Measured({})
 
 
 FAMILY = Family(
@@ -96,16 +96,58 @@ def test_false_switches_a_rule_off() -> None:
 
 def test_languages_replace_whom_the_rules_speak_about() -> None:
     """All rules of the signal get them, instead of their exemptions too."""
-    changed = with_bounds(FAMILY, {"share": {"languages": ["zh"]}})
-    assert [speaks_about(rule, "zh") for rule in changed.rules[2:]] == [True, True]
-    assert [speaks_about(rule, "en") for rule in changed.rules[2:]] == [False, False]
+    changed = with_bounds(FAMILY, {"length": {"languages": ["zh"]}})
+    assert [speaks_about(rule, "zh") for rule in changed.rules[:2]] == [True, True]
+    assert [speaks_about(rule, "en") for rule in changed.rules[:2]] == [False, False]
+
+
+def test_a_bound_by_language_replaces_the_general_one() -> None:
+    """Value, threshold and verdict are that language's; another language keeps the general bound."""
+    changed = with_bounds(FAMILY, {"length": {"min": 2, "by_language": {"zh": {"min": 4, "max": 9}, "de": {"max": 6}}}})
+    verdicts = judge(changed.rules, {"length": np.array([3, 3, 8, 6, 6]), "share": np.full(5, 0.9)}, LANGUAGES)
+    assert verdicts.rule.tolist() == [0, -1, -1, -1, 1]
+    assert verdicts.threshold[[0, 4]].tolist() == [4, 5]
+
+
+LANGUAGES = np.array(["zh", "fr", "zh", "de", "fr"])
+
+
+def test_false_by_language_silences_the_rule_there() -> None:
+    """The others are judged as before; with `false` in general only the named ones are judged."""
+    silent = with_bounds(FAMILY, {"length": {"by_language": {"zh": {"min": False}}}}).rules[0]
+    assert np.isnan(bound_for(silent, "zh"))
+    assert bound_for(silent, "fr") == 3
+    only = with_bounds(FAMILY, {"length": {"min": False, "by_language": {"zh": {"min": 7}}}}).rules[0]
+    assert bound_for(only, "zh") == 7
+    assert np.isnan(bound_for(only, "fr"))
+
+
+def test_a_bound_by_language_ends_an_exemption() -> None:
+    """Who gives a bound for a language wants it judged."""
+    changed = with_bounds(FAMILY, {"share": {"by_language": {"en": {"max": 0.5}}}})
+    assert bound_for(changed.rules[3], "en") == 0.5
+    assert bound_for(changed.rules[3], "fr") == 0.9
+    wide = with_bounds(EXEMPTING, {"share": {"by_language": {"zh": {"max": 0.5}}}}).rules[0]
+    assert [bound_for(wide, "zh"), bound_for(wide, "fr")] == [0.5, 0.9]
+
+
+EXEMPTING = Family("family", (Signal("share", 0, 1),), (WIDE,), no_signals)
+
+
+def test_named_languages_are_all_that_bounds_name() -> None:
+    """In lists and in tables."""
+    bounds: dict[str, dict[str, object]] = {
+        "length": {"languages": ["zh"], "min": 1},
+        "share": {"by_language": {"en": {"min": 0}}},
+    }
+    assert named_languages(bounds) == {"zh", "en"}
 
 
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
         ({"size": {"min": 1}}, "unknown signal family.size; known here: length, share, unused"),
-        ({"length": {"minimum": 1}}, "unknown key family.length.minimum; known here: languages, max, min"),
+        ({"length": {"minimum": 1}}, "unknown key family.length.minimum; known here: by_language, languages, max, min"),
         ({"unused": {"min": 0}}, "unknown key family.unused.min; known here: none, no rule reads it"),
         ({"share": {"max": 1.5}}, "family.share.max must be false or a number from 0 to 1, got 1.5"),
         ({"share": {"min": -0.1}}, "family.share.min must be false or a number from 0 to 1, got -0.1"),
@@ -113,6 +155,22 @@ def test_languages_replace_whom_the_rules_speak_about() -> None:
         ({"share": {"min": "1"}}, "family.share.min must be false or a number"),
         ({"share": {"min": float("nan")}}, "family.share.min must be false or a number"),
         ({"share": {"languages": "en"}}, "family.share.languages must be a list of language codes"),
+        (
+            {"share": {"languages": ["zh"]}},
+            "family.share.languages names zh, which has no list; there are lists for en",
+        ),
+        ({"length": {"by_language": ["zh"]}}, "family.length.by_language must be a table of language codes"),
+        ({"length": {"by_language": {"zh": 3}}}, "family.length.by_language.zh must be a table with max or min, got 3"),
+        ({"length": {"by_language": {"zh": {}}}}, "family.length.by_language.zh must be a table with max or min"),
+        (
+            {"length": {"by_language": {"zh": {"mean": 3}}}},
+            "family.length.by_language.zh must be a table with max or min",
+        ),
+        (
+            {"length": {"by_language": {"zh": {"min": -3}}}},
+            "family.length.by_language.zh.min must be false or a number",
+        ),
+        ({"share": {"by_language": {"de": {"min": 0}}}}, "family.share.by_language names de, which has no list"),
     ],
 )
 def test_impossible_bounds_are_refused(bounds: dict[str, dict[str, object]], message: str) -> None:

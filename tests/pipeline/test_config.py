@@ -25,6 +25,9 @@ max_unreadable = 1
 allow = ["en", "de"]
 [gopher_quality]
 words = { min = 50, max = 100_000 }
+[gopher_quality.mean_word_length.by_language]
+de = { max = 12 }
+ko = { min = false }
 [c4]
 lines = { min = 3, languages = ["en"] }
 [deduplicate]

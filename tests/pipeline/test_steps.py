@@ -104,6 +104,21 @@ def test_a_guess_is_no_language() -> None:
         (Config(families={"gopher_quality": {"stop_words": {"max": 1}}}), "unknown key gopher_quality.stop_words.max"),
         (Config(families={"gopher_quality": {"words": {"min": -1}}}), "gopher_quality.words.min must be"),
         (Config(ingest=Ingest(steps=("language",)), families={"c4": {}}), "bounds for c4, which is not in"),
+        (
+            Config(ingest=Ingest(steps=("language", "c4@paper"))),
+            "unknown variant 'c4@paper'; known: c4@tfds,",
+        ),
+        (Config(ingest=Ingest(steps=("language", "c4", "c4@datatrove"))), "names a step twice"),
+        (Config(ingest=Ingest(steps=("language", "edits@paper"))), "unknown family 'edits'"),
+        (Config(ingest=Ingest(steps=("language@x", "edits"))), "must begin with language"),
+        (
+            Config(families={"gopher_quality": {"words": {"by_language": {"eng": {"min": 1}}}}}),
+            "gopher_quality names the language eng, which the language model does not know",
+        ),
+        (
+            Config(families={"gopher_quality": {"stop_words": {"by_language": {"sw": {"min": 1}}}}}),
+            "gopher_quality.stop_words.by_language names sw, which has no list",
+        ),
         (Config(language=Language(model="/nowhere/lid.bin")), "no language model"),
     ],
 )
@@ -117,6 +132,25 @@ def test_signal_columns_are_what_the_steps_leave() -> None:
     """The schema of the documents has a column for every signal, in order, and no other."""
     kept, _ = apply(table([STORY]), make_steps(Config()))
     assert kept.column_names[len(DOCUMENT) :] == [field.name for field in signal_fields(Config())]
+
+
+def test_a_step_may_name_a_variant() -> None:
+    """Its rules decide, its columns are those of the family, and bounds stand under the family's name."""
+    steps = ("language", "gopher_repetition@datatrove", "fineweb@datatrove", "c4@datatrove")
+    config = Config(ingest=Ingest(steps=steps), families={"fineweb": {"short_lines": {"max": 1}}})
+    check_steps(config)
+    assert "gopher_repetition.characters" in [field.name for field in signal_fields(config)]
+    twice = STORY + "\n" + STORY.split("\n", maxsplit=1)[0]
+    assert kept_and_reasons([STORY, twice], config) == ([STORY], {twice: "too_many_duplicate_characters"})
+
+
+def test_a_bound_by_language_judges_that_language() -> None:
+    """An English text is judged by its own bound, whatever the general one."""
+    words = {"min": 1, "by_language": {"en": {"min": 1000}}}
+    config = Config(ingest=Ingest(steps=("language", "gopher_quality")), families={"gopher_quality": {"words": words}})
+    check_steps(config)
+    _, rejected = apply(table([STORY]), make_steps(config))
+    assert rejected[0].select(["reason", "threshold"]).to_pylist() == [{"reason": "too_few_words", "threshold": 1000}]
 
 
 def test_a_switched_off_rule_rejects_nothing() -> None:

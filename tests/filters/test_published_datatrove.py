@@ -1,0 +1,209 @@
+"""The cases that datatrove publishes for its filters (tests/pipeline/filters/test_filters.py), on our variants.
+
+Words are str.split's. Where a case needs prose, the prose is ours and of about the same length.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from filters.families import find_family
+from filters.language import default_model_path, identify, load
+from filters.passage import read_passage
+from filters.rules import judge, with_bounds
+
+PROSE = (
+    "I wanted to go by sea in the spring, the captain told his crew, but the ice kept us waiting and so we have to "
+    "walk. Nobody of us was asked whether he liked it. What we can choose is how we spend the days that are left until "
+    "the boats come."
+)
+DISTINCT = ("I am a tree.", "You are a teacher.", "We are both late.")
+
+
+def reason_of(text: str, name: str, bounds: Mapping[str, Mapping[str, object]] | None = None) -> str | None:
+    """Return why a variant, with some bounds changed, rejects an English text."""
+    family = with_bounds(find_family(name), bounds or {})
+    passage = read_passage(pa.array([text]), np.array(["en"]))
+    rule = judge(family.rules, family.measure(passage).signals, passage.languages).rule[0]
+    return None if rule < 0 else family.rules[rule].reason
+
+
+def signal_of(text: str, name: str, signal: str) -> float:
+    """Return one signal of one text."""
+    passage = read_passage(pa.array([text]), np.array(["en"]))
+    return float(find_family(name).measure(passage).signals[signal][0])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("I am your father.\n" * 4, "duplicate_lines"),  # dup_line_frac
+        ("I am your father.\n\n" * 4, "duplicate_paragraphs"),  # dup_para_frac
+        ("\n\n".join([*DISTINCT, *["x" * 30 + "."] * 2, ""]), "duplicate_paragraph_characters"),  # dup_para_char_frac
+        ("\n".join([*DISTINCT, *["x" * 40 + "."] * 2, ""]), "duplicate_line_characters"),  # dup_line_char_frac
+        ("I am Frank, I am Frank, I am Frank", "top_2_gram"),
+        ("I am Frank, you are Jhon. I am Frank. I am Frank you are Jhon", "top_3_gram"),
+        ("I am a solo traveller " * 4 + PROSE, "duplicate_5_grams"),  # duplicated_5_n_grams
+        ("", "no_characters"),  # empty
+    ],
+)
+def test_datatrove_gopher_repetition(text: str, reason: str) -> None:
+    """One text for every kind of repetition, at the default thresholds."""
+    assert reason_of(text, "gopher_repetition@datatrove") == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("I am too small...", "too_few_words"),  # gopher_short_doc
+        ("I am " * 20, "words_too_short"),  # gopher_below_avg_threshold
+        ("interconnection " * 20, "words_too_long"),  # gopher_above_avg_threshold
+        ("# comment " * 20, "too_many_hashes"),  # gopher_too_many_hashes
+        ("... comment " * 20, "too_many_ellipses"),  # gopher_too_many_ellipsis
+        ("the ./!*?<><> pear <?////> plum  ++ interconnection !<>??? have" * 20, "too_few_alphabetic_words"),
+        (PROSE, None),
+    ],
+)
+def test_datatrove_gopher_quality(text: str, reason: str | None) -> None:
+    """With 10 to 1,000 words, as the case has it."""
+    bounds = {"words": {"min": 10, "max": 1000}}
+    assert reason_of(text, "gopher_quality@datatrove", bounds) == reason
+
+
+SENTENCES = [
+    "This is a line of prose that says something.",
+    "The next one goes on with what the first began.",
+    "Another thought is added in the third.",
+    "It is not the last one that we need here.",
+    "With the fifth the page has enough of them.",
+    "And one more does no harm to anybody.",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (SENTENCES, None),
+        (["This is a sentence with lorem ipsum in it.", *SENTENCES[:4]], "lorem_ipsum"),
+        (["This is some code with a { bracket.", *SENTENCES[:4]], "curly_bracket"),
+        (["Just one sentence."], "too_few_sentences"),
+        (SENTENCES[:4], "too_few_sentences"),
+    ],
+)
+def test_datatrove_c4_quality(lines: list[str], reason: str | None) -> None:
+    """Five sentences make a page there; filler and brackets reject it."""
+    assert reason_of("\n".join(lines), "c4@datatrove") == reason
+
+
+def test_datatrove_c4_removes_policy_lines() -> None:
+    """The other line stays."""
+    texts = pa.array(["This site uses cookies for tracking.\nAnother valid line here today."])
+    measured = find_family("c4@datatrove").measure(read_passage(texts, np.array(["en"])))
+    assert measured.texts is not None
+    assert measured.texts.to_pylist() == ["Another valid line here today."]
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("only three words.", True),
+        ("two words.", False),
+        ("two words [1].", True),
+        ("he said 'three words'", True),
+        ("one two three four five。", False),
+        ("one two three four five.”", False),
+        ("one two three four five...", False),
+        ("one, two: three four five. Then six. Then seven. Then eight and", False),
+    ],
+)
+def test_datatrove_c4_lines(line: str, kept: bool) -> None:
+    """Three words before citations are cut, five ASCII end marks, whole lines."""
+    assert signal_of(line, "c4@datatrove", "kept_lines") == kept
+
+
+@pytest.mark.parametrize(("line", "reason"), [("x" * 250, None), ("short", "too_few_long_lines")])
+def test_datatrove_c4_paragraph(line: str, reason: str | None) -> None:
+    """Three lines, long or short."""
+    assert reason_of("\n".join([line] * 3), "mc4") == reason
+
+
+LONG_LINES = "\n".join(f"{sentence} It is long enough not to be short, too." for sentence in SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds", "reason"),
+    [
+        ("", {}, "no_lines"),  # empty
+        (
+            "No punctuation here\nAnother line without any\nStill nothing",
+            {"ended_lines": {"min": 0.5}},
+            "too_few_ended_lines",
+        ),
+        (
+            "hi.\nbye.\nok.\nno.\nyes.",
+            {"ended_lines": {"min": 0}, "short_lines": {"max": 0.5}},
+            "too_many_short_lines",
+        ),
+        (LONG_LINES, {}, None),
+        ("\n".join(["a"] * 50), {"line_feeds_per_word": {"max": 0.1}}, "too_few_ended_lines"),
+    ],
+)
+def test_datatrove_fineweb_quality(text: str, bounds: dict[str, dict[str, object]], reason: str | None) -> None:
+    """The cases with their own thresholds."""
+    assert reason_of(text, "fineweb@datatrove", bounds) == reason
+
+
+def test_datatrove_language() -> None:
+    """English and Italian are named, and so are French and Portuguese, which the case then drops."""
+    texts = [
+        PROSE,
+        "Le capitaine est arrivé trop tard, et il n'y avait plus personne au port pour l'attendre.",
+        "O capitão chegou tarde demais e já não havia ninguém no porto à sua espera.",
+        "Il capitano è arrivato troppo tardi e al porto non c'era più nessuno ad aspettarlo.",
+    ]
+    found = identify(load(default_model_path()), pa.array(texts))
+    assert found.language.to_pylist() == ["en", "fr", "pt", "it"]
+    assert np.all(found.probability > 0.65)
+
+
+@pytest.mark.parametrize(
+    ("text", "signal", "value"),
+    [
+        ("Hello, World.\nHello, World.\n\nHello", "duplicate_lines", 0.333),
+        ("Hello, World.\nHello, World.\n\nHello", "duplicate_line_characters", 0.382),
+        ("hello world " * 3, "top_4_gram", 1.0),  # 1.314 there; a fraction is at most 1 here
+        ("The quick brown fox jumps over the lazy dog.", "top_2_gram", 0.205),
+        ("This is a test.", "top_4_gram", 1.0),  # 0.933 there, where the full stop is a word
+        ("I am your father.\n" * 4, "duplicate_lines", 0.6),
+        ("I am your father.\n" * 4, "top_2_gram", 0.222),
+        (
+            "hello world hello\n world hello. apple world hello world hello world hello world",
+            "duplicate_5_grams",
+            0.316,
+        ),
+    ],
+)
+def test_datatrove_repetition_measurements(text: str, signal: str, value: float) -> None:
+    """Numbers that datatrove gives where other implementations give others; its words there are spaCy's."""
+    assert signal_of(text, "gopher_repetition@datatrove", signal) == pytest.approx(value, abs=6e-4)
+
+
+@pytest.mark.parametrize(("variant", "reason"), [("paper", None), ("datatrove", "too_many_duplicate_characters")])
+def test_fineweb_paper_and_code_disagree(variant: str, reason: str | None) -> None:
+    """Thirty-one ordinary lines with one repeat are kept at the paper's tenth, and rejected at the code's hundredth."""
+    lines = [f"This is line {number} of the page, and it says something of its own." for number in range(30)]
+    assert reason_of("\n".join([*lines, lines[0]]), f"fineweb@{variant}") == reason
+
+
+@pytest.mark.parametrize(("bullet", "reason"), [("- ", "too_many_bullets"), ("* ", None), ("• ", "too_many_bullets")])
+def test_datatrove_bullets(bullet: str, reason: str | None) -> None:
+    """A list of asterisks passes, one of hyphens or bullets fails."""
+    assert reason_of(f"{bullet}the good item of that list\n" * 20, "gopher_quality@datatrove") == reason
+
+
+@pytest.mark.parametrize("text", ["THE BE TO OF AND THAT HAVE WITH " * 10, "the " * 60])
+def test_datatrove_stop_words(text: str) -> None:
+    """Upper case is no stop word, and one that comes often is one."""
+    assert reason_of(text, "gopher_quality@datatrove") == "too_few_stop_words"
