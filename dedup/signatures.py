@@ -94,7 +94,7 @@ def _signatures(
     for document in range(first.shape[0] - 1):
         words = filled = slot = 0
         for w in range(first[document], first[document + 1]):
-            value, power = _word(data, start[w], end[w], fold)
+            value, power = word_polynomial(data, start[w], end[w], fold)
             if power == np.uint64(1):
                 continue
             word_hash[slot] = value
@@ -114,12 +114,12 @@ def _signatures(
 
 
 @njit(cache=True, nogil=True)
-def _word(data: Array, start: int, end: int, fold: Array) -> tuple[np.uint64, np.uint64]:
+def word_polynomial(data: Array, start: int, end: int, fold: Array) -> tuple[np.uint64, np.uint64]:
     """Return the polynomial of a normalised word and BASE^(its bytes), which is 1 when nothing is left."""
     value, power = np.uint64(0), np.uint64(1)
     i = start
     while i < end:
-        point, size = _decode(data, i)
+        point, size = decode(data, i)
         i += size
         point = fold[point]
         if point == 0:
@@ -133,7 +133,7 @@ def _word(data: Array, start: int, end: int, fold: Array) -> tuple[np.uint64, np
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: Array, i: int) -> tuple[int, int]:
+def decode(data: Array, i: int) -> tuple[int, int]:
     """Return the code point that starts at byte i, and its bytes."""
     lead = int(data[i])
     if lead < 0x80:
@@ -160,8 +160,8 @@ def _encoded(point: int, index: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _shingle(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint32:
-    """Return the hash of n words joined by spaces from a slot of the ring on, mixed as datasketch's affine32 does."""
+def shingle64(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint64:
+    """Return 64 bits for n words joined by spaces from a slot of the ring on; `shingle_hash` is their upper half."""
     value = np.uint64(0)
     for j in range(n):
         if j > 0:
@@ -170,7 +170,13 @@ def _shingle(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint3
         slot = slot + 1 if slot + 1 < word_hash.shape[0] else 0
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)
-    half = np.uint32((value ^ value >> np.uint64(33)) >> np.uint64(32))
+    return value ^ value >> np.uint64(33)
+
+
+@njit(cache=True, nogil=True)
+def _shingle(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint32:
+    """Return the hash of n words of the ring, mixed as datasketch's affine32 does."""
+    half = np.uint32(shingle64(word_hash, word_power, slot, n) >> np.uint64(32))
     half = np.uint32((half ^ half >> np.uint32(16)) * np.uint32(0x85EBCA6B))  # MurmurHash3, fmix32
     half = np.uint32((half ^ half >> np.uint32(13)) * np.uint32(0xC2B2AE35))
     return half ^ half >> np.uint32(16)

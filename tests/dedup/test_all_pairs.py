@@ -46,5 +46,6 @@ def test_alike_documents_are_candidates() -> None:
         expected, variance, found = expected + chance, variance + chance * (1 - chance), found + met
     assert abs(found - expected) < 5 * variance**0.5
     numbers = np.repeat(np.arange(len(texts)), BANDS)
-    _, centre, member = stars(hashes.ravel(), numbers)
-    assert meets[centre, member].all()
+    found = stars(hashes.ravel(), numbers.astype(np.uint64), numbers)
+    assert len(found)
+    assert meets[found["centre"], found["member"]].all()
