@@ -35,7 +35,7 @@ from pipeline.linking import (
     signature_rows,
 )
 from pipeline.shards import DocumentShard
-from pipeline.sign import HASH_WORDS, id_words, read_signatures, take_rows, take_signatures
+from pipeline.sign import HASH_WORDS, id_words, take_rows, take_signatures
 from pipeline.stage import Manifest, Stage
 from pipeline.summary import LOWEST, counts, histogram
 from pipeline.verdicts import SIDECAR, sidecar_path
@@ -354,7 +354,7 @@ def _bytes_cut(table: pa.Table) -> Array:
 
 def _sizes(shard: DocumentShard, rows: Array, cut: Array) -> dict[str, Any]:
     """Return documents and bytes by language and a histogram of bytes, of what is kept: what budgets are made from."""
-    size = read_signatures(shard.path("signatures"))[0]["bytes"].to_numpy()[rows] - cut[rows]
+    size = read_table(shard.path("signatures"), ["bytes"])["bytes"].to_numpy()[rows] - cut[rows]
     languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), dtype=np.str_)[
         rows
     ]

@@ -148,7 +148,8 @@ def tasks(linking: Linking) -> list[Partition]:
 
 def link(line: Line, name: str, linking: Linking, settings: object, upstream: Sequence[Stage | str]) -> list[Manifest]:
     """Run the stages that link documents; return the manifests whose records name files of edges."""
-    stage = line.stage(f"{name}.hashes", VERSION, [settings, linking.memory_bytes], upstream)
+    firsts = [group.first for group in linking.groups]  # files are cut by group, and exact mode has smaller groups
+    stage = line.stage(f"{name}.hashes", VERSION, [settings, linking.memory_bytes, firsts], upstream)
     hashed = line.each(stage, HashGroup(linking, stage.folder), linking.groups)
     pairs = named_files([hashed], "pairs")
     edges: list[Manifest] = []
@@ -212,7 +213,9 @@ def shard_pairs(shard: DocumentShard, linking: Linking) -> Array:
     """Return the pairs of a shard; of an earlier run's document the key is small, so that it is a star's centre."""
     table, rows = read_signatures(shard.path("signatures"))
     kept = np.flatnonzero(kept_mask(shard, linking.verdicts if shard.first < linking.old else ()))
-    table, rows, numbers = table.take(kept), rows[kept], shard.first + kept
+    if len(kept) < shard.rows:
+        table, rows = table.take(kept), rows[kept]
+    numbers = shard.first + kept
     keys = id_words(table["id"])[:, 0] >> np.uint64(1) | np.uint64(shard.first < linking.old) << np.uint64(63)
     values = rows[:, : linking.count]
     signed = (values[:, 0] != EMPTY) | ~(values == EMPTY).all(axis=1)  # texts without words are alike in nothing

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -13,7 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dedup.jaccard import normalised_hashes
-from dedup.signatures import signatures
+from dedup.signatures import signatures, word_table
+from filters.arrow_text import text_buffers
+from filters.characters import COMBINING, SPACE, SPACELESS, WORD_SPACE, character_classes
 from filters.words import split_words
 from pipeline import storage
 from pipeline.config import Deduplicate
@@ -53,11 +56,12 @@ def read_scheme(path: str) -> dict[str, Any]:
 def sign(kept: pa.Table, settings: Deduplicate) -> pa.Table:
     """Return the signatures of kept documents: MinHash values, then a 128-bit hash for each exact key, as uint32."""
     texts = kept["text"].combine_chunks()
-    words = split_words(texts)
+    offsets, data = text_buffers(texts)
     shingles = {"shingle_words": settings.shingle_words, "count": settings.count, "seed": settings.seed}
-    parts = [signatures(words.data, words.first, words.start, words.end, **shingles)]
+    parts = [signatures(offsets, data, words_table(), **shingles)]
     for name in settings.exact:
         if name == "normalised":
+            words = split_words(texts)
             parts.append(normalised_hashes(words.data, words.first, words.start, words.end))
         elif name == "url":
             parts.append(_digests([normal_url(url) for url in kept["url"].to_pylist()]))
@@ -67,6 +71,14 @@ def sign(kept: pa.Table, settings: Deduplicate) -> pa.Table:
     packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1] * 4), len(kept), [None, pa.py_buffer(rows)])
     sizes = pc.binary_length(texts).cast(pa.int64())
     return pa.table([kept["id"], kept["host"], sizes, packed], names=["id", "host", "bytes", "signature"])
+
+
+@cache
+def words_table() -> npt.NDArray[np.uint32]:
+    """Return the word definition of filters.words as the table that signatures cut words by."""
+    classes = character_classes()
+    separates = classes & (SPACE | WORD_SPACE) != 0
+    return word_table(separates, classes & SPACELESS != 0, classes & COMBINING != 0)
 
 
 def _digests(values: Sequence[str], *, empty: bool = False) -> Array:
@@ -98,7 +110,9 @@ def signature_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint32]:
 
 def id_words(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Return the 128 bits of hex ids as two numbers each, in their order (n, 2)."""
-    digits = bytes.fromhex("".join(ids.to_pylist()))
+    whole = ids.combine_chunks()
+    offsets, data = text_buffers(whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole)
+    digits = bytes.fromhex(data[offsets[0] : offsets[-1]].tobytes().decode())
     return np.frombuffer(digits, ">u8").astype(np.uint64).reshape(-1, 2)
 
 

@@ -17,9 +17,11 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -59,16 +61,16 @@ def main() -> None:
         )
 
 
-def measured(millions: float, folder: str, times: int) -> dict[str, float]:
+def measured(millions: float, folder: str, times: int) -> dict[str, Any]:
     """Return the run of median CPU time among some, each in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.dedup_scale", "--one", "--folder", folder, str(millions)]
     runs = [orjson.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(times)]
     median = statistics.median_low(run["cpu"] for run in runs)
-    chosen: dict[str, float] = next(run for run in runs if run["cpu"] == median)
+    chosen: dict[str, Any] = next(run for run in runs if run["cpu"] == median)
     return chosen
 
 
-def run(documents: int, base: Path) -> dict[str, float]:
+def run(documents: int, base: Path) -> dict[str, Any]:
     """Make a corpus, deduplicate it, compare with the truth; return what it cost."""
     folder = Path(tempfile.mkdtemp(dir=base))
     try:
@@ -86,7 +88,8 @@ def run(documents: int, base: Path) -> dict[str, float]:
             "wall": round(wall, 1),
             "worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         }
-        return {**cost, **judge(documents, shards, judged)}
+        stages = {m.stage.name.removeprefix("deduplicate."): m.cpu_seconds for m in line.manifests}
+        return {**cost, **judge(documents, shards, judged), "stages": stages}
     finally:
         shutil.rmtree(folder)
 
@@ -104,7 +107,7 @@ def judge(documents: int, shards: list[DocumentShard], judged: Manifest) -> dict
     rejected = 0
     for shard in shards:
         number = drawn[shard.first : shard.first + shard.rows]
-        own = id_words(ids(number))[:, 0]
+        own = id_words(pa.chunked_array([ids(number)]))[:, 0]
         table = pq.read_table(judged.stage.path("verdicts", shard.name + ".parquet"), columns=["rejected", "cluster"])
         lost = table["rejected"].to_numpy()
         own[lost] = id_words(table["cluster"].filter(table["rejected"]))[:, 0]
@@ -127,7 +130,7 @@ def _copies(original: np.ndarray) -> int:
     return len(original) - len(np.unique(original))
 
 
-def table(found: dict[float, dict[str, float]]) -> Table:
+def table(found: dict[float, dict[str, Any]]) -> Table:
     """Return the runs as a table."""
     shown = Table(title=f"dedup of signatures, clusters of {COPIES + 1} and one of 1 %", title_justify="left")
     names = ("million", "CPU s", "wall s", "worker MB", "rejected", "copies made", "documents in exact clusters")
