@@ -103,7 +103,7 @@ def _signatures(offsets: Array, data: Array, table: Array, n: int, a: Array, b: 
             if flags & _ALONE:
                 ends = not (is_alone and flags & _MARK)
             else:
-                ends = flags & _SEPARATES or (is_alone and not flags & _MARK)
+                ends = flags & _SEPARATES != 0 or (is_alone and not flags & _MARK)
             if ends and power != np.uint64(1):
                 word_hash[slot] = value
                 word_power[slot] = power
@@ -144,7 +144,7 @@ def _appended(value: np.uint64, power: np.uint64, point: np.uint32) -> tuple[np.
     if point < 0x80:
         return value * _BASE + np.uint64(point + 1), power * _BASE
     for index in range(4):
-        byte = _encoded(point, index)
+        byte = _encoded(int(point), index)
         if byte >= 0:
             value = value * _BASE + np.uint64(byte + 1)
             power = power * _BASE

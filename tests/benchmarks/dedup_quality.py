@@ -117,7 +117,8 @@ def clusters(documents: pa.Table, verdicts: pa.Table) -> NDArray[np.int64]:
 def table(verify: str, pairs: tuple[Array, Array, Array], label: NDArray[np.int64]) -> Table:
     """Return the share of pairs found, by similarity and from each similarity on."""
     shape = Deduplicate()
-    one, other, value = (np.asarray(column) for column in pairs)
+    one, other = (np.asarray(column, np.int64) for column in pairs[:2])
+    value = np.asarray(pairs[2], np.float64)
     found = label[one] == label[other]
     shown = Table(title=f"pairs found, verify = {verify!r}, threshold {shape.threshold:g}", title_justify="left")
     for name in ("Jaccard", "pairs", "in one cluster", "share", "a band alone would find", "from here on", "share"):
@@ -140,7 +141,7 @@ def edges(documents: pa.Table, verdicts: pa.Table) -> str:
     bounds, hashes = sets(documents)
     one = np.array([row["row"] for row in near], np.int64)
     other = np.array([at[row["linked_to"]] for row in near], np.int64)
-    exact = np.asarray(jaccard(bounds, hashes, bounds, hashes, one, other), np.float64)
+    exact: NDArray[np.float64] = np.asarray(jaccard(bounds, hashes, bounds, hashes, one, other), np.float64)
     threshold = Deduplicate().threshold
     true = int((exact >= threshold).sum())
     error = np.abs(exact - np.array([row["value"] for row in near])).max(initial=0)

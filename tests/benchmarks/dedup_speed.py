@@ -106,7 +106,8 @@ def signing(python: str, folder: Path, most: int, times: int) -> Table:
         runs: list[tuple[float, float, float]] = []
         for _ in range(times):
             ours = sign(texts)
-            runs.append((ours, *(min(ask(python, job, path).values()) for job in ("rensa", "datasketch"))))
+            rensa, datasketch = (min(ask(python, job, path).values()) for job in ("rensa", "datasketch"))
+            runs.append((ours, rensa, datasketch))
         ours, rensa, datasketch = (statistics.median(column) for column in zip(*runs, strict=True))
         rates = [f"{len(texts) / seconds:,.0f}" for seconds in (ours, rensa, datasketch)]
         size = sum(len(text.encode()) for text in texts) / 1e6

@@ -46,18 +46,23 @@ def draw_truth(documents: int) -> Truth:
 
 def values(number: NDArray[np.int64], original: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
     """Return the signatures of documents (n, count), drawn from their originals' numbers."""
-    slot = np.arange(count, dtype=np.uint64)
-    base = mix(original.astype(np.uint64)[:, None] * np.uint64(count) + slot)
+    base = mix(seeds(original, count))
     copy = (number != original) & (original != 99)
-    changed = mix(number.astype(np.uint64)[:, None] * np.uint64(CHANGED) + np.arange(CHANGED, dtype=np.uint64))
+    changed = mix(seeds(number, CHANGED))
     at = (changed[copy] % np.uint64(count)).astype(np.int64)
     np.put_along_axis(rows := base[copy], at, changed[copy], axis=1)
     base[copy] = rows
     decoy = number % 12 == 11
     decoy &= original == number
-    like = mix((number[decoy] - 1).astype(np.uint64)[:, None] * np.uint64(count) + slot)
+    like = mix(seeds(number[decoy] - 1, count))
     base[decoy, : count // 2] = like[:, : count // 2]
     return (base >> np.uint64(32)).astype(np.uint32)
+
+
+def seeds(number: NDArray[np.int64], count: int) -> NDArray[np.uint64]:
+    """Return `count` numbers that belong to each document and no other (n, count)."""
+    place: NDArray[np.uint64] = np.arange(count, dtype=np.uint64)
+    return (number.astype(np.uint64) * np.uint64(count))[:, None] + place
 
 
 def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -98,7 +103,7 @@ def _write(shard: DocumentShard, number: NDArray[np.int64], original: NDArray[np
 
 def ids(number: NDArray[np.int64]) -> pa.Array:
     """Return an id of 32 hex digits for each drawn document."""
-    words = mix(number.astype(np.uint64)[:, None] * np.uint64(2) + np.arange(2, dtype=np.uint64))
+    words = mix(seeds(number, 2))
     digits = pa.py_buffer(words.astype(">u8").tobytes().hex().encode())
     offsets = pa.py_buffer(np.arange(len(number) + 1, dtype=np.int32) * 32)
     return pa.Array.from_buffers(pa.string(), len(number), [None, offsets, digits])

@@ -47,6 +47,6 @@ def test_alike_documents_are_candidates() -> None:
         expected, variance, found = expected + chance, variance + chance * (1 - chance), found + met
     assert abs(found - expected) < 5 * variance**0.5
     numbers = np.repeat(np.arange(len(texts)), BANDS)
-    found = stars(hashes.ravel(), numbers.astype(np.uint64), numbers)
-    assert len(found)
-    assert meets[found["centre"], found["member"]].all()
+    linked = stars(hashes.ravel(), numbers.astype(np.uint64), numbers)
+    assert len(linked)
+    assert meets[linked["centre"], linked["member"]].all()

@@ -74,8 +74,8 @@ def test_paragraphs_are_runs_of_lines(texts: list[str]) -> None:
 @given(rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), max_size=20, unique=True))
 def test_the_first_of_each_hash_owns_it(rows: list[tuple[int, int, int]]) -> None:
     """Every hash has one owner: the row of least key, then number."""
-    columns = [np.array([row[i] for row in rows], kind) for i, kind in enumerate((np.uint64, np.uint64, np.int64))]
-    owner = first_of_each(*columns).tolist()
+    hashes, keys = (np.array([row[i] for row in rows], np.uint64) for i in (0, 1))
+    owner = first_of_each(hashes, keys, np.array([row[2] for row in rows], np.int64)).tolist()
     assert [row for row, owns in zip(rows, owner, strict=True) if owns] == [
         row for row in rows if row == min(other for other in rows if other[0] == row[0])
     ]

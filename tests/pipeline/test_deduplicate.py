@@ -119,7 +119,7 @@ def corpus(seed: int = 3, originals: int = 30) -> list[Row]:
                 copy[at] = f"x{draw.randrange(900)}"
             texts.append(" ".join(copy))
     texts += ["", "", "...", "!?", "one", "One!", "one two"]
-    documents = [{"id": identity(f"{seed}-{n}"), "text": text} for n, text in enumerate(texts)]
+    documents: list[Row] = [{"id": identity(f"{seed}-{n}"), "text": text} for n, text in enumerate(texts)]
     for document in documents:
         document["test.signal"] = draw.choice([None, float("nan"), 0.5, 1.5, 2.5])
         document["date"] = draw.choice(["", "2020-05-01", "2019-01-01T10:00:00Z", "Tue, 01 Jan 2019 10:00:00 GMT", "?"])
@@ -304,8 +304,8 @@ def test_a_new_crawl_is_compared_with_an_earlier_run(tmp_path: Path, keep: str) 
     copies = [{**d, "id": identity("copy" + d["id"]), "text": d["text"] + " more"} for d in old[:40:5]]
     deduplicate(tmp_path / "old", old, settings)
     finished(tmp_path / "old")
-    for d in (tmp_path / "old/stages/ingest/made/documents").iterdir():
-        d.unlink()  # no text is read again
+    for path in (tmp_path / "old/stages/ingest/made/documents").iterdir():
+        path.unlink()  # no text is read again
     earlier = find_earlier([str(tmp_path / "old")], Config(deduplicate=settings))
     found = deduplicate(tmp_path / "new", [*fresh, *copies], settings, earlier=earlier).verdicts
     known = {d["id"] for d in old}
