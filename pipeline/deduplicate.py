@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.clusters import EDGE, NEAR, SAME_TEXT, SAME_URL, SAME_WORDS, clustered, flatten, forest, towards_roots, union
-from pipeline import storage
+from pipeline import precision, storage
 from pipeline.config import KEEP, Deduplicate
 from pipeline.document import conform, read_table, write_table
 from pipeline.exchange import read_every, read_rows, read_slices, slices, write_rows
@@ -34,6 +34,7 @@ from pipeline.linking import (
     named_files,
     signature_rows,
 )
+from pipeline.precision import EDGES, sampled_edges
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, id_words, take_rows, take_signatures
 from pipeline.stage import Manifest, Stage
@@ -51,8 +52,8 @@ MEMBER = np.dtype(
     [("number", np.int64), ("root", np.int64), ("age", np.uint8), ("order", np.float64), ("id", np.uint64, (2,))]
 )
 DUPLICATE = np.dtype(
-    [("number", np.int64), ("keeper", np.int64), ("kind", np.uint8), ("value", np.float32), ("similarity", np.float32),
-     ("keeper_id", np.uint64, (2,)), ("linked_id", np.uint64, (2,))]
+    [("number", np.int64), ("keeper", np.int64), ("linked", np.int64), ("kind", np.uint8), ("value", np.float32),
+     ("similarity", np.float32), ("keeper_id", np.uint64, (2,)), ("linked_id", np.uint64, (2,))]
 )  # fmt: skip
 
 
@@ -104,7 +105,24 @@ def judge(
     edges = named_files([united], "edges")
     work = ElectKeepers(linking, stage.folder, described.stage.folder, edges)
     elected = line.each(stage, work, [Partition(number) for number in range(record["partitions"])])
-    return elected, line.each(last, WriteVerdicts(linking, last.folder, named_files([elected], "duplicates")), shards)
+    judged = line.each(last, WriteVerdicts(linking, last.folder, named_files([elected], "duplicates")), shards)
+    if not linking.texts:
+        measure_precision(line, linking, judged, shards)
+    return elected, judged
+
+
+def measure_precision(line: Line, linking: Linking, judged: Manifest, shards: Sequence[DocumentShard]) -> None:
+    """Look at a sample of accepted edges exactly, and print how many reach the threshold."""
+    edges = sampled_edges([record["near"] for record in judged.records], linking.old)
+    if not edges:
+        return
+    stage = line.stage("deduplicate.precision", precision.VERSION, [], [judged.stage])
+    work = precision.MeasurePrecision(linking, tuple(shards), edges)
+    found = line.each(stage, work, [Partition(0)]).summary["precision"]
+    line.display.say(
+        f"deduplicate: {found['true']} of {found['edges']} accepted near-duplicate links looked at have an exact "
+        f"Jaccard of {linking.threshold:g} or more: precision {found['true'] / found['edges']:.3f}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +324,7 @@ def linked_duplicates(members: Array, keeper: Array, edges: Array) -> Array:
     node, linked, which = towards_roots(keeper, tree)
     duplicates = np.zeros(len(node), DUPLICATE)
     duplicates["number"], duplicates["keeper"] = members["number"][node], members["number"][keeper[node]]
+    duplicates["linked"] = members["number"][linked]
     duplicates["kind"], duplicates["value"] = tree["kind"][which], tree["similarity"][which]
     duplicates["keeper_id"], duplicates["linked_id"] = members["id"][keeper[node]], members["id"][linked]
     return duplicates
@@ -327,7 +346,13 @@ class WriteVerdicts:
         found = np.sort(found, order="number")
         table = verdict_table(shard, found, self.linking)
         write_table(sidecar_path(self.folder, shard), table)
-        return verdict_record(shard, table)
+        return {**verdict_record(shard, table), "near": self._sample(shard, found)}
+
+    def _sample(self, shard: DocumentShard, found: Array) -> list[list[Any]]:
+        """Return (id, number, number of the linked document) of the near-duplicates of lowest id."""
+        near = found[found["kind"] == NEAR]
+        ids = read_table(shard.path("signatures"), ["id"])["id"].take(near["number"] - shard.first).to_pylist()
+        return sorted(map(list, zip(ids, near["number"].tolist(), near["linked"].tolist(), strict=True)))[:EDGES]
 
 
 def verdict_record(shard: DocumentShard, table: pa.Table) -> dict[str, Any]:

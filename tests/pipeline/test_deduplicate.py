@@ -200,6 +200,20 @@ def test_alike_documents_end_in_one_cluster(tmp_path: Path) -> None:
                 assert cluster[one["id"]] == cluster[other["id"]]
 
 
+def test_the_precision_of_estimates_is_measured(tmp_path: Path) -> None:
+    """Of the accepted links between near-duplicates the share that is true is counted, as the texts say it is."""
+    documents = corpus()
+    text = {d["id"]: d["text"] for d in documents}
+    loose = replace(SMALL, threshold=0.6, values=8, bands=8, rows=1)
+    verdicts = deduplicate(tmp_path, documents, loose).verdicts
+    near = [(i, row["linked_to"]) for i, row in verdicts.items() if row["reason"] == "near_duplicate"]
+    true = sum(similarity(text[one], text[other]) >= 0.6 for one, other in near)
+    (manifest,) = tmp_path.glob("stages/deduplicate.precision/*/manifest.json")
+    found = orjson.loads(manifest.read_bytes())["summary"]["precision"]
+    assert found == {"edges": len(near), "true": true}
+    assert 0 < true < len(near)
+
+
 def test_a_failed_member_finds_another_centre(tmp_path: Path) -> None:
     """Members of a bucket that are not like its centre are compared with each other in the next round."""
     shared = [f"s{i}" for i in range(30)]
