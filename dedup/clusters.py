@@ -6,36 +6,49 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
 
-EDGE = np.dtype([("left", np.int64), ("right", np.int64), ("similarity", np.float32)])  # left < right
+NEAR, SAME_URL, SAME_WORDS, SAME_TEXT = range(4)  # why two documents are linked; the higher is preferred
+# left < right in forests; the similarity is that of the two ends' shingles
+EDGE = np.dtype([("left", np.int64), ("right", np.int64), ("similarity", np.float32), ("kind", np.uint8)])
+CANDIDATE = np.dtype([("hash", np.uint64), ("key", np.uint64), ("centre", np.int64), ("member", np.int64)])
 
 
-def stars(hashes: NDArray[np.uint64], numbers: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Link every document to the smallest number with the same hash.
+def stars(hashes: NDArray[np.uint64], keys: NDArray[np.uint64], numbers: NDArray[np.int64]) -> NDArray[np.void]:
+    """Link every document to the one of least (key, number) with the same hash.
 
-    Returns (hash, centre, member), one row for each document that is not its star's centre: n - 1 edges for a bucket
-    of n, however large. A document that occurs twice with a hash counts once.
+    Returns CANDIDATE rows, one for each document that is not its star's centre, with the member's key: n - 1 for a
+    bucket of n, however large. A document that occurs twice with a hash counts once. Keys that do not depend on the
+    order of the corpus make stars that do not.
     """
-    order = np.lexsort((numbers, hashes))
-    hashes, numbers = hashes[order], numbers[order]
-    new = np.ones(len(hashes), bool)
-    new[1:] = hashes[1:] != hashes[:-1]
-    centre = numbers[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(numbers) else numbers
-    member = numbers > centre
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    new = np.ones(len(hashes) + 1, bool)
+    new[1:-1] = ordered[1:] != ordered[:-1]
+    shared = ~(new[:-1] & new[1:])  # whose hash another row has too
+    order, new = order[shared], new[:-1][shared]
+    if not len(order):
+        return np.empty(0, CANDIDATE)
+    order = order[np.lexsort((numbers[order], keys[order], np.cumsum(new)))]
+    centre = numbers[order][np.flatnonzero(new)[np.cumsum(new) - 1]]
+    numbers = numbers[order]
+    member = numbers != centre
     member[1:] &= new[1:] | (numbers[1:] != numbers[:-1])
-    return hashes[member], centre[member], numbers[member]
+    out = np.empty(int(member.sum()), CANDIDATE)
+    out["hash"], out["key"] = hashes[order][member], keys[order][member]
+    out["centre"], out["member"] = centre[member], numbers[member]
+    return out
 
 
 def forest(edges: NDArray[np.void]) -> NDArray[np.void]:
-    """Return the edges (EDGE) of a spanning forest that prefers high similarity, sorted; numbers may be sparse.
+    """Return the edges (EDGE) of a spanning forest that prefers strong ones, sorted; numbers may be sparse.
 
-    The result depends on the set of edges only, not on their order.
+    Strong is a high kind, then a high similarity. The result depends on the set of edges only, not on their order.
     """
-    order = np.lexsort((edges["right"], edges["left"], -edges["similarity"]))
-    edges = edges[order]
     nodes, flat = np.unique(np.concatenate([edges["left"], edges["right"]]), return_inverse=True)
+    kind, similarity = edges["kind"].astype(np.int64), edges["similarity"]
+    order = np.lexsort((edges["right"], edges["left"], -similarity, -kind))
     parent = np.arange(len(nodes))
-    kept = union(parent, flat[: len(edges)], flat[len(edges) :])
-    out = edges[kept]
+    kept = union(parent, flat[: len(edges)][order], flat[len(edges) :][order])
+    out = edges[order][kept]
     return out[np.lexsort((out["right"], out["left"]))]
 
 
@@ -63,37 +76,50 @@ def union(parent: Array, left: Array, right: Array) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def roots(parent: Array) -> Array:
-    """Return the smallest number of each node's cluster (n)."""
-    out = np.empty_like(parent)
+def flatten(parent: Array) -> None:
+    """Let every node point at the smallest number of its cluster, in place: eight bytes a node are all it takes."""
     for node in range(parent.shape[0]):
-        out[node] = find(parent, node)
-    return out
+        parent[node] = parent[parent[node]]  # the smaller ones are done, and no parent is larger
+
+
+@njit(cache=True, nogil=True)
+def clustered(parent: Array) -> int:
+    """Mark the roots of clusters of two and more, parent[root] = -root - 1; return how many nodes are in one.
+
+    `parent` is flattened.
+    """
+    count = 0
+    for node in range(parent.shape[0]):
+        root = parent[node]
+        if root < node:
+            count += 1 if parent[root] < 0 else 2
+            parent[root] = -root - 1
+    return count
 
 
 def towards_roots(
     root: NDArray[np.int64], edges: NDArray[np.void]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return (node, the node that links it towards its root, how similar they are) for all but the roots, sorted.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return (node, the node that links it towards its root, the row of that edge) for all but the roots, sorted.
 
-    `root` holds the root of each node, `edges` (EDGE) are those of a spanning forest.
+    `root` holds the root of each node, any of its cluster; `edges` (EDGE) are those of a spanning forest.
     """
     ends = np.concatenate([edges["left"], edges["right"]])
     order = np.argsort(ends, kind="stable")
     nodes, first = np.unique(ends[order], return_index=True)
     others = np.concatenate([edges["right"], edges["left"]])[order]
-    similarity = np.concatenate([edges["similarity"], edges["similarity"]])[order]
     first = np.append(first, len(ends)).astype(np.int64)
-    link, value = _walk(nodes, first, np.searchsorted(nodes, others), similarity, root[nodes] == nodes)
-    links, linked = np.asarray(link, np.int64), np.asarray(link, np.int64) >= 0
-    return nodes[linked], nodes[links[linked]], np.asarray(value, np.float32)[linked]
+    found = _walk(nodes, first, np.searchsorted(nodes, others), root[nodes] == nodes)
+    link, taken = (np.asarray(column, np.int64) for column in found)
+    linked = link >= 0
+    return nodes[linked], nodes[link[linked]], order[taken[linked]] % max(len(edges), 1)
 
 
 @njit(cache=True, nogil=True)
-def _walk(nodes: Array, first: Array, others: Array, similarity: Array, is_root: Array) -> tuple[Array, Array]:
-    """Walk each tree from its root; return for each node the one it was reached from (-1: a root), and the edge."""
+def _walk(nodes: Array, first: Array, others: Array, is_root: Array) -> tuple[Array, Array]:
+    """Walk each tree from its root; return for each node the one it was reached from (-1: a root), and over what."""
     link = np.full(nodes.shape[0], -1, np.int64)
-    value = np.zeros(nodes.shape[0], np.float32)
+    over = np.zeros(nodes.shape[0], np.int64)
     queue = np.empty(nodes.shape[0], np.int64)
     filled = 0
     for node in range(nodes.shape[0]):
@@ -107,7 +133,7 @@ def _walk(nodes: Array, first: Array, others: Array, similarity: Array, is_root:
         for i in range(first[node], first[node + 1]):
             other = others[i]
             if link[other] < 0 and not is_root[other]:
-                link[other], value[other] = node, similarity[i]
+                link[other], over[other] = node, i
                 queue[filled] = other
                 filled += 1
-    return link, value
+    return link, over

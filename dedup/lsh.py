@@ -20,6 +20,19 @@ def steepest_similarity(bands: int, rows: int) -> float:
     return float((1.0 / bands) ** (1.0 / rows))
 
 
+def choose_shape(wanted: float, values: int, found: float) -> tuple[int, int]:
+    """Return (bands, rows) of at most `values` values under which pairs of similarity `wanted` meet often enough.
+
+    The most rows, so the fewest candidates to verify, for which a pair of that similarity shares a band with at least
+    the probability `found`. Raises ValueError where not even single rows find them.
+    """
+    for rows in range(values, 0, -1):
+        if candidate_probability(wanted, values // rows, rows) >= found:
+            return values // rows, rows
+    best = candidate_probability(wanted, values, 1)
+    raise ValueError(f"{values} values find pairs of similarity {wanted:g} with probability {best:.3f} at most")
+
+
 def band_hashes(signatures: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.uint64]:
     """Return one 64-bit hash for each band (documents, bands); the band's number is part of what is hashed.
 

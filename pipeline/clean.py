@@ -1,13 +1,14 @@
 """The line of stages, from a plan to a filled output folder: reads as the recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from pipeline import deduplicate as dedup
-from pipeline import ingest, linking, publish, storage, train_tokenizer
+from pipeline import ingest, linking, publish, repeated_lines, sign, storage, train_tokenizer
 from pipeline.config import STAGES, Config
+from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Line
@@ -33,6 +34,7 @@ class Corpus:
     plan: Plan
     ingested: Manifest
     shards: tuple[DocumentShard, ...] = ()
+    clustered: Manifest | None = None
     deduplicated: Manifest | None = None
     tokenized: Manifest | None = None
     cleaned: Cleaned | None = None
@@ -40,7 +42,7 @@ class Corpus:
     merged: Manifest | None = None
 
 
-def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
+def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[Earlier] = ()) -> Corpus:
     """Run the line up to a stage; raises RunFailed where going on would hide a mistake."""
     last = STAGES.index(until)
     ingested = read(line, plan)
@@ -48,29 +50,31 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str) -> Corpus:
     corpus = Corpus(plan, ingested, shards)
     if last < STAGES.index("deduplicate"):
         return corpus
-    deduplicated = deduplicate(line, ingested, shards)
+    clustered, deduplicated = deduplicate(line, ingested, shards, earlier)
+    corpus = replace(corpus, clustered=clustered, deduplicated=deduplicated)
     if last < STAGES.index("tokenizer"):
-        return Corpus(plan, ingested, shards, deduplicated)
+        return corpus
     tokenized = tokenize(line, deduplicated, shards)
+    corpus = replace(corpus, tokenized=tokenized)
     if last < STAGES.index("self_clean"):
-        return Corpus(plan, ingested, shards, deduplicated, tokenized)
+        return corpus
     cleaned = judge(line, deduplicated, shards, evaluator)
+    corpus = replace(corpus, cleaned=cleaned)
     if last < STAGES.index("publish"):
-        return Corpus(plan, ingested, shards, deduplicated, tokenized, cleaned)
+        return corpus
     encoded, merged = encode(line, shards, deduplicated, tokenized, cleaned)
-    return Corpus(plan, ingested, shards, deduplicated, tokenized, cleaned, encoded, merged)
+    return replace(corpus, encoded=encoded, merged=merged)
 
 
 def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     """Return the stage that reads this plan."""
-    signature = {k: v for k, v in asdict(config.deduplicate).items() if k in {"bands", "rows", "shingle_words", "seed"}}
     settings = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
         "language": {**asdict(config.language), "model": checksum(language_model_path(config))},
         "versions": {name: version(name) for name in DECIDING},
         "families": config.families,
-        "signature": signature,
+        "signature": [sign.VERSION, sign.scheme(config.deduplicate)],
         "rejected_text": config.output.rejected_text,
         "shards": [asdict(shard) for shard in plan.shards],
         "share": plan.document_share,
@@ -116,28 +120,29 @@ def _commonest(counted: Mapping[str, int]) -> str:
     return f"{name} ({counted[name]:,} times)"
 
 
-def deduplicate_stages(output: str, config: Config, ingested: Stage) -> tuple[Stage, Stage]:
-    """Return the stages that link and judge duplicates."""
-    settings = asdict(config.deduplicate)
-    partition = settings.pop("partition_bytes")
-    linked = make_stage(output, "deduplicate.links", linking.VERSION, [settings, partition], [ingested])
-    return linked, make_stage(output, "deduplicate", dedup.VERSION, settings, [linked])
+def deduplicate_stage(output: str, config: Config, ingested: Stage, earlier: Sequence[Earlier]) -> Stage:
+    """Return the stage whose sidecars say what duplicates what; how much memory it had does not count."""
+    settings = {name: value for name, value in asdict(config.deduplicate).items() if name != "memory_bytes"}
+    keys = [settings, linking.VERSION, repeated_lines.VERSION, [asdict(run) for run in earlier]]
+    return make_stage(output, "deduplicate", dedup.VERSION, keys, [ingested])
 
 
-def deduplicate(line: Line, ingested: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
-    """Link alike documents, merge the forests, and judge all but one of each cluster."""
-    linked, stage = deduplicate_stages(line.output, line.config, ingested.stage)
-    how = dedup.linking(line.config.deduplicate, linked.folder, shards)
-    forests = line.grouped(linked, linking.LinkDocuments(how), shards, how.partitions)
-    level = 0
-    while len(forests.records) > linking.MERGED_AT_ONCE:
-        level += 1
-        merging = line.stage(f"deduplicate.merge-{level}", linking.VERSION, [], [forests.stage])
-        tasks = linking.merge_tasks(linking.forest_paths(forests))
-        forests = line.each(merging, linking.MergeForests(merging.folder), tasks)
-    clustering = dedup.Clustering(stage.folder, tuple(shards), line.config.deduplicate.threshold)
-    tasks = linking.merge_tasks(linking.forest_paths(forests))
-    return line.grouped(stage, dedup.JudgeDuplicates(clustering), tasks, len(shards) + 1)
+def deduplicate(
+    line: Line, ingested: Manifest, shards: Sequence[DocumentShard], earlier: Sequence[Earlier]
+) -> tuple[Manifest, Manifest]:
+    """Link alike documents and judge all but one of each cluster; return the stages of clusters and of verdicts."""
+    settings = line.config.deduplicate
+    old = earlier_shards(earlier, sum(shard.rows for shard in shards))
+    how = dedup.make_linking(settings, shards, old)
+    keys = [dedup.link_settings(settings), [asdict(run) for run in earlier]]
+    linked = linking.link(line, "deduplicate", how, keys, [ingested.stage])
+    stage = deduplicate_stage(line.output, line.config, ingested.stage, earlier)
+    if settings.lines == "none":
+        return dedup.judge(line, linked, how, shards, stage)
+    last = line.stage("deduplicate.documents", dedup.VERSION, [settings.threshold], [m.stage for m in linked])
+    clustered, judged = dedup.judge(line, linked, how, shards, last)
+    paragraphs = settings.lines == "paragraph"
+    return clustered, repeated_lines.cut_lines(line, judged, shards, stage, paragraphs=paragraphs)
 
 
 def _entered(deduplicated: Manifest) -> Summary:

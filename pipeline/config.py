@@ -66,17 +66,33 @@ class Language:
     deny: tuple[str, ...] = ()
 
 
+EXACT_KEYS = ("text", "normalised", "url")
+KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deduplicate:
-    """MinHash-LSH: P(candidate) at Jaccard s is 1 - (1 - s^rows)^bands."""
+    """Exact keys, MinHash-LSH (P(candidate) at Jaccard s is 1 - (1 - s^rows)^bands) and lines."""
 
+    exact: tuple[str, ...] = ("text",)  # of text, normalised (letters and digits, lower case), url; empty: none
+    wanted_threshold: float = _number(0.0, 0, 1)  # chooses bands and rows for this similarity; 0: as given
+    wanted_recall: float = _number(0.95, 0.01, 0.9999)  # of the pairs at wanted_threshold that shall share a band
+    values: int = _number(112, 1, 4096)  # of a signature, at least; more where bands x rows needs them
     bands: int = _number(14, 1, 256)  # 14 x 8, FineWeb (datatrove, examples/fineweb.py)
     rows: int = _number(8, 1, 64)
     shingle_words: int = _number(5, 1, 32)
     seed: int = _number(1, 0, 2**32 - 1)
-    threshold: float = _number(0.7, 0, 1)  # estimated Jaccard at which a candidate is a duplicate
+    threshold: float = _number(0.7, 0, 1)  # Jaccard at which a candidate is a duplicate
+    verify: str = _choice("estimate", "exact")  # by the signatures, or by the shingles of the texts themselves
     star_rounds: int = _number(3, 1, 10)  # how often the rest of a bucket forms a new star
-    partition_bytes: int = _number(128_000_000, 100_000)  # packed pairs in one partition, 24 bytes each
+    keep: str = "smallest_id"  # of a cluster: smallest_id, longest, earliest, or the highest of a signal
+    lines: str = _choice("none", "line", "paragraph")  # cut what another document owns (C4's rule)
+    memory_bytes: int = _number(256_000_000, 1_000_000)  # what one task may hold
+
+    @property
+    def count(self) -> int:
+        """MinHash values of a signature."""
+        return max(self.values, self.bands * self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +198,27 @@ def load(path: str, families: frozenset[str]) -> Config:
     for name, family in bounds.items():
         _check_bounds(family, name)
     config = _build(Config, table, "", extra=families)
+    shape = {"bands", "rows"} & table.get("deduplicate", {}).keys()
+    if config.deduplicate.wanted_threshold and shape:
+        raise ConfigError(
+            f"deduplicate.wanted_threshold chooses bands and rows; leave out {' and '.join(sorted(shape))}"
+        )
+    config = dataclasses.replace(config, deduplicate=_shaped(config.deduplicate), families=bounds)
     _check(config)
-    return dataclasses.replace(config, families=bounds)
+    return config
+
+
+def _shaped(settings: Deduplicate) -> Deduplicate:
+    """Return the settings with the bands and rows that a wanted threshold leads to."""
+    if not settings.wanted_threshold:
+        return settings
+    from dedup.lsh import choose_shape
+
+    try:
+        bands, rows = choose_shape(settings.wanted_threshold, settings.values, settings.wanted_recall)
+    except ValueError as error:
+        raise ConfigError(f"deduplicate.wanted_threshold: {error}; give more deduplicate.values") from error
+    return dataclasses.replace(settings, bands=bands, rows=rows)
 
 
 def _check_bounds(table: Any, name: str) -> None:
@@ -266,11 +301,12 @@ def _check(config: Config) -> None:
         raise ConfigError(f"output.rejected_text must be full, none or head:N, got {text!r}")
     if config.evaluator.width % config.evaluator.heads:
         raise ConfigError("evaluator.width must be a multiple of evaluator.heads")
-    rows = config.deduplicate.bands * config.deduplicate.rows
-    if config.self_clean.loose_bands * config.self_clean.loose_rows > rows:
-        raise ConfigError(
-            f"self_clean.loose_bands x loose_rows must not exceed the signature, deduplicate.bands x rows = {rows}"
-        )
+    values = config.deduplicate.count
+    if config.self_clean.loose_bands * config.self_clean.loose_rows > values:
+        raise ConfigError(f"self_clean.loose_bands x loose_rows must not exceed the signature, {values} values")
+    exact = config.deduplicate.exact
+    if len(set(exact)) != len(exact) or not set(exact) <= set(EXACT_KEYS):
+        raise ConfigError(f"deduplicate.exact must be a list of {', '.join(EXACT_KEYS)}, got {', '.join(exact)}")
 
 
 def as_table(config: object) -> dict[str, Any]:

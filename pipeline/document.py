@@ -32,7 +32,9 @@ VERDICT = pa.schema(
         ("reason", pa.string()),
         ("value", pa.float64()),
         ("threshold", pa.float64()),
+        ("similarity", pa.float64()),  # to the document it duplicates
         ("duplicate_of", pa.string()),
+        ("duplicate_in", pa.string()),  # output folder of the earlier run that has it; null: this one
         ("linked_to", pa.string()),
         ("cluster", pa.string()),
     ]
@@ -46,6 +48,10 @@ SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("bits_per_byte", pa.float64()),
     pa.field("shrunk_bits_per_byte", pa.float64()),
     pa.field("scored_tokens", pa.int64()),
+)
+CUTS = (  # where lines that other documents own were cut; null where no lines are compared
+    pa.field("cut_bytes", pa.int64()),
+    pa.field("cut_spans", pa.list_(pa.int64())),  # first and last + 1 byte of each, in the text as ingest left it
 )
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
 
@@ -68,7 +74,7 @@ def host(url: str) -> str:
 
 def schema(signals: Sequence[pa.Field], *, rejected: bool) -> pa.Schema:
     """Return the schema of published documents or rejects with these signal columns."""
-    return pa.schema([*DOCUMENT, *(VERDICT if rejected else []), *signals, *SCORES])
+    return pa.schema([*DOCUMENT, *(VERDICT if rejected else []), *signals, *SCORES, *CUTS])
 
 
 def conform(table: pa.Table, wanted: pa.Schema) -> pa.Table:

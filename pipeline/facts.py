@@ -76,6 +76,9 @@ def _later(corpus: Corpus) -> Table:
 LATER_STAGE = {
     "exact_duplicate": "deduplicate",
     "near_duplicate": "deduplicate",
+    "same_words": "deduplicate",
+    "same_url": "deduplicate",
+    "lines_of_others": "deduplicate",
     "loss_too_high": "self_clean",
     "loss_too_low": "self_clean",
 }
@@ -150,7 +153,8 @@ def duplicates(corpus: Corpus) -> Table:
     """Return cluster sizes, and the largest clusters with the beginning of their keeper."""
     if corpus.deduplicated is None:
         return {}
-    clusters = corpus.deduplicated.summary.get("clusters", {"sizes": {}, "largest": {"lowest": []}})
+    found = corpus.clustered.summary.get("clusters", {}) if corpus.clustered is not None else {}
+    clusters = {"sizes": {}, "largest": {"lowest": []}, **found}
     largest = [{"size": -size, **_keeper(corpus.shards, number)} for size, number in clusters["largest"]["lowest"]]
     sizes = sorted(([int(size), count] for size, count in clusters["sizes"].items()))
     similarity = bins(corpus.deduplicated.summary.get("similarity", {}))

@@ -112,12 +112,11 @@ class Part:
     def __post_init__(self) -> None:
         """Open the files."""
         signals = signal_fields(self.settings.config)
-        count = self.settings.config.deduplicate.bands * self.settings.config.deduplicate.rows
         wanted = {
             "documents": pa.schema([*DOCUMENT, *signals]),
             "rejected": schema(signals, rejected=True),
             "unreadable": UNREADABLE,
-            "signatures": signature_schema(count),
+            "signatures": signature_schema(self.settings.config.deduplicate),
         }
         self._writers = {kind: Writer(self._path(kind), columns) for kind, columns in wanted.items()}
 

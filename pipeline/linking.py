@@ -1,128 +1,242 @@
-"""Linking: which documents are alike, as forests over dense numbers; no text and no signature in the big shuffle.
+"""Linking: which documents are alike, as edges between dense numbers; what one task holds is bounded by a budget.
 
-Signatures become (hash, number) pairs, packed; partitions of them become stars; candidate edges meet the two
-signatures they need by the shard of one end, then of the other; a member that fails against its star's centre forms
-the next star with the rest. Each partition leaves a spanning forest as a file.
+Signatures become (hash, key, number) rows, spread over partitions of hashes; each partition becomes stars; a star's
+candidates meet the two signatures they need by the group of one end, then of the other; a member that fails against
+its star's centre forms the next star with the rest. Between the steps the rows lie on disk (exchange.py), so no step
+holds more than one partition, or the signatures of one group of document shards and of another.
+
+Documents of earlier runs come after this run's: they are centres, never members, and are not compared with each other.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-from apache_beam.pvalue import PCollection
 
-from dedup.clusters import EDGE, forest, stars
+from dedup.clusters import CANDIDATE, EDGE, NEAR, SAME_TEXT, SAME_URL, SAME_WORDS, forest, stars
+from dedup.jaccard import jaccard, shingle_sets
 from dedup.lsh import band_hashes, estimated_jaccard
-from pipeline import storage
+from dedup.signatures import EMPTY
+from filters.words import split_words
+from pipeline.exchange import Spill, read_every, read_rows, slices, write_rows
+from pipeline.line import Line
 from pipeline.shards import DocumentShard
-from pipeline.sign import HASH_WORDS, read_signatures
-from pipeline.stage import Manifest, write_record
+from pipeline.sign import HASH_WORDS, id_words, read_signatures, take_signatures, take_texts
+from pipeline.stage import Manifest, Stage
+from pipeline.storage import join
 from pipeline.verdicts import kept_mask
 
 Array = npt.NDArray[Any]
 
-PAIR = np.dtype([("hash", np.uint64), ("number", np.int64)])
-CANDIDATE = np.dtype([("hash", np.uint64), ("centre", np.int64), ("member", np.int64)])
-EDGE_COLUMNS = ("left", "right", "similarity")
-PAIR_BYTES = 24  # of memory for a pair while its partition is sorted
-BLOB_PAIRS = 65_536  # 1 MB: small enough for a runner that holds a key's values in memory
-MERGED_AT_ONCE = 64  # forests read by one merge
-VERSION = 1
+PAIR = np.dtype([("hash", np.uint64), ("key", np.uint64), ("number", np.int64)])
+SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
+PAIR_BYTES = 72  # of memory for a pair while its partition is sorted
+KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
+DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
+VERSION = 2
+
+
+def signature_rows(width: int) -> np.dtype[Any]:
+    """Return the type of a document's number with its signature and exact hashes."""
+    return np.dtype([("number", np.int64), ("row", np.uint32, (width,))])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A task: consecutive document shards whose signatures are held together."""
+
+    number: int
+    shards: tuple[DocumentShard, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of its record and its files."""
+        return f"{self.number:05d}"
+
+    @property
+    def first(self) -> int:
+        """Number of its first document."""
+        return self.shards[0].first
+
+    @property
+    def rows(self) -> int:
+        """Number of its documents."""
+        return sum(shard.rows for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A task: a part of all hashes, or of all clusters."""
+
+    number: int
+
+    @property
+    def key(self) -> str:
+        """The name of its record and its files."""
+        return f"{self.number:05d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Linking:
     """How documents are linked."""
 
-    folder: str
-    shards: tuple[DocumentShard, ...]
+    groups: tuple[Group, ...]  # this run's documents, then those of earlier runs
+    old: int  # number of the first document of an earlier run
+    count: int  # MinHash values of a signature
     bands: int
     rows: int
-    exact: bool  # equal texts are linked too
+    keys: tuple[str, ...]  # exact hashes that signatures hold
+    exact: bool  # equal exact hashes are linked
     hosts: bool  # equal hosts are linked too
     verdicts: tuple[str, ...]  # folders of the stages whose rejects are not linked
-    threshold: float | None  # estimated Jaccard that verifies an edge; None: a shared band is enough
+    threshold: float | None  # Jaccard at which an edge is accepted; None: a shared hash is enough
+    texts: bool  # the Jaccard of the shingles, not its estimate
+    shingle_words: int
     star_rounds: int
-    partition_bytes: int
+    memory_bytes: int
+
+    @property
+    def documents(self) -> int:
+        """Number of documents, earlier runs' included."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def width(self) -> int:
+        """Values of a signature with its exact hashes."""
+        return self.count + HASH_WORDS * len(self.keys)
 
     @property
     def partitions(self) -> int:
         """Number of partitions, from the number of pairs alone."""
-        documents = sum(shard.rows for shard in self.shards)
-        pairs = documents * (self.bands + int(self.exact) + int(self.hosts))
-        return max(1, math.ceil(pairs * PAIR_BYTES / self.partition_bytes))
+        pairs = self.documents * (self.bands + len(self.keys) * int(self.exact) + int(self.hosts))
+        return max(1, math.ceil(pairs * PAIR_BYTES / self.memory_bytes))
+
+    def group_of(self, numbers: Array) -> Array:
+        """Return the number of the group that holds each document."""
+        return np.searchsorted([group.first for group in self.groups], numbers, side="right") - 1
+
+    def partition_of(self, hashes: Array) -> Array:
+        """Return the partition of each hash."""
+        return ((hashes >> np.uint64(32)) % np.uint64(self.partitions)).astype(np.int64)
 
 
-class LinkDocuments(beam.PTransform):
-    """Turn document shards into one forest a partition, each a file with a record."""
-
-    def __init__(self, linking: Linking) -> None:
-        super().__init__()
-        self._linking = linking
-
-    def expand(self, shards: PCollection[Any]) -> PCollection[Any]:
-        """Return the keys of the forests."""
-        linking = self._linking
-        pairs = shards | "Spread" >> beam.Reshuffle() | "Hash" >> beam.FlatMap(hash_shard, linking)
-        edges = []
-        for number in range(linking.star_rounds if linking.threshold is not None else 1):
-            stars_ = (
-                pairs | f"Group {number}" >> beam.GroupByKey() | f"Star {number}" >> beam.FlatMap(form_stars, linking)
-            )
-            if linking.threshold is None:
-                edges.append(stars_ | f"Accept {number}" >> beam.Map(accept))
-                break
-            verified = (
-                stars_
-                | f"By member {number}" >> beam.GroupByKey()
-                | f"Sign {number}" >> beam.FlatMap(attach_signatures, linking)
-                | f"By centre {number}" >> beam.GroupByKey()
-                | f"Verify {number}" >> beam.FlatMap(verify, linking).with_outputs("failed", main="linked")
-            )
-            edges.append(verified.linked)
-            pairs = verified.failed
-        none = [(partition, b"") for partition in range(linking.partitions)]  # each leaves a file and a record
-        every = shards.pipeline | "Partitions" >> beam.Create(none, reshuffle=False)
-        grouped = (*edges, every) | beam.Flatten() | "By partition" >> beam.GroupByKey()
-        return grouped | "Forest" >> beam.Map(write_forest, linking)
+def make_groups(shards: Sequence[DocumentShard], rows: int, size: int) -> tuple[Group, ...]:
+    """Group consecutive shards up to a number of documents and bytes of text; a shard is not split."""
+    groups: list[list[DocumentShard]] = [[]]
+    for shard in shards:
+        held = groups[-1]
+        full = sum(s.rows for s in held) + shard.rows > rows or sum(s.size for s in held) + shard.size > size
+        if full and any(s.rows for s in held):
+            groups.append([])
+        groups[-1].append(shard)
+    return tuple(Group(number, tuple(held)) for number, held in enumerate(groups) if held)
 
 
-def hash_shard(shard: DocumentShard, linking: Linking) -> Iterator[tuple[int, bytes]]:
-    """Yield (partition, packed pairs) of a shard: one pair a band, and for equal texts and hosts where asked."""
+def document_bytes(width: int, hashes: int) -> int:
+    """Return the memory that a document takes in a task: its signature and another's, its candidates twice."""
+    return 2 * 4 * width + 2 * hashes * CANDIDATE.itemsize
+
+
+def tasks(linking: Linking) -> list[Partition]:
+    """Return one task for each partition."""
+    return [Partition(number) for number in range(linking.partitions)]
+
+
+def link(line: Line, name: str, linking: Linking, settings: object, upstream: Sequence[Stage | str]) -> list[Manifest]:
+    """Run the stages that link documents; return the manifests whose records name files of edges."""
+    firsts = [group.first for group in linking.groups]  # files are cut by group, and exact mode has smaller groups
+    stage = line.stage(f"{name}.hashes", VERSION, [settings, linking.memory_bytes, firsts], upstream)
+    hashed = line.each(stage, HashGroup(linking, stage.folder), linking.groups)
+    pairs = named_files([hashed], "pairs")
+    edges: list[Manifest] = []
+    rest: tuple[str, ...] = ()
+    before = hashed.stage
+    for number in range(1, linking.star_rounds + 1):
+        stage = line.stage(f"{name}.stars-{number}", VERSION, linking.threshold is None, [before])
+        work = FormStars(linking, stage.folder, pairs, rest)
+        starred = line.each(stage, work, tasks(linking))
+        if linking.threshold is None:
+            return [starred]
+        found = _verified(line, f"{name}.{{}}-{number}", linking, starred)
+        edges += found
+        before = found[-1].stage
+        pairs = named_files(found, "failed")
+        rest = named_files([starred], "rest")
+        if not pairs:
+            break
+    return edges
+
+
+def _verified(line: Line, name: str, linking: Linking, starred: Manifest) -> list[Manifest]:
+    """Compare the ends of candidates: their signatures, then, where that is asked for, their texts."""
+    stage = line.stage(name.format("attach"), VERSION, [], [starred.stage])
+    candidates = named_files([starred], "candidates")
+    attached = line.each(stage, AttachSignatures(linking, stage.folder, candidates), linking.groups)
+    keys = [linking.threshold, linking.texts]
+    stage = line.stage(name.format("verify"), VERSION, keys, [attached.stage])
+    verified = line.each(stage, Verify(linking, stage.folder, attached.stage.folder), linking.groups)
+    if not linking.texts:
+        return [verified]
+    stage = line.stage(name.format("attach_texts"), VERSION, [], [verified.stage])
+    attached = line.each(stage, AttachTexts(linking, stage.folder, verified.stage.folder), linking.groups)
+    stage = line.stage(name.format("verify_texts"), VERSION, keys, [attached.stage])
+    return [verified, line.each(stage, VerifyTexts(linking, stage.folder, attached.stage.folder), linking.groups)]
+
+
+def named_files(manifests: Sequence[Manifest], kind: str) -> tuple[str, ...]:
+    """Return the paths of the files that the records of some stages name, in order."""
+    return tuple(m.stage.path(name) for m in manifests for record in m.records for name in record[kind])
+
+
+@dataclass(frozen=True, slots=True)
+class HashGroup:
+    """Work that turns the signatures of a group into pairs: one a band, one an exact hash, one a host."""
+
+    linking: Linking
+    folder: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write the pairs by partition; return the record."""
+        linking = self.linking
+        spill = Spill(self.folder, f"pairs/{group.key}", linking.partitions, PAIR, linking.memory_bytes // 4)
+        for shard in group.shards:
+            pairs = shard_pairs(shard, linking)
+            spill.add(linking.partition_of(pairs["hash"]), pairs)
+        return {"pairs": spill.close(), "size": group.rows}
+
+
+def shard_pairs(shard: DocumentShard, linking: Linking) -> Array:
+    """Return the pairs of a shard; of an earlier run's document the key is small, so that it is a star's centre."""
     table, rows = read_signatures(shard.path("signatures"))
-    kept = np.flatnonzero(kept_mask(shard, linking.verdicts))
-    if not len(kept):
-        return
-    table, rows, numbers = table.take(pa.array(kept)), rows[kept], shard.first + kept
-    values = rows[:, :-HASH_WORDS]
-    signed = ~(values == np.uint32(0xFFFFFFFF)).all(axis=1)  # texts without words are alike in nothing
-    bands = band_hashes(values[signed], linking.bands, linking.rows)
-    parts = [(bands.ravel(), np.repeat(numbers[signed], linking.bands))]
+    kept = np.flatnonzero(kept_mask(shard, linking.verdicts if shard.first < linking.old else ()))
+    if len(kept) < shard.rows:
+        table, rows = table.take(kept), rows[kept]
+    numbers = shard.first + kept
+    keys = id_words(table["id"])[:, 0] >> np.uint64(1) | np.uint64(shard.first < linking.old) << np.uint64(63)
+    values = rows[:, : linking.count]
+    signed = (values[:, 0] != EMPTY) | ~(values == EMPTY).all(axis=1)  # texts without words are alike in nothing
+    hashes = band_hashes(values[signed], linking.bands, linking.rows)
+    parts = [(hashes.ravel(), np.repeat(np.flatnonzero(signed), linking.bands))]
     if linking.exact:
-        parts.append((_exact_hash(rows), numbers))
+        parts += [exact_pairs(rows, linking.count + HASH_WORDS * i, i) for i in range(len(linking.keys))]
     if linking.hosts:
         hosts = np.asarray(table["host"].to_pylist(), dtype=np.str_)
-        parts.append((_host_hash(hosts[hosts != ""]), numbers[hosts != ""]))
-    hashes, owners = (np.concatenate(column) for column in zip(*parts, strict=True))
-    yield from _packed(_pairs(hashes, owners), linking.partitions)
-
-
-def _pairs(hashes: Array, numbers: Array) -> Array:
-    pairs = np.empty(len(hashes), PAIR)
-    pairs["hash"], pairs["number"] = hashes, numbers
+        parts.append((_host_hash(hosts[hosts != ""]), np.flatnonzero(hosts != "")))
+    hashed, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pairs = np.empty(len(hashed), PAIR)
+    pairs["hash"], pairs["key"], pairs["number"] = hashed, keys[owner], numbers[owner]
     return pairs
 
 
-def _exact_hash(rows: Array) -> Array:
-    """Return 64 bits of the exact hash; verification compares all 128."""
-    return np.ascontiguousarray(rows[:, -HASH_WORDS : -HASH_WORDS + 2]).view(np.uint64).ravel()
+def exact_pairs(rows: Array, at: int, salt: int) -> tuple[Array, Array]:
+    """Return (64 bits of an exact hash, row) where there is one; verification compares all 128."""
+    present = np.flatnonzero((rows[:, at : at + HASH_WORDS] != 0).any(axis=1))
+    hashes = np.ascontiguousarray(rows[present, at : at + 2]).view(np.uint64).ravel()
+    return hashes ^ np.uint64(salt * 0x9E3779B97F4A7C15 % 2**64), present
 
 
 def _host_hash(hosts: Array) -> Array:
@@ -131,171 +245,269 @@ def _host_hash(hosts: Array) -> Array:
     return np.frombuffer(digests, np.uint64)[which]
 
 
-def _packed(pairs: Array, partitions: int) -> Iterator[tuple[int, bytes]]:
-    """Yield pairs in blobs by the partition of their hash."""
-    part = (pairs["hash"] >> np.uint64(32)) % np.uint64(partitions)
-    order = np.argsort(part, kind="stable")
-    for number, rows in runs(part[order], pairs[order]):
-        for start in range(0, len(rows), BLOB_PAIRS):
-            yield number, rows[start : start + BLOB_PAIRS].tobytes()
-
-
-def runs(keys: Array, rows: Array) -> Iterator[tuple[int, Array]]:
-    """Yield (key, its rows) for sorted keys."""
-    if len(keys):
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
-            yield int(keys[start]), rows[start:stop]
-
-
-def form_stars(group: tuple[int, Iterable[bytes]], linking: Linking) -> Iterator[tuple[int, bytes]]:
-    """Yield the stars of a partition: by the shard of the member, or by partition where nothing is verified."""
-    partition, blobs = group
-    pairs = np.frombuffer(b"".join(blobs), PAIR)
-    hashes, centre, member = stars(pairs["hash"], pairs["number"])
-    candidates = np.empty(len(hashes), CANDIDATE)
-    candidates["hash"], candidates["centre"], candidates["member"] = hashes, centre, member
-    if linking.threshold is None:
-        yield partition, candidates.tobytes()
-        return
-    owner = shard_of(linking.shards, candidates["member"])
-    order = np.argsort(owner, kind="stable")
-    for shard, rows in runs(owner[order], candidates[order]):
-        yield shard, rows.tobytes()
-
-
-def accept(group: tuple[int, bytes]) -> tuple[int, bytes]:
-    """Take candidates as edges without a look at their signatures."""
-    partition, blob = group
-    candidates = np.frombuffer(blob, CANDIDATE)
-    return partition, _edges(candidates, np.zeros(len(candidates), np.float32)).tobytes()
-
-
-def _edges(candidates: Array, similarity: Array) -> Array:
-    edges = np.empty(len(candidates), EDGE)
-    edges["left"], edges["right"], edges["similarity"] = (
-        candidates["centre"],
-        candidates["member"],
-        similarity,
-    )
-    return edges
-
-
-def shard_of(shards: Sequence[DocumentShard], numbers: Array) -> Array:
-    """Return the index of the shard that holds each document number."""
-    firsts = np.array([shard.first for shard in shards])
-    rows = np.array([shard.rows for shard in shards])
-    filled = np.flatnonzero(rows)  # an empty shard begins where the next one does
-    return filled[np.searchsorted(firsts[filled], numbers, side="right") - 1]
-
-
-def attach_signatures(
-    group: tuple[int, Iterable[bytes]], linking: Linking
-) -> Iterator[tuple[int, tuple[bytes, bytes, bytes]]]:
-    """Yield the candidates of a shard's members by the shard of their centre, with the members' signatures."""
-    index, blobs = group
-    candidates = np.frombuffer(b"".join(blobs), CANDIDATE)
-    shard = linking.shards[index]
-    _, signatures = read_signatures(shard.path("signatures"))
-    owner = shard_of(linking.shards, candidates["centre"])
-    order = np.argsort(owner, kind="stable")
-    for target, rows in runs(owner[order], candidates[order]):
-        members = np.unique(rows["member"])
-        yield target, (rows.tobytes(), members.tobytes(), signatures[members - shard.first].tobytes())
-
-
-def verify(
-    group: tuple[int, Iterable[tuple[bytes, bytes, bytes]]], linking: Linking
-) -> Iterator[tuple[int, bytes] | beam.pvalue.TaggedOutput[Literal["failed"], tuple[int, bytes]]]:
-    """Yield edges whose ends are alike by partition, and the members that failed as pairs for the next star."""
-    index, blobs = group
-    shard = linking.shards[index]
-    _, signatures = read_signatures(shard.path("signatures"))
-    for candidate_bytes, member_bytes, signature_bytes in sorted(blobs):
-        candidates = np.frombuffer(candidate_bytes, CANDIDATE)
-        members = np.frombuffer(member_bytes, np.int64)
-        theirs = np.frombuffer(signature_bytes, np.uint32).reshape(len(members), -1)
-        similarity = _similarity(
-            signatures[candidates["centre"] - shard.first],
-            theirs[np.searchsorted(members, candidates["member"])],
-        )
-        alike = similarity >= np.float32(linking.threshold or 0.0)
-        yield from _packed_edges(candidates[alike], similarity[alike], linking.partitions)
-        failed = candidates[~alike]
-        for partition, blob in _packed(_pairs(failed["hash"], failed["member"]), linking.partitions):
-            yield beam.pvalue.TaggedOutput("failed", (partition, blob))
-
-
-def _similarity(left: Array, right: Array) -> Array:
-    """Return the estimated Jaccard similarity; of equal texts 1, of others less than 1."""
-    estimate = estimated_jaccard(left[:, :-HASH_WORDS], right[:, :-HASH_WORDS]).astype(np.float32)
-    equal = (left[:, -HASH_WORDS:] == right[:, -HASH_WORDS:]).all(axis=1)
-    most = np.nextafter(np.float32(1), np.float32(0))
-    return np.where(equal, np.float32(1), np.minimum(estimate, most))
-
-
-def _packed_edges(candidates: Array, similarity: Array, partitions: int) -> Iterator[tuple[int, bytes]]:
-    edges = _edges(candidates, similarity)
-    part = (candidates["hash"] >> np.uint64(32)) % np.uint64(partitions)
-    order = np.argsort(part, kind="stable")
-    for partition, rows in runs(part[order], edges[order]):
-        yield partition, rows.tobytes()
-
-
-def write_forest(group: tuple[int, Iterable[bytes]], linking: Linking) -> str:
-    """Write the spanning forest of a partition's edges and its record."""
-    partition, blobs = group
-    kept = forest(np.frombuffer(b"".join(blobs), EDGE))
-    key = f"forest-{partition:05d}"
-    write_edges(storage.join(linking.folder, key + ".parquet"), kept)
-    write_record(linking.folder, {"key": key, "edges": len(kept), "summary": {"edges": len(kept)}})
-    return key
-
-
-def write_edges(path: str, edges: Array) -> None:
-    """Write edges as Parquet."""
-    table = pa.table({name: np.ascontiguousarray(edges[name]) for name in EDGE_COLUMNS})
-    with storage.create(path) as file:
-        pq.write_table(table, file, compression="zstd")
-
-
-def read_edges(path: str) -> Array:
-    """Read edges."""
-    with storage.open_input(path) as file:
-        table = pq.ParquetFile(file).read()
-    edges = np.empty(len(table), EDGE)
-    for name in EDGE_COLUMNS:
-        edges[name] = table[name].to_numpy()
-    return edges
-
-
 @dataclass(frozen=True, slots=True)
-class MergeTask:
-    """Forests to merge into one."""
+class FormStars:
+    """Work that turns a partition's pairs into candidates, by the group of the member, or at once into edges."""
 
-    key: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MergeForests:
-    """Work that merges a few forests into one file."""
-
+    linking: Linking
     folder: str
+    pairs: tuple[str, ...]
+    rest: tuple[str, ...]  # earlier runs' members of the stars before, by partition; none in the first round
 
-    def __call__(self, task: MergeTask) -> dict[str, Any]:
-        """Write the merged forest; return its record."""
-        merged = forest(np.concatenate([read_edges(path) for path in task.paths]))
-        write_edges(storage.join(self.folder, task.key + ".parquet"), merged)
-        return {"edges": len(merged)}
+    def __call__(self, task: Partition) -> dict[str, Any]:
+        """Write candidates and what of earlier runs waits for the next round, or edges; return the record."""
+        linking = self.linking
+        pairs = read_every(self.pairs, task.number, PAIR)
+        if self.rest:
+            pairs = np.concatenate([pairs, read_rows(self.rest[task.number], 0, PAIR)])
+        found = stars(pairs["hash"], pairs["key"], pairs["number"])
+        if linking.threshold is None:
+            name = f"edges/{task.key}.arrow"
+            edges = forest(make_edges(found["centre"], found["member"], np.float32(0), NEAR))
+            _write_one(join(self.folder, name), edges)
+            return {"edges": [name]}
+        young = found["member"] < linking.old
+        old = found[~young]
+        old = old[np.isin(old["hash"], found["hash"][young])]
+        rest, candidates = f"rest/{task.key}.arrow", f"candidates/{task.key}.arrow"
+        _write_one(join(self.folder, rest), as_pairs(old))
+        found = found[young]
+        write_rows(join(self.folder, candidates), linking.group_of(found["member"]), found, len(linking.groups))
+        return {"candidates": [candidates], "rest": [rest]}
 
 
-def forest_paths(manifest: Manifest) -> tuple[str, ...]:
-    """Return the paths of the forests that a stage left."""
-    return tuple(manifest.stage.path(record["key"] + ".parquet") for record in manifest.records)
+def _write_one(path: str, rows: Array) -> None:
+    with slices(path, rows.dtype) as write:
+        write(rows)
 
 
-def merge_tasks(paths: Sequence[str]) -> list[MergeTask]:
-    """Return the merges of one level of the tree."""
-    groups = [tuple(paths[i : i + MERGED_AT_ONCE]) for i in range(0, len(paths), MERGED_AT_ONCE)]
-    return [MergeTask(f"merge-{number:05d}", group) for number, group in enumerate(groups)]
+def as_pairs(candidates: Array) -> Array:
+    """Return candidates' members as pairs for the next star."""
+    pairs = np.empty(len(candidates), PAIR)
+    pairs["hash"], pairs["key"], pairs["number"] = candidates["hash"], candidates["key"], candidates["member"]
+    return pairs
+
+
+def make_edges(one: Array, other: Array, similarity: Array | np.float32, kind: Array | int) -> Array:
+    """Return edges between two ends each."""
+    edges = np.empty(len(one), EDGE)
+    edges["left"], edges["right"] = np.minimum(one, other), np.maximum(one, other)
+    edges["similarity"], edges["kind"] = similarity, kind
+    return edges
+
+
+@dataclass(frozen=True, slots=True)
+class AttachSignatures:
+    """Work that puts the members' signatures beside the candidates of a group, by the group of the centre."""
+
+    linking: Linking
+    folder: str
+    candidates: tuple[str, ...]
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write candidates and signatures; return the record."""
+        found = read_every(self.candidates, group.number, CANDIDATE)
+        members = np.unique(found["member"])
+        rows = np.empty(len(members), signature_rows(self.linking.width))
+        rows["number"], rows["row"] = members, take_signatures(group.shards, members, self.linking.width)
+        with slices(join(self.folder, "signatures", group.key + ".arrow"), rows.dtype) as write:
+            for part in _by_centre(self.folder, group, self.linking, found):
+                write(rows[np.searchsorted(members, np.unique(part["member"]))])
+        return {"size": len(found)}
+
+
+def _by_centre(folder: str, group: Group, linking: Linking, found: Array) -> Iterator[Array]:
+    """Write candidates by the group of their centre, and yield each group's."""
+    owner = linking.group_of(found["centre"])
+    order = np.argsort(owner, kind="stable")
+    edges = np.searchsorted(owner[order], np.arange(len(linking.groups) + 1))
+    with slices(join(folder, "candidates", group.key + ".arrow"), CANDIDATE) as write:
+        for i in range(len(linking.groups)):
+            part = found[order[edges[i] : edges[i + 1]]]
+            write(part)
+            yield part
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Work that compares the signatures of candidates whose centre is in a group."""
+
+    linking: Linking
+    folder: str
+    attached: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
+        linking = self.linking
+        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
+        centres = _centres(files, group)
+        mine = take_signatures(group.shards, centres, linking.width)
+        judged = Judged(linking, self.folder, group.key)
+        counts = np.zeros(2, np.int64)
+        with (
+            slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges,
+            slices(join(self.folder, "unsure", group.key + ".arrow"), CANDIDATE) as write_unsure,
+        ):
+            for other, path in zip(linking.groups, files, strict=True):
+                found = read_rows(path, group.number, CANDIDATE)
+                attached = join(self.attached, "signatures", other.key + ".arrow")
+                theirs = read_rows(attached, group.number, signature_rows(linking.width))
+                compared = distinct(found)
+                left = mine[np.searchsorted(centres, compared.centre)]
+                right = theirs["row"][np.searchsorted(theirs["number"], compared.member)]
+                similarity, kind = compare(left, right, linking)
+                accepted, unsure = _decided(similarity, kind, linking)
+                write_edges(compared.edges(similarity, kind, accepted))
+                write_unsure(found[unsure[compared.which]])
+                judged.fail(found[~(accepted | unsure)[compared.which]])
+                counts += [len(compared.centre), accepted.sum()]
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
+
+
+def _centres(paths: Sequence[str], group: Group) -> Array:
+    parts = [np.unique(read_rows(path, group.number, CANDIDATE)["centre"]) for path in paths]
+    return np.unique(np.concatenate(parts))
+
+
+def _decided(similarity: Array, kind: Array, linking: Linking) -> tuple[Array, Array]:
+    """Return which pairs are accepted, and which the texts must decide."""
+    threshold = linking.threshold or 0.0
+    same = kind != NEAR
+    if not linking.texts:
+        return same | (similarity >= np.float32(threshold)), np.zeros(len(kind), bool)
+    error = math.sqrt(threshold * (1 - threshold) / linking.count)
+    return same, ~same & (similarity >= threshold - DOUBT * error)
+
+
+def compare(left: Array, right: Array, linking: Linking) -> tuple[Array, Array]:
+    """Return the estimated Jaccard similarity of rows of signatures, 1 for equal texts, and the kind of their link."""
+    values = slice(0, linking.count)
+    similarity = estimated_jaccard(left[:, values], right[:, values]).astype(np.float32)
+    similarity[(left[:, values] == EMPTY).all(axis=1)] = 0  # no words, nothing alike
+    kind = np.full(len(left), NEAR, np.uint8)
+    for i, name in enumerate(linking.keys if linking.exact else ()):
+        key = slice(linking.count + HASH_WORDS * i, linking.count + HASH_WORDS * (i + 1))
+        same = (left[:, key] == right[:, key]).all(axis=1) & (left[:, key] != 0).any(axis=1)
+        kind[same] = np.maximum(kind[same], KINDS[name])
+    similarity[kind >= SAME_WORDS] = 1
+    return similarity, kind
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Candidates without the hashes they met under: pairs of numbers, each once, and which of them each row is."""
+
+    centre: Array
+    member: Array
+    which: Array  # (candidates)
+
+    def edges(self, similarity: Array, kind: Array, accepted: Array) -> Array:
+        """Return accepted pairs as edges."""
+        return make_edges(self.centre[accepted], self.member[accepted], similarity[accepted], kind[accepted])
+
+
+def distinct(candidates: Array) -> Distinct:
+    """Return the distinct pairs of candidates, by member, then centre."""
+    order = np.lexsort((candidates["centre"], candidates["member"]))
+    centre, member = candidates["centre"][order], candidates["member"][order]
+    new = np.ones(len(order), bool)
+    new[1:] = (centre[1:] != centre[:-1]) | (member[1:] != member[:-1])
+    which = np.empty(len(order), np.int64)
+    which[order] = np.cumsum(new) - 1
+    return Distinct(centre[new], member[new], which)
+
+
+@dataclass(slots=True)
+class Judged:
+    """Failed members on their way to the next star."""
+
+    linking: Linking
+    folder: str
+    key: str
+    _failed: Spill | None = None
+
+    def fail(self, candidates: Array) -> None:
+        """Take candidates that are not alike."""
+        if self._failed is None:
+            linking = self.linking
+            limit = linking.memory_bytes // 8
+            self._failed = Spill(self.folder, f"failed/{self.key}", linking.partitions, PAIR, limit)
+        self._failed.add(self.linking.partition_of(candidates["hash"]), as_pairs(candidates))
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Write the rest and return where edges and failed members are."""
+        failed = self._failed.close() if self._failed else []
+        return {"edges": [f"edges/{key}.arrow"], "failed": failed}
+
+
+@dataclass(frozen=True, slots=True)
+class AttachTexts:
+    """Work that puts the members' shingles beside the candidates that signatures did not decide."""
+
+    linking: Linking
+    folder: str
+    verified: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write candidates and shingles by the group of the centre; return the record."""
+        paths = [join(self.verified, "unsure", other.key + ".arrow") for other in self.linking.groups]
+        found = read_every(paths, group.number, CANDIDATE)
+        members = np.unique(found["member"])
+        bounds, hashes = sets_of(group, members, self.linking.shingle_words)
+        with slices(join(self.folder, "shingles", group.key + ".arrow"), SHINGLE) as write:
+            for part in _by_centre(self.folder, group, self.linking, found):
+                write(_shingle_rows(members, bounds, hashes, np.unique(part["member"])))
+        return {"size": len(found)}
+
+
+def sets_of(group: Group, numbers: Array, shingle_words: int) -> tuple[Array, Array]:
+    """Return the shingle sets of some documents of a group (bounds, hashes); numbers are sorted."""
+    sizes, parts = [np.zeros(1, np.int64)], [np.empty(0, np.uint64)]
+    for texts in take_texts(group.shards, numbers):
+        words = split_words(texts)
+        bounds, hashes = shingle_sets(words.data, words.first, words.start, words.end, shingle_words)
+        sizes.append(np.diff(bounds))
+        parts.append(hashes)
+    return np.cumsum(np.concatenate(sizes)), np.concatenate(parts)
+
+
+def _shingle_rows(members: Array, bounds: Array, hashes: Array, wanted: Array) -> Array:
+    at = np.searchsorted(members, wanted)
+    sizes = bounds[at + 1] - bounds[at]
+    rows = np.empty(int(sizes.sum()), SHINGLE)
+    rows["number"] = np.repeat(wanted, sizes)
+    inside = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows["hash"] = hashes[np.repeat(bounds[at], sizes) + inside]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTexts:
+    """Work that compares the shingles of candidates whose centre is in a group."""
+
+    linking: Linking
+    folder: str
+    attached: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write accepted edges and failed members as pairs; return the record."""
+        linking = self.linking
+        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
+        centres = _centres(files, group)
+        bounds, hashes = sets_of(group, centres, linking.shingle_words)
+        judged = Judged(linking, self.folder, group.key)
+        counts = np.zeros(2, np.int64)
+        with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
+            for other, path in zip(linking.groups, files, strict=True):
+                compared = distinct(found := read_rows(path, group.number, CANDIDATE))
+                rows = read_rows(join(self.attached, "shingles", other.key + ".arrow"), group.number, SHINGLE)
+                numbers = np.unique(compared.member)
+                theirs = np.searchsorted(rows["number"], np.append(numbers, np.iinfo(np.int64).max))
+                left, right = np.searchsorted(centres, compared.centre), np.searchsorted(numbers, compared.member)
+                shared = np.ascontiguousarray(rows["hash"])
+                similarity = np.asarray(jaccard(bounds, hashes, theirs, shared, left, right), np.float64)
+                accepted = similarity >= (linking.threshold or 0.0)
+                write_edges(compared.edges(similarity, np.full(len(similarity), NEAR, np.uint8), accepted))
+                judged.fail(found[~accepted[compared.which]])
+                counts += [len(similarity), accepted.sum()]
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}

@@ -27,7 +27,7 @@ from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, reject_summary, text_bytes
 from pipeline.token_shards import token_column, token_schema, write_arrow
-from pipeline.verdicts import sidecar_path
+from pipeline.verdicts import sidecar_path, without_spans
 from tokenizer.encode import Tokenizer
 
 VERSION = 1
@@ -140,6 +140,7 @@ class EncodeGroup:
                 start += len(documents)
                 left = judged["stage"].is_valid()
                 kept, rejected = judged.filter(pc.invert(left)), judged.filter(left)
+                kept = _cut(kept)
                 kept_writer.write(kept)
                 rejected_writer.write(cut_texts(rejected, self.rejected_text))
                 yield self._encode(kept, tokenizer), _summary(kept, rejected)
@@ -157,7 +158,7 @@ class EncodeGroup:
         """Return the verdict and score columns of a shard's rows; the first stage that rejects a row decides."""
         table = read_table(sidecar_path(self.sources.deduplicated, shard))
         stage = _stage(table["rejected"], "deduplicate")
-        columns = {name: table[name].combine_chunks() for name in table.column_names if name != "rejected"}
+        columns = {name: table[name].combine_chunks() for name in table.column_names if name not in {"rejected", "cut"}}
         if self.sources.cleaned:
             later = read_table(sidecar_path(self.sources.cleaned, shard))
             chosen = later["rejected"].combine_chunks()
@@ -168,6 +169,8 @@ class EncodeGroup:
                 columns[name] = scores[name]
             columns["shrunk_bits_per_byte"] = later["shrunk_bits_per_byte"]
             columns["fold"] = pa.array(read_folds(self.sources.folds, shard), pa.int8())
+        if "cut" in table.column_names:
+            columns["cut_spans"] = table["cut"]
         return pa.table({"stage": stage, **columns})
 
     def _encode(self, kept: pa.Table, tokenizer: Tokenizer) -> pa.Table:
@@ -215,6 +218,16 @@ def _sorted(table: pa.Table) -> pa.Table:
 def _beside(left: pa.Table, right: pa.Table) -> pa.Table:
     """Return the columns of both tables, row by row."""
     return pa.table([*left.columns, *right.columns], names=[*left.column_names, *right.column_names])
+
+
+def _cut(kept: pa.Table) -> pa.Table:
+    """Return documents without the lines that others own, and with what was cut."""
+    if "cut_spans" not in kept.column_names:
+        return kept
+    spans = kept["cut_spans"].combine_chunks()
+    texts = without_spans(kept, spans)
+    lost = pc.subtract(pc.binary_length(kept["text"]), pc.binary_length(texts["text"]))
+    return texts.append_column("cut_bytes", lost.cast(pa.int64()))
 
 
 def _stage(rejected: pa.ChunkedArray, name: str) -> pa.Array:

@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--until", choices=STAGES, default="report", help="stop after this stage")
     line.add_argument("--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash")
     line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
+    line.add_argument("--against", metavar="OUT_OLD", nargs="+", action="extend", default=[],
+                      help="finished runs: what duplicates a document of theirs is rejected")  # fmt: skip
     line.add_argument("--force", action="store_true", help="do finished stages again")
     line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     return line

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.table import Table
@@ -22,8 +23,10 @@ from rich.table import Table
 from dedup.lsh import candidate_probability
 from pipeline import clean, storage
 from pipeline.clean import Corpus
-from pipeline.config import Config, ConfigError, as_table
+from pipeline.config import KEEP, Config, ConfigError, Deduplicate, as_table
+from pipeline.deduplicate import known_keep
 from pipeline.demo import DEMO_PATHS, gather
+from pipeline.earlier import Earlier, find_earlier
 from pipeline.execute import RunFailed, start
 from pipeline.facts import collect, funnel, rejects
 from pipeline.line import Line
@@ -32,7 +35,7 @@ from pipeline.progress import display
 from pipeline.publish import fill_output
 from pipeline.self_clean.rounds import given_weights
 from pipeline.stage import Manifest, Stage, read_manifest
-from pipeline.steps import check_steps
+from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
 VERSIONS = (
@@ -73,9 +76,11 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     """Plan and run; return the exit code."""
     check_steps(config)
     check_models(config, asked.evaluator)
+    check_keep(config)
+    earlier = find_earlier(asked.against, config)
     if asked.dry_run:
         with planned(config, output, dry=True) as plan:
-            show_plan(console, config, output, plan)
+            show_plan(console, config, output, plan, earlier)
         return 0
     if not _is_demo(config):
         make_plan(config)  # a mistake in the inputs leaves no folder behind
@@ -84,7 +89,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
             storage.remove(storage.join(output, "stages"))
         try:
             with planned(config, output, dry=False) as plan:
-                return _run(asked, config, output, options, console, plan)
+                return _run(asked, config, output, options, console, plan, earlier)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
@@ -101,6 +106,14 @@ def check_models(config: Config, evaluator: str) -> None:
             raise ConfigError(f"tokenizer.model {config.tokenizer.model}: {error}") from error
     if evaluator and config.self_clean.rounds:
         given_weights(evaluator, 1, config.self_clean.folds)
+
+
+def check_keep(config: Config) -> None:
+    """Raise ConfigError for a signal that no step leaves."""
+    signals = [field.name for field in signal_fields(config) if pa.types.is_primitive(field.type)]
+    if not known_keep(config.deduplicate.keep, signals):
+        known = ", ".join((*KEEP, *signals))
+        raise ConfigError(f"deduplicate.keep must be one of {known}, got {config.deduplicate.keep!r}")
 
 
 def _is_demo(config: Config) -> bool:
@@ -128,6 +141,7 @@ def _run(
     options: Sequence[str],
     console: Console,
     plan: Plan,
+    earlier: Sequence[Earlier],
 ) -> int:
     began = time.monotonic()
     with start(options) as engine, display(console) as shown:
@@ -135,7 +149,7 @@ def _run(
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
         if config.sample < 1:
             shown.say(_sampled(plan))
-        corpus = clean.clean(line, plan, asked.until, asked.evaluator)
+        corpus = clean.clean(line, plan, asked.until, asked.evaluator, earlier)
         clean.check_conservation(corpus)
         done = corpus.merged is not None
         if done:
@@ -287,27 +301,37 @@ def _fixed(manifest: Manifest) -> bool:
     return name == "tokenizer" or name.endswith((".train", ".score"))
 
 
-def show_plan(console: Console, config: Config, output: str, plan: Plan) -> None:
+def show_plan(console: Console, config: Config, output: str, plan: Plan, earlier: Sequence[Earlier]) -> None:
     """Print what a run would do."""
     console.print(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB", highlight=False)
     if plan.document_share < 1 or config.sample < 1:
         console.print(_sampled(plan), highlight=False)
     console.print(f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB")
     stages = [clean.ingest_stage(output, config, plan)]
-    stages += clean.deduplicate_stages(output, config, stages[-1])
+    stages.append(clean.deduplicate_stage(output, config, stages[-1], earlier))
     stages += clean.tokenizer_stages(output, config, stages[-1])
     for stage in stages:
         console.print(f"  {stage.name:<20} {_state(stage, plan)}", highlight=False)
-    how = config.deduplicate
-    found = [f"{s:g}: {candidate_probability(s, how.bands, how.rows):.2f}" for s in (0.6, 0.7, 0.8, 0.9)]
-    console.print(
-        f"  near-duplicates meet in a band with probability (by similarity) {', '.join(found)}", highlight=False
-    )
+    for run in earlier:
+        known = sum(rows for _, rows in run.shards)
+        console.print(f"  against {run.output}: {known:,} documents, by their signatures", highlight=False)
+    show_curve(console, config.deduplicate)
     rounds = config.self_clean.rounds
     console.print(
         f"  {'self_clean':<20} {rounds} rounds of {config.self_clean.folds} folds" if rounds else "  self_clean: no"
     )
     console.print(f"  {'publish':<20} → {output}/documents, rejected, shards, report.html", highlight=False)
+
+
+def show_curve(console: Console, how: Deduplicate) -> None:
+    """Print the shape of the bands and how likely a pair of each similarity shares one."""
+    chosen = f", chosen for {how.wanted_recall:g} at {how.wanted_threshold:g}" if how.wanted_threshold else ""
+    console.print(f"  {how.bands} bands of {how.rows} rows{chosen}; {how.count} values a signature", highlight=False)
+    places = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+    found = [f"{s:g}: {candidate_probability(s, how.bands, how.rows):.3f}" for s in places]
+    console.print(
+        f"  near-duplicates meet in a band with probability (by similarity) {', '.join(found)}", highlight=False
+    )
 
 
 def _state(stage: Stage, plan: Plan) -> str:

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.clusters import roots, union
-from pipeline.config import SelfClean
+from dedup.clusters import EDGE, flatten, union
+from pipeline.config import Deduplicate, SelfClean
 from pipeline.document import read_table, write_table
-from pipeline.linking import Linking, MergeTask, read_edges
+from pipeline.exchange import read_slices
+from pipeline.linking import Linking, document_bytes, make_groups
 from pipeline.shards import DocumentShard
+from pipeline.sign import HASH_WORDS
 from pipeline.storage import join
 from pipeline.verdicts import kept_mask
 
@@ -24,25 +26,35 @@ VERSION = 1
 BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
 
-def linking(
-    settings: SelfClean,
-    folder: str,
-    shards: Sequence[DocumentShard],
-    verdicts: Sequence[str],
-    partition_bytes: int,
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """The one task of the stage: files of edges."""
+
+    key: str
+    paths: tuple[str, ...]
+
+
+def make_linking(
+    settings: SelfClean, deduplicate: Deduplicate, shards: Sequence[DocumentShard], verdicts: Sequence[str]
 ) -> Linking:
     """Return how look-alikes are linked: a shared band is enough."""
+    width = deduplicate.count + HASH_WORDS * len(deduplicate.exact)
+    rows = deduplicate.memory_bytes // document_bytes(width, settings.loose_bands + 1)
     return Linking(
-        folder=folder,
-        shards=tuple(shards),
+        groups=make_groups(shards, rows, 2**62),
+        old=sum(shard.rows for shard in shards),
+        count=deduplicate.count,
         bands=settings.loose_bands,
         rows=settings.loose_rows,
+        keys=deduplicate.exact,
         exact=False,
         hosts=True,
         verdicts=tuple(verdicts),
         threshold=None,
+        texts=False,
+        shingle_words=deduplicate.shingle_words,
         star_rounds=1,
-        partition_bytes=partition_bytes,
+        memory_bytes=deduplicate.memory_bytes,
     )
 
 
@@ -56,18 +68,19 @@ class AssignFolds:
     folds: int
     seed: int
 
-    def __call__(self, task: MergeTask) -> dict[str, Any]:
+    def __call__(self, task: FoldTask) -> dict[str, Any]:
         """Write the folds of every shard; return the record."""
         parent = np.arange(sum(shard.rows for shard in self.shards))
         for path in task.paths:
-            edges = read_edges(path)
-            union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
+            for edges in read_slices(path, EDGE):
+                union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
+        flatten(parent)
         sizes = [
             read_table(s.path("signatures"), ["bytes"])["bytes"].to_numpy() * kept_mask(s, self.verdicts)
             for s in self.shards
         ]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-        fold = assign(np.asarray(roots(parent), np.int64), size, _languages(self.shards), self.folds, self.seed)
+        fold = assign(parent, size, _languages(self.shards), self.folds, self.seed)
         for shard in self.shards:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))

@@ -13,7 +13,6 @@ import orjson
 from pipeline import linking as links
 from pipeline.config import ConfigError, SelfClean
 from pipeline.line import Line
-from pipeline.linking import LinkDocuments, MergeTask
 from pipeline.self_clean import cuts, evaluators, folds, scores
 from pipeline.self_clean.cuts import Calibration, CountStrata, JudgeShard, calibrate, choose_cuts
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainTask
@@ -95,14 +94,13 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
 
 def _fold(line: Line, entrance: Entrance) -> Manifest:
     settings, deduplicate = line.config.self_clean, line.config.deduplicate
-    keys = {"bands": settings.loose_bands, "rows": settings.loose_rows}
-    linked = line.stage("self_clean.links", links.VERSION, keys, [entrance.deduplicated.stage])
     verdicts = (entrance.deduplicated.stage.folder,)
-    how = folds.linking(settings, linked.folder, entrance.shards, verdicts, deduplicate.partition_bytes)
-    forests = line.grouped(linked, LinkDocuments(how), entrance.shards, how.partitions)
-    stage = line.stage("self_clean.folds", folds.VERSION, [settings.folds, settings.seed], [linked])
+    how = folds.make_linking(settings, deduplicate, entrance.shards, verdicts)
+    keys = {"bands": settings.loose_bands, "rows": settings.loose_rows}
+    linked = links.link(line, "self_clean.links", how, keys, [entrance.deduplicated.stage])
+    stage = line.stage("self_clean.folds", folds.VERSION, [settings.folds, settings.seed], [m.stage for m in linked])
     work = AssignFolds(stage.folder, entrance.shards, verdicts, settings.folds, settings.seed)
-    return line.each(stage, work, [MergeTask("folds", links.forest_paths(forests))])
+    return line.each(stage, work, [folds.FoldTask("folds", links.named_files(linked, "edges"))])
 
 
 def _corpus(line: Line, entrance: Entrance, folded: Manifest) -> Corpus:

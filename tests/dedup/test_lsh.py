@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dedup.lsh import band_hashes, candidate_probability, estimated_jaccard, steepest_similarity
+from dedup.lsh import band_hashes, candidate_probability, choose_shape, estimated_jaccard, steepest_similarity
 
 
 def test_equal_bands_and_no_others_have_equal_hashes() -> None:
@@ -51,3 +51,19 @@ def test_the_curve_is_steepest_where_it_says() -> None:
     grid = np.linspace(0, 1, 2001)
     curve = np.array([candidate_probability(float(s), 14, 8) for s in grid])
     assert abs(grid[np.diff(curve).argmax()] - steepest_similarity(14, 8)) < 0.05
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("values", [64, 112, 128, 256])
+def test_the_chosen_shape_finds_what_was_wanted_and_no_longer_bands_do(wanted: float, values: int) -> None:
+    """Bands and rows fit the signature and find the wanted share; with one row more they would not."""
+    bands, rows = choose_shape(wanted, values, 0.95)
+    assert bands * rows <= values
+    assert candidate_probability(wanted, bands, rows) >= 0.95
+    assert candidate_probability(wanted, values // (rows + 1), rows + 1) < 0.95
+
+
+def test_a_shape_that_cannot_be_is_refused() -> None:
+    """Too few values for what is wanted are an error that says what they can do."""
+    with pytest.raises(ValueError, match=r"4 values find pairs of similarity 0.3 with probability 0.760 at most"):
+        choose_shape(0.3, 4, 0.95)

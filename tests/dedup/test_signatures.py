@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dedup.signatures import EMPTY, folded, shingle_hash, signatures
+from filters.arrow_text import text_buffers
 from filters.words import split_words
+from pipeline.sign import words_table
 
 COUNT = 32
 TEXTS = [
@@ -25,14 +27,15 @@ TEXTS = [
     "a\0b c\u200bd e\u0301f",
     "word " * 9000,
 ]
-ALPHABET = st.one_of(st.sampled_from("aAzZ09 ,.\n\tßÉé中文ไทй😀\0İ"), st.characters(exclude_categories=["Cs"]))
+ALPHABET = st.one_of(
+    st.sampled_from("aAzZ09 ,.\n\tßÉé中文ไทก็กิ\u0301፡አй😀\0İ"), st.characters(exclude_categories=["Cs"])
+)
 
 
 def ours(texts: list[str], words: int, seed: int) -> NDArray[np.uint32]:
     """Return the signatures of some texts."""
-    found = split_words(pa.array(texts, pa.large_string()))
-    scheme = {"shingle_words": words, "count": COUNT, "seed": seed}
-    return signatures(found.data, found.first, found.start, found.end, **scheme)
+    offsets, data = text_buffers(pa.array(texts, pa.large_string()))
+    return signatures(offsets, data, words_table(), shingle_words=words, count=COUNT, seed=seed)
 
 
 def theirs(text: str, words: int, seed: int) -> NDArray[np.uint32]:

@@ -80,10 +80,22 @@ def test_defaults_are_within_their_own_ranges(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[dedup]", "unknown key dedup; known here: c4, deduplicate"),
-        ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, partition_bytes"),
+        ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, exact, keep, lines, "),
         ("sample = 0.5", "unknown key sample"),
         ("families = {}", "unknown key families"),
         ("[deduplicate]\nbands = 0", "deduplicate.bands must be between 1 and 256, got 0"),
+        ('[deduplicate]\nexact = ["words"]', "deduplicate.exact must be a list of text, normalised, url, got words"),
+        ('[deduplicate]\nexact = ["url", "url"]', "deduplicate.exact must be a list of text, normalised, url, got url"),
+        ('[deduplicate]\nverify = "hope"', "deduplicate.verify must be one of estimate, exact, got 'hope'"),
+        ('[deduplicate]\nlines = "word"', "deduplicate.lines must be one of none, line, paragraph, got 'word'"),
+        (
+            "[deduplicate]\nwanted_threshold = 0.8\nrows = 4",
+            "deduplicate.wanted_threshold chooses bands and rows; leave out rows",
+        ),
+        (
+            "[deduplicate]\nwanted_threshold = 0.01",
+            "deduplicate.wanted_threshold: 112 values find pairs of similarity 0.01 with probability 0.676 at most",
+        ),
         ("[deduplicate]\nbands = 257", "deduplicate.bands must be between 1 and 256, got 257"),
         ("[deduplicate]\nthreshold = nan", "deduplicate.threshold must be between 0 and 1, got nan"),
         ("[self_clean]\ndrop = inf", "self_clean.drop must be between"),
@@ -124,3 +136,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name in ("missing.toml", "b.toml", "."):
         with pytest.raises(ConfigError, match="cannot read the configuration"):
             load(str(tmp_path / name), FAMILIES)
+
+
+def test_a_wanted_threshold_chooses_the_bands(tmp_path: Path) -> None:
+    """Bands and rows follow from the similarity and the values of a signature, which stay."""
+    settings = loaded(tmp_path, "[deduplicate]\nwanted_threshold = 0.7\n").deduplicate
+    assert (settings.bands, settings.rows, settings.count) == (22, 5, 112)
+    assert loaded(tmp_path, "[deduplicate]\nbands = 20\nrows = 13\n").deduplicate.count == 260

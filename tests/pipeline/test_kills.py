@@ -38,10 +38,10 @@ KILLS: dict[str, Callable[[Path], bool]] = {
         inside(o, "ingest") and count(o, "stages/ingest/*/parts/*.json") > count(o, "stages/ingest/*/done/*.json")
     ),
     "between the last shard of ingest and its manifest": lambda o: inside(o, "ingest", 10),
-    "inside the links of duplicates": lambda o: between(o, "ingest", "deduplicate.links"),
-    "inside the verdicts on duplicates": lambda o: between(o, "deduplicate.links", "deduplicate"),
+    "inside the links of duplicates": lambda o: between(o, "deduplicate.hashes", "deduplicate.clusters"),
+    "inside the verdicts on duplicates": lambda o: between(o, "deduplicate.clusters", "deduplicate"),
     "inside the training of tokenizers": lambda o: between(o, "tokenizer.sample", "tokenizer"),
-    "inside the folds": lambda o: between(o, "self_clean.links", "self_clean.folds"),
+    "inside the folds": lambda o: between(o, "self_clean.links.hashes", "self_clean.folds"),
     "inside the training of evaluators": lambda o: (
         count(o, "stages/self_clean.round-1.train/*/fold-*/log.jsonl") > 0
         and not manifest(o, "self_clean.round-1.train")
