@@ -162,7 +162,7 @@ def table(rows: Iterable[Row], title: str) -> Table:
 def main() -> None:
     """Compile the matrix, print its table, and exit with 1 where a limit is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="every size, dtype and entry: some 20 minutes on 2 cores")
+    parser.add_argument("--all", action="store_true", help="every size, dtype and entry")
     parser.add_argument("--workers", type=int, default=2, help="processes that compile")
     options = parser.parse_args()
     pick = partial(cases, capabilities=DEVICES)

@@ -12,7 +12,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture(scope="session", autouse=True)
 def _patch_the_language_once_a_launch() -> Iterator[None]:
-    """Spare the interpreter from patching `triton.language` again for each call of a device function: twice as fast."""
+    """Spare the interpreter from patching `triton.language` again for each call of a device function."""
     from triton.runtime import interpreter
 
     patch, depth = interpreter._patch_lang, [0]
