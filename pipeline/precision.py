@@ -35,5 +35,5 @@ class MeasurePrecision:
 
 def sampled_edges(samples: Sequence[Sequence[Sequence[Any]]], old: int) -> tuple[tuple[int, int], ...]:
     """Return the edges of lowest id among samples of (id, number, number), without those to earlier runs."""
-    rows = sorted(row for sample in samples for row in sample if row[2] < old)
+    rows = sorted(tuple(row) for sample in samples for row in sample if row[2] < old)
     return tuple((int(number), int(linked)) for _, number, linked in rows[:EDGES])
