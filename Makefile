@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench ablate-model lock setup
+.PHONY: demo test check fix bench bench-model ablate-model lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -24,6 +24,11 @@ fix: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.stages
+
+bench-model: setup
+	$(BIN)/python -m tests.benchmarks.language_model
+	$(BIN)/python -m tests.benchmarks.precision
+	$(BIN)/python -m tests.benchmarks.generation
 
 ablate-model: setup
 	$(BIN)/python -m tests.benchmarks.ablate_model

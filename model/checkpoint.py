@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from model.config import TransNormerConfig
+from model.config import TransNormerConfig, model_config
 from model.transnormer import TransNormer
 
 
@@ -39,19 +39,37 @@ def save_model(folder: str | Path, model: TransNormer) -> None:
 
 
 def load_model(folder: str | Path) -> TransNormer:
-    """Read what `save_model` wrote, on the CPU. Raises FileNotFoundError or ValueError, one plain line."""
+    """Read what `save_model` wrote, on the CPU. Raises FileNotFoundError or ValueError, one plain line.
+
+    Refused are a missing or damaged file, a configuration that is not of this model, weights that do not fit it
+    and weights that are no numbers.
+    """
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} does not exist: {folder} holds no model")
+    model = TransNormer(_read_config(folder / "config.json"))
+    path = folder / "model.safetensors"
     try:
-        config = TransNormerConfig(**orjson.loads((folder / "config.json").read_bytes()))
-    except TypeError as error:
-        raise ValueError(f"{folder / 'config.json'} is not of this model: {error}") from None
-    model = TransNormer(config)
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        restore(model, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - it is no mapping
+        with safe_open(path, "pt") as file:
+            restore(model, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - it is no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for name, weight in weights(model).items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{path}: {name} holds values that are no finite numbers")
     return model
+
+
+def _read_config(path: Path) -> TransNormerConfig:
+    try:
+        return model_config(orjson.loads(path.read_bytes()))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not of this model: {error}") from None
 
 
 def weights(model: TransNormer) -> dict[str, Tensor]:

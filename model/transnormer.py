@@ -74,6 +74,11 @@ def _geometric(heads: int) -> list[float]:
     return [2 ** (-8 * (head + 1) / heads) for head in range(heads)]
 
 
+def turns(config: TransNormerConfig, layer: int) -> bool:
+    """Tell whether a layer has LRPE: by default the first; decay alone is 15-20 % faster (section 4)."""
+    return config.lrpe == "all" or (config.lrpe == "first" and layer == 0)
+
+
 def initial_theta(heads: int, head_width: int) -> Tensor:
     """Return LRPE's angles per token (H, D): 10000^(-2 j / width) over the whole width, as released."""
     width = heads * head_width
@@ -124,9 +129,7 @@ class Attention(nn.Module):
         self.register_buffer("decay", decay_rates(config, layer), persistent=False)
 
     def _add_theta(self, config: TransNormerConfig, layer: int) -> None:
-        # By default in the first layer: the others have decay only, which is 15-20 % faster (section 4).
-        turned = config.lrpe == "all" or (config.lrpe == "first" and layer == 0)
-        theta = initial_theta(config.heads, config.width // config.heads) if turned else None
+        theta = initial_theta(config.heads, config.width // config.heads) if turns(config, layer) else None
         if config.learn_theta and theta is not None:
             self.theta = nn.Parameter(theta)
         else:
@@ -202,6 +205,17 @@ class TransNormer(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.Linear):
                 nn.init.normal_(module.weight, std=self.config.initial_std, generator=generator)
+
+    def empty_state(self, sequences: int) -> ModelState:
+        """Return the state before the first token of each sequence, on the CPU."""
+        config, weight = self.config, self.embedding.weight
+        width = config.width // config.heads
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        attention = tuple(
+            torch.zeros(sequences, config.heads, (1 + turns(config, layer)) * width, width, dtype=dtype)
+            for layer in range(config.layers)
+        )
+        return ModelState(torch.zeros(sequences, dtype=torch.int64), attention)
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None

@@ -86,8 +86,9 @@ def _cost(edges: Sequence[tuple[float, int]], cap: float) -> float:
 def _judge(folder: str) -> Any:
     """Load an evaluator once a process."""
     from model.checkpoint import load_model  # torch takes seconds to import
+    from model.score import prepare
 
-    return load_model(folder)
+    return prepare(load_model(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +157,16 @@ class ScoreShard:
 
     def _by(self, judge: int, excerpts: list[list[str]], wanted: npt.NDArray[np.bool_]) -> list[tuple[float, int, int]]:
         """Return (nats, tokens, bytes) of each document by one judge; zeros where it is not wanted."""
-        from model.score import score  # torch takes seconds to import
+        from model.score import score_texts  # torch takes seconds to import
 
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         parts = [(row, text) for row in np.flatnonzero(wanted).tolist() for text in excerpts[row]]
-        encoded = tokenizer.encode([text for _, text in parts])
-        order = sorted(range(len(parts)), key=lambda i: len(encoded[i]))  # alike lengths share a batch
-        scores = score(_judge(self.evaluators[judge]), [encoded[i] for i in order])
+        scores = score_texts(_judge(self.evaluators[judge]), [text for _, text in parts], tokenizer.encode)
         totals = [(0.0, 0, 0)] * len(excerpts)
-        for place, i in enumerate(order):
-            row, text = parts[i]
-            nats, tokens, size = totals[row]
-            totals[row] = (
-                nats + scores.nats[place],
-                tokens + int(scores.tokens[place]),
-                size + len(text.encode()),
-            )
+        each = zip(scores.nats.tolist(), scores.tokens.tolist(), scores.bytes.tolist(), strict=True)
+        for (row, _), scored in zip(parts, each, strict=True):
+            nats, tokens, size = (a + b for a, b in zip(totals[row], scored, strict=True))
+            totals[row] = (nats, tokens, size)
         return totals
 
 

@@ -75,9 +75,42 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
-    """A config.json with strange keys is named."""
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"n_embd": 3}', r"is not of this model: unknown key config\.n_embd; known keys here: config\.vocab_size"),
+        ('{"vocab_size": 50, "width": "16"}', r"is not of this model: config\.width must be a whole number, got '16'"),
+        ('{"vocab_size": 50}', r"is not of this model: config\.vocab_size or config\.eos is missing"),
+        ('{"vocab_size": 50, "eos": 50}', r"is not of this model: config\.eos must be an id below vocab_size = 50"),
+        ("[]", r"is not of this model: config must be a table"),
+        ('{"vocab_size": 5', r"is damaged: unexpected end"),
+    ],
+)
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path, config: str, message: str) -> None:
+    """A config.json of another model, with strange keys or values, or cut off, is named with what is wrong."""
     save_model(tmp_path, TransNormer(CONFIG))
-    (tmp_path / "config.json").write_text('{"n_embd": 3}')
-    with pytest.raises(ValueError, match=r"config\.json is not of this model: .*n_embd"):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ValueError, match=r"config\.json " + message):
+        load_model(tmp_path)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    """A file that is cut off at any place, or is none, is named as damaged."""
+    save_model(tmp_path, TransNormer(CONFIG))
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    for content in (b"", whole[:5], whole[:100], whole[:-1], b"PK" + whole):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged: "):
+            load_model(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    """One value that is not finite is enough, and its weight is named."""
+    model = TransNormer(CONFIG)
+    with torch.no_grad():
+        model.get_parameter("layers.1.mixer.out.weight")[3, 5] = value
+    save_model(tmp_path, model)
+    with pytest.raises(ValueError, match=r"layers\.1\.mixer\.out\.weight holds values that are no finite numbers"):
         load_model(tmp_path)

@@ -1,0 +1,49 @@
+"""Continue a text: `python -m model.generate --model out/model --tokenizer out/tokenizer/tokenizer.model`.
+
+This file reads the command line and imports torch only when there is something to generate, so that help comes at
+once. What it runs is model/generation.py.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Generate from the command line: 0 done, 2 a usage error or files that do not fit."""
+    options = _parser().parse_args(arguments)
+    try:
+        for text in _texts(options):
+            print(text, end="", flush=True)
+        print()
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _texts(options: argparse.Namespace) -> Iterator[str]:
+    from model.checkpoint import load_model
+    from model.generation import Sampling, decode, generate, load_pieces
+
+    sampling = Sampling(options.max_tokens, options.temperature, options.top_p, options.seed)
+    model = load_model(options.model)
+    pieces = load_pieces(options.tokenizer, model.config.vocab_size)
+    prompt = sys.stdin.read() if options.prompt is None else options.prompt
+    return decode(pieces, generate(model, pieces.encode(prompt), sampling))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model.generate", description="Continue a text, token by token.")
+    parser.add_argument("--model", required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--tokenizer", required=True, help="the SentencePiece model that it was trained with")
+    parser.add_argument("--prompt", help="text to continue; without it, the standard input")
+    parser.add_argument("--max-tokens", type=int, default=200, help="at most; the end of the document ends it sooner")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest token each time")
+    parser.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens of this probability")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
