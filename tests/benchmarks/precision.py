@@ -1,6 +1,6 @@
 """How far bf16 moves scores: bits per byte against fp32, under a model that has learnt something.
 
-    python -m tests.benchmarks.precision --steps 150 --documents 150
+    python -m tests.benchmarks.precision --steps 60 --documents 100
 
 Documents are sources of Python's standard library, a byte a token, so nothing else is needed. The model is trained on
 every second one and scores others.
@@ -21,21 +21,21 @@ from model.score import Scoring, prepare, score
 from model.transnormer import TransNormer
 
 EOS = 256
-LONGEST = 2000  # bytes of a document
+LONGEST = 1000  # bytes of a document
 CONFIG = TransNormerConfig(vocab_size=257, eos=EOS, width=128, layers=8, heads=4, hidden=384, initial_std=0.057)
 
 
 def main() -> None:
     """Train, score in both precisions, print how they differ."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    line.add_argument("--steps", type=int, default=150)
-    line.add_argument("--documents", type=int, default=150)
+    line.add_argument("--steps", type=int, default=60)
+    line.add_argument("--documents", type=int, default=100)
     asked = line.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     texts = [np.frombuffer(path.read_bytes(), np.uint8).astype(np.int64) for path in sources]
     model, loss = _trained(np.concatenate([np.append(text, EOS) for text in texts[::2]]), asked.steps)
-    parts = (text[start : start + LONGEST - start % 997] for text in texts[1::2] for start in range(0, len(text), 7919))
+    parts = (text[start : start + LONGEST - start % 797] for text in texts[1::2] for start in range(0, len(text), 7919))
     documents = list(islice((part for part in parts if len(part) > 50), asked.documents))
     print(f"{asked.steps} steps, loss {loss:.2f} nats a byte; {len(documents)} documents of {LONGEST:,} bytes at most")
     found = []
