@@ -11,9 +11,10 @@ or with fewer than three sentences. Where the variant `tfds`, our default, diffe
   (characters.CLOSERS). A line in a script without such marks (Thai, Lao) needs none, and their sentences are
   not judged.
 - A line with three sentences, which alone would make a page, is cut sentence by sentence. Extractors lose line breaks,
-  and a page in one line then goes as a whole for ending in "Read more", or for one mention of cookies: of 33,274 clean
-  documents that took 1,560, two thirds of our Shona news. What follows the last terminal mark goes, and sentences with a word too
-  long, JavaScript or a policy in them; short ones stay. The variant `tfds_lines` judges whole lines only.
+  and a page in one line then goes as a whole for ending in "Read more", or for one mention of cookies: of 33,274
+  clean documents that took 1,560, two thirds of the Shona news. What follows the last terminal mark goes, and
+  sentences with a word too long, JavaScript or a policy in them; short ones stay. The variant `tfds_lines` judges
+  whole lines only.
 - The phrases about policies are those of the document's language (policy_phrases.py); a language without a list
   is not judged by them. TFDS reads the English ones in every language.
 - Words are those of filters/words.py: in Chinese five characters make a line long enough.
