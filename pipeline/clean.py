@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline import deduplicate as dedup
-from pipeline import ingest, linking, publish, repeated_lines, sign, storage, train_tokenizer
+from pipeline import ingest, links, publish, repeated_lines, sign, storage, train_tokenizer
 from pipeline.config import STAGES, Config
 from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
@@ -123,7 +123,7 @@ def _commonest(counted: Mapping[str, int]) -> str:
 def deduplicate_stage(output: str, config: Config, ingested: Stage, earlier: Sequence[Earlier]) -> Stage:
     """Return the stage whose sidecars say what duplicates what; how much memory it had does not count."""
     settings = {name: value for name, value in asdict(config.deduplicate).items() if name != "memory_bytes"}
-    keys = [settings, linking.VERSION, repeated_lines.VERSION, [asdict(run) for run in earlier]]
+    keys = [settings, links.VERSION, repeated_lines.VERSION, [asdict(run) for run in earlier]]
     return make_stage(output, "deduplicate", dedup.VERSION, keys, [ingested])
 
 
@@ -135,7 +135,7 @@ def deduplicate(
     old = earlier_shards(earlier, sum(shard.rows for shard in shards))
     how = dedup.make_linking(settings, shards, old)
     keys = [dedup.link_settings(settings), [asdict(run) for run in earlier]]
-    linked = linking.link(line, "deduplicate", how, keys, [ingested.stage])
+    linked = links.link(line, "deduplicate", how, keys, [ingested.stage])
     stage = deduplicate_stage(line.output, line.config, ingested.stage, earlier)
     if settings.lines == "none":
         return dedup.judge(line, linked, how, shards, stage)

@@ -24,22 +24,14 @@ from pipeline.config import KEEP, Deduplicate
 from pipeline.document import conform, read_table, write_table
 from pipeline.exchange import read_every, read_rows, read_slices, slices, write_rows
 from pipeline.line import Line
-from pipeline.linking import (
-    Group,
-    Linking,
-    Partition,
-    compare,
-    document_bytes,
-    make_groups,
-    named_files,
-    signature_rows,
-)
+from pipeline.linking import Group, Linking, Partition, document_bytes, make_groups, named_files, signature_rows
 from pipeline.precision import EDGES, sampled_edges
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, id_words, take_rows, take_signatures
 from pipeline.stage import Manifest, Stage
 from pipeline.summary import LOWEST, counts, histogram
 from pipeline.verdicts import SIDECAR, sidecar_path
+from pipeline.verifying import compare
 
 VERSION = 2
 Array = npt.NDArray[Any]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from dedup.jaccard import jaccard
-from pipeline.linking import Group, Linking, Partition, sets_of
+from pipeline.linking import Group, Linking, Partition
 from pipeline.shards import DocumentShard
+from pipeline.verifying import sets_of
 
 VERSION = 1
 EDGES = 200  # looked at, at most: they read as many row groups of texts twice
@@ -33,7 +34,7 @@ class MeasurePrecision:
         return {"summary": {"precision": {"edges": len(ends), "true": true}}}
 
 
-def sampled_edges(samples: Sequence[Sequence[Sequence[Any]]], old: int) -> tuple[tuple[int, int], ...]:
+def sampled_edges(samples: Sequence[Sequence[list[Any]]], old: int) -> tuple[tuple[int, int], ...]:
     """Return the edges of lowest id among samples of (id, number, number), without those to earlier runs."""
     rows = sorted(tuple(row) for sample in samples for row in sample if row[2] < old)
     return tuple((int(number), int(linked)) for _, number, linked in rows[:EDGES])

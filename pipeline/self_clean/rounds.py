@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from pipeline import linking as links
+from pipeline import links
 from pipeline.config import ConfigError, SelfClean
 from pipeline.line import Line
+from pipeline.linking import named_files
 from pipeline.self_clean import cuts, evaluators, folds, scores
 from pipeline.self_clean.cuts import Calibration, CountStrata, JudgeShard, calibrate, choose_cuts
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainTask
@@ -100,7 +101,7 @@ def _fold(line: Line, entrance: Entrance) -> Manifest:
     linked = links.link(line, "self_clean.links", how, keys, [entrance.deduplicated.stage])
     stage = line.stage("self_clean.folds", folds.VERSION, [settings.folds, settings.seed], [m.stage for m in linked])
     work = AssignFolds(stage.folder, entrance.shards, verdicts, settings.folds, settings.seed)
-    return line.each(stage, work, [folds.FoldTask("folds", links.named_files(linked, "edges"))])
+    return line.each(stage, work, [folds.FoldTask("folds", named_files(linked, "edges"))])
 
 
 def _corpus(line: Line, entrance: Entrance, folded: Manifest) -> Corpus:

@@ -1,0 +1,109 @@
+"""Starring: signatures to pairs of (hash, document), pairs to stars, and stars to candidates."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.clusters import NEAR, forest, stars
+from dedup.lsh import band_hashes
+from dedup.signatures import EMPTY
+from pipeline.exchange import Spill, read_every, read_rows, slices, write_rows
+from pipeline.linking import PAIR, Group, Linking, Partition, as_pairs, make_edges
+from pipeline.shards import DocumentShard
+from pipeline.sign import HASH_WORDS, id_words, read_signatures
+from pipeline.storage import join
+from pipeline.verdicts import kept_mask
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HashGroup:
+    """Work that turns the signatures of a group into pairs: one a band, one an exact hash, one a host."""
+
+    linking: Linking
+    folder: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write the pairs by partition; return the record."""
+        linking = self.linking
+        spill = Spill(self.folder, f"pairs/{group.key}", linking.partitions, PAIR, linking.memory_bytes // 4)
+        for shard in group.shards:
+            pairs = shard_pairs(shard, linking)
+            spill.add(linking.partition_of(pairs["hash"]), pairs)
+        return {"pairs": spill.close(), "size": group.rows}
+
+
+def shard_pairs(shard: DocumentShard, linking: Linking) -> Array:
+    """Return the pairs of a shard; of an earlier run's document the key is small, so that it is a star's centre."""
+    table, rows = read_signatures(shard.path("signatures"))
+    kept = np.flatnonzero(kept_mask(shard, linking.verdicts if shard.first < linking.old else ()))
+    if len(kept) < shard.rows:
+        table, rows = table.take(kept), rows[kept]
+    numbers = shard.first + kept
+    keys = id_words(table["id"])[:, 0] >> np.uint64(1) | np.uint64(shard.first < linking.old) << np.uint64(63)
+    values = rows[:, : linking.count]
+    signed = (values[:, 0] != EMPTY) | ~(values == EMPTY).all(axis=1)  # texts without words are alike in nothing
+    hashes = band_hashes(values[signed], linking.bands, linking.rows)
+    parts = [(hashes.ravel(), np.repeat(np.flatnonzero(signed), linking.bands))]
+    if linking.exact:
+        parts += [exact_pairs(rows, linking.count + HASH_WORDS * i, i) for i in range(len(linking.keys))]
+    if linking.hosts:
+        hosts = np.asarray(table["host"].to_pylist(), dtype=np.str_)
+        parts.append((_host_hash(hosts[hosts != ""]), np.flatnonzero(hosts != "")))
+    hashed, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pairs = np.empty(len(hashed), PAIR)
+    pairs["hash"], pairs["key"], pairs["number"] = hashed, keys[owner], numbers[owner]
+    return pairs
+
+
+def exact_pairs(rows: Array, at: int, salt: int) -> tuple[Array, Array]:
+    """Return (64 bits of an exact hash, row) where there is one; verification compares all 128."""
+    present = np.flatnonzero((rows[:, at : at + HASH_WORDS] != 0).any(axis=1))
+    hashes = np.ascontiguousarray(rows[present, at : at + 2]).view(np.uint64).ravel()
+    return hashes ^ np.uint64(salt * 0x9E3779B97F4A7C15 % 2**64), present
+
+
+def _host_hash(hosts: Array) -> Array:
+    distinct, which = np.unique(hosts, return_inverse=True)
+    digests = b"".join(blake2b(b"host\0" + h.encode(), digest_size=8).digest() for h in distinct.tolist())
+    return np.frombuffer(digests, np.uint64)[which]
+
+
+@dataclass(frozen=True, slots=True)
+class FormStars:
+    """Work that turns a partition's pairs into candidates, by the group of the member, or at once into edges."""
+
+    linking: Linking
+    folder: str
+    pairs: tuple[str, ...]
+    rest: tuple[str, ...]  # earlier runs' members of the stars before, by partition; none in the first round
+
+    def __call__(self, task: Partition) -> dict[str, Any]:
+        """Write candidates and what of earlier runs waits for the next round, or edges; return the record."""
+        linking = self.linking
+        pairs = read_every(self.pairs, task.number, PAIR)
+        if self.rest:
+            pairs = np.concatenate([pairs, read_rows(self.rest[task.number], 0, PAIR)])
+        found = stars(pairs["hash"], pairs["key"], pairs["number"])
+        if linking.threshold is None:
+            name = f"edges/{task.key}.arrow"
+            edges = forest(make_edges(found["centre"], found["member"], np.float32(0), NEAR))
+            _write_one(join(self.folder, name), edges)
+            return {"edges": [name]}
+        young = found["member"] < linking.old
+        old = found[~young]
+        old = old[np.isin(old["hash"], found["hash"][young])]
+        rest, candidates = f"rest/{task.key}.arrow", f"candidates/{task.key}.arrow"
+        _write_one(join(self.folder, rest), as_pairs(old))
+        found = found[young]
+        write_rows(join(self.folder, candidates), linking.group_of(found["member"]), found, len(linking.groups))
+        return {"candidates": [candidates], "rest": [rest]}
+
+
+def _write_one(path: str, rows: Array) -> None:
+    with slices(path, rows.dtype) as write:
+        write(rows)

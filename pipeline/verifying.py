@@ -1,0 +1,242 @@
+"""Verifying: candidates meet what they are compared by, by the group of one end, then of the other."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.clusters import CANDIDATE, EDGE, NEAR, SAME_TEXT, SAME_URL, SAME_WORDS
+from dedup.jaccard import jaccard, shingle_sets
+from dedup.lsh import estimated_jaccard
+from dedup.signatures import EMPTY
+from filters.words import split_words
+from pipeline.exchange import Spill, read_every, read_rows, slices
+from pipeline.linking import PAIR, Group, Linking, as_pairs, make_edges, signature_rows
+from pipeline.sign import HASH_WORDS, take_signatures, take_texts
+from pipeline.storage import join
+
+Array = npt.NDArray[Any]
+
+SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
+KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
+DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
+
+
+@dataclass(frozen=True, slots=True)
+class AttachSignatures:
+    """Work that puts the members' signatures beside the candidates of a group, by the group of the centre."""
+
+    linking: Linking
+    folder: str
+    candidates: tuple[str, ...]
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write candidates and signatures; return the record."""
+        found = read_every(self.candidates, group.number, CANDIDATE)
+        members = np.unique(found["member"])
+        rows = np.empty(len(members), signature_rows(self.linking.width))
+        rows["number"], rows["row"] = members, take_signatures(group.shards, members, self.linking.width)
+        with slices(join(self.folder, "signatures", group.key + ".arrow"), rows.dtype) as write:
+            for part in _by_centre(self.folder, group, self.linking, found):
+                write(rows[np.searchsorted(members, np.unique(part["member"]))])
+        return {"size": len(found)}
+
+
+def _by_centre(folder: str, group: Group, linking: Linking, found: Array) -> Iterator[Array]:
+    """Write candidates by the group of their centre, and yield each group's."""
+    owner = linking.group_of(found["centre"])
+    order = np.argsort(owner, kind="stable")
+    edges = np.searchsorted(owner[order], np.arange(len(linking.groups) + 1))
+    with slices(join(folder, "candidates", group.key + ".arrow"), CANDIDATE) as write:
+        for i in range(len(linking.groups)):
+            part = found[order[edges[i] : edges[i + 1]]]
+            write(part)
+            yield part
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Work that compares the signatures of candidates whose centre is in a group."""
+
+    linking: Linking
+    folder: str
+    attached: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
+        linking = self.linking
+        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
+        centres = _centres(files, group)
+        mine = take_signatures(group.shards, centres, linking.width)
+        judged = Judged(linking, self.folder, group.key)
+        counts = np.zeros(2, np.int64)
+        with (
+            slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges,
+            slices(join(self.folder, "unsure", group.key + ".arrow"), CANDIDATE) as write_unsure,
+        ):
+            for other, path in zip(linking.groups, files, strict=True):
+                found = read_rows(path, group.number, CANDIDATE)
+                attached = join(self.attached, "signatures", other.key + ".arrow")
+                theirs = read_rows(attached, group.number, signature_rows(linking.width))
+                compared = distinct(found)
+                left = mine[np.searchsorted(centres, compared.centre)]
+                right = theirs["row"][np.searchsorted(theirs["number"], compared.member)]
+                similarity, kind = compare(left, right, linking)
+                accepted, unsure = _decided(similarity, kind, linking)
+                write_edges(compared.edges(similarity, kind, accepted))
+                write_unsure(found[unsure[compared.which]])
+                judged.fail(found[~(accepted | unsure)[compared.which]])
+                counts += [len(compared.centre), accepted.sum()]
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
+
+
+def _centres(paths: Sequence[str], group: Group) -> Array:
+    parts = [np.unique(read_rows(path, group.number, CANDIDATE)["centre"]) for path in paths]
+    return np.unique(np.concatenate(parts))
+
+
+def _decided(similarity: Array, kind: Array, linking: Linking) -> tuple[Array, Array]:
+    """Return which pairs are accepted, and which the texts must decide."""
+    threshold = linking.threshold or 0.0
+    same = kind != NEAR
+    if not linking.texts:
+        return same | (similarity >= np.float32(threshold)), np.zeros(len(kind), bool)
+    error = math.sqrt(threshold * (1 - threshold) / linking.count)
+    return same, ~same & (similarity >= threshold - DOUBT * error)
+
+
+def compare(left: Array, right: Array, linking: Linking) -> tuple[Array, Array]:
+    """Return the estimated Jaccard similarity of rows of signatures, 1 for equal texts, and the kind of their link."""
+    values = slice(0, linking.count)
+    similarity = estimated_jaccard(left[:, values], right[:, values]).astype(np.float32)
+    similarity[(left[:, values] == EMPTY).all(axis=1)] = 0  # no words, nothing alike
+    kind = np.full(len(left), NEAR, np.uint8)
+    for i, name in enumerate(linking.keys if linking.exact else ()):
+        key = slice(linking.count + HASH_WORDS * i, linking.count + HASH_WORDS * (i + 1))
+        same = (left[:, key] == right[:, key]).all(axis=1) & (left[:, key] != 0).any(axis=1)
+        kind[same] = np.maximum(kind[same], KINDS[name])
+    similarity[kind >= SAME_WORDS] = 1
+    return similarity, kind
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Candidates without the hashes they met under: pairs of numbers, each once, and which of them each row is."""
+
+    centre: Array
+    member: Array
+    which: Array  # (candidates)
+
+    def edges(self, similarity: Array, kind: Array, accepted: Array) -> Array:
+        """Return accepted pairs as edges."""
+        return make_edges(self.centre[accepted], self.member[accepted], similarity[accepted], kind[accepted])
+
+
+def distinct(candidates: Array) -> Distinct:
+    """Return the distinct pairs of candidates, by member, then centre."""
+    order = np.lexsort((candidates["centre"], candidates["member"]))
+    centre, member = candidates["centre"][order], candidates["member"][order]
+    new = np.ones(len(order), bool)
+    new[1:] = (centre[1:] != centre[:-1]) | (member[1:] != member[:-1])
+    which = np.empty(len(order), np.int64)
+    which[order] = np.cumsum(new) - 1
+    return Distinct(centre[new], member[new], which)
+
+
+@dataclass(slots=True)
+class Judged:
+    """Failed members on their way to the next star."""
+
+    linking: Linking
+    folder: str
+    key: str
+    _failed: Spill | None = None
+
+    def fail(self, candidates: Array) -> None:
+        """Take candidates that are not alike."""
+        if self._failed is None:
+            linking = self.linking
+            limit = linking.memory_bytes // 8
+            self._failed = Spill(self.folder, f"failed/{self.key}", linking.partitions, PAIR, limit)
+        self._failed.add(self.linking.partition_of(candidates["hash"]), as_pairs(candidates))
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Write the rest and return where edges and failed members are."""
+        failed = self._failed.close() if self._failed else []
+        return {"edges": [f"edges/{key}.arrow"], "failed": failed}
+
+
+@dataclass(frozen=True, slots=True)
+class AttachTexts:
+    """Work that puts the members' shingles beside the candidates that signatures did not decide."""
+
+    linking: Linking
+    folder: str
+    verified: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write candidates and shingles by the group of the centre; return the record."""
+        paths = [join(self.verified, "unsure", other.key + ".arrow") for other in self.linking.groups]
+        found = read_every(paths, group.number, CANDIDATE)
+        members = np.unique(found["member"])
+        bounds, hashes = sets_of(group, members, self.linking.shingle_words)
+        with slices(join(self.folder, "shingles", group.key + ".arrow"), SHINGLE) as write:
+            for part in _by_centre(self.folder, group, self.linking, found):
+                write(_shingle_rows(members, bounds, hashes, np.unique(part["member"])))
+        return {"size": len(found)}
+
+
+def sets_of(group: Group, numbers: Array, shingle_words: int) -> tuple[Array, Array]:
+    """Return the shingle sets of some documents of a group (bounds, hashes); numbers are sorted."""
+    sizes, parts = [np.zeros(1, np.int64)], [np.empty(0, np.uint64)]
+    for texts in take_texts(group.shards, numbers):
+        words = split_words(texts)
+        bounds, hashes = shingle_sets(words.data, words.first, words.start, words.end, shingle_words)
+        sizes.append(np.diff(bounds))
+        parts.append(hashes)
+    return np.cumsum(np.concatenate(sizes)), np.concatenate(parts)
+
+
+def _shingle_rows(members: Array, bounds: Array, hashes: Array, wanted: Array) -> Array:
+    at = np.searchsorted(members, wanted)
+    sizes = bounds[at + 1] - bounds[at]
+    rows = np.empty(int(sizes.sum()), SHINGLE)
+    rows["number"] = np.repeat(wanted, sizes)
+    inside = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows["hash"] = hashes[np.repeat(bounds[at], sizes) + inside]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTexts:
+    """Work that compares the shingles of candidates whose centre is in a group."""
+
+    linking: Linking
+    folder: str
+    attached: str
+
+    def __call__(self, group: Group) -> dict[str, Any]:
+        """Write accepted edges and failed members as pairs; return the record."""
+        linking = self.linking
+        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
+        centres = _centres(files, group)
+        bounds, hashes = sets_of(group, centres, linking.shingle_words)
+        judged = Judged(linking, self.folder, group.key)
+        counts = np.zeros(2, np.int64)
+        with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
+            for other, path in zip(linking.groups, files, strict=True):
+                compared = distinct(found := read_rows(path, group.number, CANDIDATE))
+                rows = read_rows(join(self.attached, "shingles", other.key + ".arrow"), group.number, SHINGLE)
+                numbers = np.unique(compared.member)
+                theirs = np.searchsorted(rows["number"], np.append(numbers, np.iinfo(np.int64).max))
+                left, right = np.searchsorted(centres, compared.centre), np.searchsorted(numbers, compared.member)
+                shared = np.ascontiguousarray(rows["hash"])
+                similarity = np.asarray(jaccard(bounds, hashes, theirs, shared, left, right), np.float64)
+                accepted = similarity >= (linking.threshold or 0.0)
+                write_edges(compared.edges(similarity, np.full(len(similarity), NEAR, np.uint8), accepted))
+                judged.fail(found[~accepted[compared.which]])
+                counts += [len(similarity), accepted.sum()]
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
