@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-model kernels gpu lock setup ablate-model
+.PHONY: demo test check fix bench bench-filters bench-dedup bench-model ablate-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -30,6 +30,15 @@ kernels: setup
 
 gpu: setup
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
+
+bench-filters: setup
+	$(BIN)/python -m tests.benchmarks.filters
+	$(BIN)/python -m tests.benchmarks.kept_by_language
+
+bench-dedup: setup
+	$(BIN)/python -m tests.benchmarks.dedup_speed
+	$(BIN)/python -m tests.benchmarks.dedup_quality
+	$(BIN)/python -m tests.benchmarks.dedup_scale
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model
