@@ -1,7 +1,10 @@
 # Two commands do everything on a machine with Python 3.11, make and a C compiler:
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
+# PEERS names the Python of an environment that holds what a benchmark compares with (datatrove; datasketch, rensa,
+# text-dedup).
 PYTHON ?= python3
+PEERS ?=
 BIN := .venv/bin
 
 .PHONY: demo test check fix bench bench-filters bench-dedup bench-model ablate-model kernels gpu lock setup
@@ -32,13 +35,13 @@ gpu: setup
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
 
 bench-filters: setup
-	$(BIN)/python -m tests.benchmarks.filters
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),@echo "PEERS=… adds the comparison")
 	$(BIN)/python -m tests.benchmarks.kept_by_language
 
 bench-dedup: setup
-	$(BIN)/python -m tests.benchmarks.dedup_speed
 	$(BIN)/python -m tests.benchmarks.dedup_quality
 	$(BIN)/python -m tests.benchmarks.dedup_scale
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),@echo "PEERS=… adds the comparison")
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model
