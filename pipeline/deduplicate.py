@@ -148,12 +148,14 @@ class Unite:
     def _streamed(self) -> Iterator[Array]:
         """Yield all edges in pieces of a bounded size."""
         held: list[Array] = []
+        size = 0
         for path in self.edges:
             for edges in read_slices(path, EDGE):
                 held.append(edges)
-                if sum(part.nbytes for part in held) > self.linking.memory_bytes // 8:
+                size += edges.nbytes
+                if size > self.linking.memory_bytes // 8:
                     yield np.concatenate(held)
-                    held = []
+                    held, size = [], 0
         if held:
             yield np.concatenate(held)
 

@@ -79,6 +79,9 @@ class Verify:
         ):
             for other, path in zip(linking.groups, files, strict=True):
                 found = read_rows(path, group.number, CANDIDATE)
+                if not len(found):  # groups meet groups: what costs nothing must cost nothing
+                    write_unsure(found)
+                    continue
                 attached = join(self.attached, "signatures", other.key + ".arrow")
                 theirs = read_rows(attached, group.number, signature_rows(linking.width))
                 compared = distinct(found)
@@ -228,7 +231,10 @@ class VerifyTexts:
         counts = np.zeros(2, np.int64)
         with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
             for other, path in zip(linking.groups, files, strict=True):
-                compared = distinct(found := read_rows(path, group.number, CANDIDATE))
+                found = read_rows(path, group.number, CANDIDATE)
+                if not len(found):
+                    continue
+                compared = distinct(found)
                 rows = read_rows(join(self.attached, "shingles", other.key + ".arrow"), group.number, SHINGLE)
                 numbers = np.unique(compared.member)
                 theirs = np.searchsorted(rows["number"], np.append(numbers, np.iinfo(np.int64).max))
