@@ -38,7 +38,7 @@ def main() -> None:
     models: tuple[Model, Model] = (TransNormer(config), SoftmaxTransformer(config))
     counts = [sum(weight.numel() for weight in model.parameters()) for model in models]
     clock = time.process_time if asked.cpu_seconds else time.perf_counter
-    console = Console()
+    console = Console(width=120)
     console.print(
         f"{asked.size}: width {config.width}, {config.layers} layers, {counts[0]:,} parameters; softmax {counts[1]:,}; "
         f"{asked.threads} threads, {'eager' if asked.eager else 'compiled'}, load {os.getloadavg()[0]:.1f}"
