@@ -14,7 +14,8 @@ from torch import Tensor, distributed, nn
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
-from model.transnormer import EPSILON, Attention, ChannelMixer, Norm, TransNormer
+from kernels.norm import EPS
+from model.transnormer import Attention, ChannelMixer, Norm, TransNormer
 
 ROWS = ("qkvu.weight", "vu.weight", "theta", "decay", "attention.norm.gain", "attention.norm.bias")
 COLUMNS = ("out.weight",)
@@ -83,15 +84,16 @@ class SplitNorm(nn.Module):
         self.gain, self.bias = norm.gain, norm.bias
         self.size, self.group = size, group
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return this process's part of the normed vector from its part of x."""
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Return this process's part of the normed vector, times its part of the gate, from its part of x."""
         wide = x.float()
         if self.bias is not None:  # a LayerNorm
             wide = wide - self._mean(wide)
-        normed = wide * torch.rsqrt(self._mean(wide.square()) + EPSILON)
+        normed = wide * torch.rsqrt(self._mean(wide.square()) + EPS)
         if self.gain is not None:
             normed = normed * self.gain
-        return (normed if self.bias is None else normed + self.bias).to(x.dtype)
+        normed = normed if self.bias is None else normed + self.bias
+        return (normed if gate is None else normed * gate).to(x.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
         """Return the mean over the whole width, which every process goes on to use: both directions are sums."""

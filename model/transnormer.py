@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kernels.attention import linear_attention
+from kernels.norm import EPS, srms_norm
 from model.config import TransNormerConfig
-
-EPSILON = 1e-6  # of the norms, as in the authors' lightning-attention package
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,6 @@ class ModelState:
 
     position: Tensor  # (sequences,) int64: tokens seen
     attention: tuple[Tensor, ...]  # per layer (sequences, H, D, D) float32; first layer (sequences, H, 2 D, D)
-
-
-def srms_norm(x: Tensor) -> Tensor:
-    """Divide x (..., width) by its root mean square, without gain.
-
-    Equation 14 of arXiv:2405.17381. In float32; EPSILON stands beside the mean square. Returns the dtype of x.
-    """
-    return functional.rms_norm(_widened(x), x.shape[-1:], eps=EPSILON).to(x.dtype)
 
 
 def _widened(x: Tensor) -> Tensor:
@@ -103,14 +94,16 @@ class Norm(nn.Module):
         self.gain = nn.Parameter(torch.ones(config.width)) if config.norm != "srms" else None
         self.bias = nn.Parameter(torch.zeros(config.width)) if config.norm == "layer" else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x normed, in its dtype; computed in float32 or more."""
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Return x normed, times the gate (..., width) where given, in its dtype; computed in float32 or more."""
         if self.gain is None:
-            return srms_norm(x)
+            return srms_norm(x, gate)
         wide, gain = _widened(x), _widened(self.gain)
         if self.bias is None:
-            return functional.rms_norm(wide, x.shape[-1:], gain, EPSILON).to(x.dtype)
-        return functional.layer_norm(wide, x.shape[-1:], gain, _widened(self.bias), EPSILON).to(x.dtype)
+            normed = functional.rms_norm(wide, x.shape[-1:], gain, EPS)
+        else:
+            normed = functional.layer_norm(wide, x.shape[-1:], gain, _widened(self.bias), EPS)
+        return (normed if gate is None else normed * gate).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -145,8 +138,7 @@ class Attention(nn.Module):
             q, k = rotate(q, self.theta, positions), rotate(k, self.theta, positions)
         mixed, state = linear_attention(q, k, v, self.decay, state=state, lengths=lengths)
         merged = mixed.transpose(1, 2).flatten(2)  # (B, N, width)
-        normed = self.norm(merged)
-        return self.out(normed * u[0] if self.gated else normed), state
+        return self.out(self.norm(merged, *u)), state
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, D)

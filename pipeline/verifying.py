@@ -1,7 +1,7 @@
 """Verifying: candidates meet what they are compared by, by the group of one end, then of the other."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,7 @@ class Verify:
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
         linking = self.linking
-        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
-        centres = _centres(files, group)
+        centres = _centres(self.attached, group, linking)
         mine = take_signatures(group.shards, centres, linking.width)
         judged = Judged(linking, self.folder, group.key)
         counts = np.zeros(2, np.int64)
@@ -77,8 +76,8 @@ class Verify:
             slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".arrow"), CANDIDATE) as write_unsure,
         ):
-            for other, path in zip(linking.groups, files, strict=True):
-                found = read_rows(path, group.number, CANDIDATE)
+            for other in linking.groups:
+                found = _candidates(self.attached, group, other)
                 if not len(found):  # groups meet groups: what costs nothing must cost nothing
                     write_unsure(found)
                     continue
@@ -96,8 +95,13 @@ class Verify:
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
 
 
-def _centres(paths: Sequence[str], group: Group) -> Array:
-    parts = [np.unique(read_rows(path, group.number, CANDIDATE)["centre"]) for path in paths]
+def _candidates(attached: str, group: Group, other: Group) -> Array:
+    """Return the candidates with a centre in one group and a member in another."""
+    return read_rows(join(attached, "candidates", other.key + ".arrow"), group.number, CANDIDATE)
+
+
+def _centres(attached: str, group: Group, linking: Linking) -> Array:
+    parts = [np.unique(_candidates(attached, group, other)["centre"]) for other in linking.groups]
     return np.unique(np.concatenate(parts))
 
 
@@ -224,14 +228,13 @@ class VerifyTexts:
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges and failed members as pairs; return the record."""
         linking = self.linking
-        files = [join(self.attached, "candidates", other.key + ".arrow") for other in linking.groups]
-        centres = _centres(files, group)
+        centres = _centres(self.attached, group, linking)
         bounds, hashes = sets_of(group, centres, linking.shingle_words)
         judged = Judged(linking, self.folder, group.key)
         counts = np.zeros(2, np.int64)
         with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
-            for other, path in zip(linking.groups, files, strict=True):
-                found = read_rows(path, group.number, CANDIDATE)
+            for other in linking.groups:
+                found = _candidates(self.attached, group, other)
                 if not len(found):
                     continue
                 compared = distinct(found)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels.norm import srms_norm
 from model.config import SIZES, TransNormerConfig, read_config
-from model.transnormer import TransNormer, decay_rates, initial_theta, released_decay, rotate, srms_norm
+from model.transnormer import TransNormer, decay_rates, initial_theta, released_decay, rotate
 
 SMALL = TransNormerConfig(vocab_size=50, eos=2, width=24, layers=3, heads=3, hidden=40, tie_embeddings=True)
 

@@ -85,7 +85,8 @@ def test_no_body_stops_a_reader(body: bytes, transfer: str, encoding: str) -> No
         undone = decode_body(body, transfer, encoding, LIMIT)
     except HTMLError:
         return
-    main_text(decode_page(undone, None)).encode()
+    text = main_text(decode_page(undone, None))
+    assert text.encode().decode() == text
 
 
 RUSSIAN = "Привет мир, это обычная русская страница с обычным русским текстом о погоде и природе."
