@@ -9,17 +9,16 @@ kernels compiled; then the same corpus with the default self-cleaning, if --self
 
 import argparse
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
+
+from tests.measured import Cost, measured
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
 RULES_ONLY = '[self_clean]\nrounds = 0\n[tokenizer]\nmodel = "{model}"\n'
@@ -47,20 +46,18 @@ def main() -> None:
             console.print(table("the default run, self-cleaning included", full, cost))
 
 
-def run(pattern: str, output: Path, workers: int, config: str) -> dict[str, float]:
-    """Run the line and return wall seconds, CPU seconds of all its processes, and their largest resident size."""
+def run(pattern: str, output: Path, workers: int, config: str) -> Cost:
+    """Run the line and return what it took."""
     settings = output.with_suffix(".toml")
     settings.write_text(config)
     inputs = ["--input", pattern, "--output", str(output), "--config", str(settings)]
-    command = [sys.executable, "-m", "pipeline.run", *inputs, f"--direct_num_workers={workers}"]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # our own command
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall": time.monotonic() - began, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024}
+    cost = measured([sys.executable, "-m", "pipeline.run", *inputs, f"--direct_num_workers={workers}"])
+    if cost.returncode:
+        raise SystemExit(cost.stderr)
+    return cost
 
 
-def table(title: str, output: Path, cost: dict[str, float]) -> Table:
+def table(title: str, output: Path, cost: Cost) -> Table:
     """Return the stages of a finished run."""
     facts: dict[str, Any] = orjson.loads((output / "report.json").read_bytes())
     shown = Table(title=title, title_justify="left")
@@ -71,7 +68,7 @@ def table(title: str, output: Path, cost: dict[str, float]) -> Table:
         rate = f"{stage['documents'] / seconds:,.0f}" if stage["documents"] else ""
         speed = f"{stage['bytes'] / seconds / 1e6:,.1f}" if stage["bytes"] else ""
         shown.add_row(stage["name"], rate, speed, f"{seconds:,.1f}", f"{stage['cpu_seconds']:,.1f}")
-    wall, cpu, peak = cost["wall"], cost["cpu"], cost["peak_mb"]
+    wall, cpu, peak = cost.wall, cost.cpu, cost.peak_mb
     shown.add_row("the whole command", "", "", f"{wall:,.1f}", f"{cpu:,.1f}", style="bold")
     shown.caption = f"largest resident size of a process: {peak:,.0f} MB"
     return shown

@@ -2,10 +2,8 @@
 
 import gzip
 import os
-import resource
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from pipeline.config import ConfigError
 from pipeline.run import configure, parser
 from pipeline.session import check_beam_options, claimed
+from tests.measured import measured
 
 LIMIT = 16_000_000  # ingest.max_document_bytes
 TEXT = "The river and the mountain that we found were to be seen in the early morning of the long winter. " * 8
@@ -171,10 +170,8 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     bad_inputs(source, story)
     config = tmp_path / "bad.toml"
     config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
-    watchdog = threading.Timer(500, os._exit, (1,))
-    watchdog.start()
-    done = start("--config", str(config), "--input", f"{source}/*", "--output", str(tmp_path / "out"))
-    watchdog.cancel()
+    line = ["--config", str(config), "--input", f"{source}/*", "--output", str(tmp_path / "out")]
+    done = measured([sys.executable, "-m", "pipeline.run", *line], timeout=500)
     assert done.returncode == 0, done.stderr
     unreadable = pq.read_table(tmp_path / "out/unreadable").to_pylist()
     names = [Path(row["path"]).name for row in unreadable]
@@ -196,7 +193,7 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     assert rejected["long.jsonl"]["threshold"] == LIMIT
     assert rejected["repeated.txt"]["reason"].startswith(("duplicate", "top", "too_many"))
     assert "nul.jsonl" in {Path(path).name for path in pq.read_table(tmp_path / "out/documents")["path"].to_pylist()}
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_000_000  # KiB, of the largest process
+    assert done.peak_mb < 1900, "the largest process holds 2 GB"
 
 
 def small(folder: Path, more: str = "") -> list[str]:
