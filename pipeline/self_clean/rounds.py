@@ -85,6 +85,7 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
         if stop:
             decision = stop
             break
+    line.display.say(f"self_clean: {decision}")
     return Cleaned(
         tuple(rounds),
         decision,
