@@ -66,6 +66,21 @@ class Language:
     deny: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """The step url: files of one entry a line, blank lines and those that begin with # passed over."""
+
+    blocked_domains: tuple[str, ...] = ()  # a domain stands for its subdomains too
+    allowed_domains: tuple[str, ...] = ()  # empty: all
+    exempt_domains: tuple[str, ...] = ()  # no rule of this step speaks about these
+    blocked_urls: tuple[str, ...] = ()  # whole addresses, whatever their scheme, www. and last slash
+    blocked_words: tuple[str, ...] = ()  # whole words; one rejects
+    doubtful_words: tuple[str, ...] = ()  # whole words; more than max_doubtful_words reject
+    max_doubtful_words: int = _number(1, 0)  # datatrove, url_filter.py: two soft words reject
+    blocked_parts: tuple[str, ...] = ()  # letters and digits that may stand anywhere, marks between them or not
+    max_length: int = _number(0, 0)  # characters; 0: any
+
+
 EXACT_KEYS = ("text", "normalised", "url")
 KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
 
@@ -175,6 +190,7 @@ class Config:
     input: tuple[Input, ...] = ()
     ingest: Ingest = Ingest()
     language: Language = Language()
+    url: Url = Url()
     families: dict[str, Bounds] = field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     tokenizer: Tokenizer = Tokenizer()
