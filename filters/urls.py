@@ -8,6 +8,7 @@ filters/url_filter.py has the same three; like it, parts are looked for in the l
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from urllib.parse import unquote
 
 import numpy as np
@@ -31,8 +32,10 @@ SIGNALS = {  # number of entries found; NaN without an address, on an exempt dom
     "doubtful_words": "different words of the list in it",
     "blocked_parts": "different parts of the list in it",
 }
+HASHED_TOGETHER = 100_000  # entries; no list need be held as text
 _WORD = re.compile(r"[^\W_]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|//", re.IGNORECASE)
+_END_OF_PLACE = re.compile(r"[/?#\\]")
 _LABELS = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_-]{1,63}")  # RFC 1035, 2.3.4
 
 
@@ -99,15 +102,17 @@ def hash_table(entries: Iterable[str]) -> Table:
 
     Two of 5 million entries and 10^9 documents' domains share a hash with a probability of about 0.001.
     """
-    offsets, data = text_buffers(pa.array(entries, pa.large_string()))
-    hashes: Table = _hash_backwards(offsets, data)
-    return np.unique(hashes)
+    rest, hashes = iter(entries), [np.zeros(0, np.uint64)]
+    while some := list(islice(rest, HASHED_TOGETHER)):
+        hashes.append(_hash_backwards(*text_buffers(pa.array(some, pa.large_string()))))
+    return np.unique(np.concatenate(hashes))
 
 
 def measure(urls: Iterable[str], lists: UrlLists) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     """Return SIGNALS of every address, and the listed entries found in each, with spaces between; "" where none are."""
     urls = list(urls)
-    hosts = [_host(url) for url in urls]
+    domains = (lists.exempt_domains, lists.blocked_domains, lists.allowed_domains)
+    hosts = [_host(url) for url in urls] if any(table is not None for table in domains) else [""] * len(urls)
     exempt = _find_domains(hosts, lists.exempt_domains)
     found: Mapping[str, list[list[str]]] = {
         "blocked_urls": _find_urls(urls, lists.blocked_urls),
@@ -142,7 +147,7 @@ def _ascii(host: str) -> str:
 def _host(url: str) -> str:
     """Return the host of an address, with or without a scheme; never raises."""
     scheme = _SCHEME.match(url)
-    place = re.split(r"[/?#\\]", url[scheme.end() if scheme else 0 :], maxsplit=1)[0].rpartition("@")[2]
+    place = _END_OF_PLACE.split(url[scheme.end() if scheme else 0 :], maxsplit=1)[0].rpartition("@")[2]
     return _ascii(place if place.startswith("[") else place.partition(":")[0])
 
 
@@ -182,6 +187,8 @@ def _find_domains(hosts: list[str], table: Table | None) -> list[str]:
 def _find_words(urls: list[str], lists: UrlLists) -> dict[str, list[list[str]]]:
     """Return the listed words and parts of every address, sorted."""
     found: dict[str, list[list[str]]] = {name: [] for name in ("blocked_words", "doubtful_words", "blocked_parts")}
+    if not (lists.blocked_words or lists.doubtful_words or lists.blocked_parts):
+        return {name: [[] for _ in urls] for name in found}
     for url in urls:
         words = _WORD.findall((unquote(url) if "%" in url else url).lower())
         together = "".join(words)

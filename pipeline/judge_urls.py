@@ -1,9 +1,9 @@
 """The step url: judge documents by their addresses and the user's lists."""
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TypeVar
 
 import pyarrow as pa
 
@@ -23,8 +23,6 @@ from filters.urls import (
 from pipeline.config import ConfigError, Url
 from pipeline.step import Prepared, Split, split_by_rules, with_columns
 from pipeline.storage import checksum, open_input
-
-T = TypeVar("T")
 
 FIELDS = (*(pa.field(f"url.{name}", pa.float64()) for name in SIGNALS), pa.field("url.entry", pa.string()))
 
@@ -60,29 +58,32 @@ def _table(paths: Sequence[str], parse: Callable[[str], str]) -> Table | None:
     return hash_table(_entries(paths, parse)) if paths else None
 
 
-def _entries(paths: Sequence[str], parse: Callable[[str], T]) -> list[T]:
-    """Return the entries of files, parsed."""
-    return [entry for path in paths for entry in _entries_of(path, parse)]
+def _entries(paths: Sequence[str], parse: Callable[[str], str]) -> Iterator[str]:
+    """Yield the entries of files, parsed; every file must have one."""
+    for path in paths:
+        found = False
+        for number, line in enumerate(_lines(path), 1):
+            entry = line.strip()
+            if entry and not entry.startswith("#"):
+                found = True
+                yield _parsed(entry, parse, f"{path}, line {number}")
+        if not found:
+            raise ConfigError(f"the list {path} has no entry")
 
 
-def _entries_of(path: str, parse: Callable[[str], T]) -> list[T]:
-    """Return the entries of one file; it must have one."""
+def _lines(path: str) -> Iterator[str]:
     try:
         with open_input(path) as file:
-            lines = file.read().decode().splitlines()
+            yield from io.TextIOWrapper(file, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the list {path}: {error}") from error
-    entries = []
-    for number, line in enumerate(lines, 1):
-        entry = line.strip()
-        if entry and not entry.startswith("#"):
-            try:
-                entries.append(parse(entry))
-            except ValueError as error:
-                raise ConfigError(f"{path}, line {number}: {error}") from error
-    if not entries:
-        raise ConfigError(f"the list {path} has no entry")
-    return entries
+
+
+def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
+    try:
+        return parse(entry)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _rules(settings: Url) -> tuple[Rule, ...]:
