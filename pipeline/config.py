@@ -81,6 +81,18 @@ class Url:
     max_length: int = _number(0, 0)  # characters; 0: any
 
 
+PII_KINDS = ("email", "ip", "phone", "iban", "card")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pii:
+    """The step pii: personal data masked in the text, or tagged beside it."""
+
+    kinds: tuple[str, ...] = PII_KINDS
+    mode: str = _choice("mask", "tag")
+    phone_regions: tuple[str, ...] = ()  # countries (ISO 3166-1) whose telephone numbers are known without a +
+
+
 EXACT_KEYS = ("text", "normalised", "url")
 KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
 
@@ -191,6 +203,7 @@ class Config:
     ingest: Ingest = Ingest()
     language: Language = Language()
     url: Url = Url()
+    pii: Pii = Pii()
     families: dict[str, Bounds] = field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     tokenizer: Tokenizer = Tokenizer()

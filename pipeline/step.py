@@ -30,6 +30,7 @@ class Prepared:
     fields: tuple[pa.Field, ...]  # the columns it leaves
     rules: tuple[Rule, ...] = ()  # those that read its columns, by the columns' names
     decided_by: Callable[[], object] = dict  # JSON: what its answers follow from, settings and checksums of files
+    edits: bool = False  # whether the text is another afterwards
 
 
 def texts_of(documents: pa.Table) -> pa.Array:

@@ -18,11 +18,11 @@ from filters.families import FAMILIES, find_family
 from filters.language import UNKNOWN
 from filters.passage import read_passage
 from filters.rules import Family, Rule, named_languages, with_bounds
-from pipeline import identify, judge_urls
+from pipeline import identify, judge_urls, mask_pii
 from pipeline.config import Bounds, Config, ConfigError
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
-PLAIN_STEPS = ("language", "url", "edits")  # beside the families
+PLAIN_STEPS = ("language", "url", "pii", "edits")  # beside the families
 
 
 def family_names() -> frozenset[str]:
@@ -55,14 +55,19 @@ def _check_unused(config: Config, steps: Sequence[str]) -> None:
     for name in config.families:
         if name not in steps:
             raise ConfigError(f"there are bounds for {name}, which is not in ingest.steps")
-    for name in ("url",):
+    for name in ("url", "pii"):
         if name not in steps and getattr(config, name) != getattr(defaults, name):
             raise ConfigError(f"there are settings for {name}, which is not in ingest.steps")
 
 
 def prepare(config: Config) -> list[Prepared]:
     """Return the configured steps, in order; raises ConfigError for what they cannot work with."""
-    return [_prepare(name, config) for name in config.ingest.steps]
+    steps = [_prepare(name, config) for name in config.ingest.steps]
+    edited = [name for name, step in zip(config.ingest.steps, steps, strict=True) if step.edits]
+    names = config.ingest.steps
+    if "pii" in names and config.pii.mode == "tag" and edited and names.index(edited[-1]) > names.index("pii"):
+        raise ConfigError(f'pii.mode = "tag" gives places in the text; {edited[-1]} would change it: put pii after it')
+    return steps
 
 
 def _prepare(name: str, config: Config) -> Prepared:
@@ -71,8 +76,10 @@ def _prepare(name: str, config: Config) -> Prepared:
         return identify.prepare(config.language)
     if name == "url":
         return judge_urls.prepare(config.url)
+    if name == "pii":
+        return mask_pii.prepare(config.pii)
     if name == "edits":
-        return Prepared(clean, tuple(pa.field(f"edits.{step}", pa.int64()) for step in edits.STEPS))
+        return Prepared(clean, tuple(pa.field(f"edits.{step}", pa.int64()) for step in edits.STEPS), edits=True)
     return _prepare_family(name, config.families)
 
 
@@ -86,7 +93,7 @@ def _prepare_family(name: str, families: dict[str, Bounds]) -> Prepared:
         raise ConfigError(f"{error}") from error
     kinds = {True: pa.int64(), False: pa.float64()}
     fields = tuple(pa.field(f"{family.name}.{s.name}", kinds[s.whole]) for s in family.signals)
-    return Prepared(Judges((family,)), fields, _flat_rules(family), lambda: bounds)
+    return Prepared(Judges((family,)), fields, _flat_rules(family), lambda: bounds, family.edits)
 
 
 def signal_fields(config: Config) -> list[pa.Field]:
