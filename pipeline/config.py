@@ -93,6 +93,23 @@ class Pii:
     phone_regions: tuple[str, ...] = ()  # countries (ISO 3166-1) whose telephone numbers are known without a +
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """Bounds on a number, both ends allowed; one that is not given bounds nothing."""
+
+    min: float = _number(-MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    max: float = _number(MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """[own.NAME]: bounds for the numbers that a function of the user's returns."""
+
+    min: float = _number(-MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    max: float = _number(MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
+
+
 EXACT_KEYS = ("text", "normalised", "url")
 KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
 
@@ -204,6 +221,7 @@ class Config:
     language: Language = Language()
     url: Url = Url()
     pii: Pii = Pii()
+    own: dict[str, Own] = field(default_factory=dict)  # by the function's name
     families: dict[str, Bounds] = field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     tokenizer: Tokenizer = Tokenizer()
@@ -291,6 +309,11 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
         if not isinstance(value, list):
             raise ConfigError(f"{where} must be a list, got {value!r}")
         return tuple(_value(item, v, f"{where}[{i}]", {}) for i, v in enumerate(value))
+    if typing.get_origin(hint) is dict:
+        item = typing.get_args(hint)[1]
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table, got {value!r}")
+        return {key: _value(item, inner, f"{where}.{key}", {}) for key, inner in value.items()}
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)
     if isinstance(value, bool) and str(value).lower() in metadata.get("choices", ()):

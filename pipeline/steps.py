@@ -18,8 +18,8 @@ from filters.families import FAMILIES, find_family
 from filters.language import UNKNOWN
 from filters.passage import read_passage
 from filters.rules import Family, Rule, named_languages, with_bounds
-from pipeline import identify, judge_urls, mask_pii
-from pipeline.config import Bounds, Config, ConfigError
+from pipeline import identify, judge_urls, mask_pii, own_filters
+from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
 PLAIN_STEPS = ("language", "url", "pii", "edits")  # beside the families
@@ -34,18 +34,21 @@ def check_steps(config: Config) -> None:
     """Raise ConfigError for a mistake in the list of steps, or in what is configured for one."""
     steps = [step.partition("@")[0] for step in config.ingest.steps]  # without their variants
     for name in steps:
-        if name not in {*PLAIN_STEPS, *FAMILIES}:
+        if ":" not in name and name not in {*PLAIN_STEPS, *FAMILIES}:
             known = ", ".join([*PLAIN_STEPS, *FAMILIES])
-            raise ConfigError(f"unknown step {name!r} in ingest.steps; known: {known}")
-    if len(set(steps)) != len(steps):
+            raise ConfigError(f"unknown step {name!r} in ingest.steps; known: {known}, and package.module:function")
+    own = [own_filters.name_of(name) for name in steps if ":" in name]
+    if len(set(steps)) != len(steps) or len(set(own)) != len(own):
         raise ConfigError("ingest.steps names a step twice")
     if "language" not in config.ingest.steps[:1]:
         raise ConfigError("ingest.steps must begin with language: the rules after it need it")
     _check_unused(config, steps)
     prepare(config)
     labels = identify.language_model(config.language.model).labels
-    for name, bounds in config.families.items():
-        for code in sorted(named_languages(bounds) - {*labels, UNKNOWN}):
+    named = {name: named_languages(bounds) for name, bounds in config.families.items()}
+    named |= {f"own.{name}": set(bounds.by_language) for name, bounds in config.own.items()}
+    for name, codes in named.items():
+        for code in sorted(codes - {*labels, UNKNOWN}):
             raise ConfigError(f"{name} names the language {code}, which the language model does not know")
 
 
@@ -55,6 +58,9 @@ def _check_unused(config: Config, steps: Sequence[str]) -> None:
     for name in config.families:
         if name not in steps:
             raise ConfigError(f"there are bounds for {name}, which is not in ingest.steps")
+    for name in config.own:
+        if name not in [own_filters.name_of(step) for step in steps if ":" in step]:
+            raise ConfigError(f"there are bounds for own.{name}, but no step is a function of that name")
     for name in ("url", "pii"):
         if name not in steps and getattr(config, name) != getattr(defaults, name):
             raise ConfigError(f"there are settings for {name}, which is not in ingest.steps")
@@ -78,6 +84,8 @@ def _prepare(name: str, config: Config) -> Prepared:
         return judge_urls.prepare(config.url)
     if name == "pii":
         return mask_pii.prepare(config.pii)
+    if ":" in name:
+        return own_filters.prepare(name, config.own.get(own_filters.name_of(name), Own()))
     if name == "edits":
         return Prepared(clean, tuple(pa.field(f"edits.{step}", pa.int64()) for step in edits.STEPS), edits=True)
     return _prepare_family(name, config.families)
@@ -106,7 +114,8 @@ def thresholds(config: Config) -> dict[str, list[float]]:
     bounds: dict[str, list[float]] = {}
     for rule in (rule for step in prepare(config) for rule in step.rules):
         value = rule.maximum if rule.minimum is None else rule.minimum
-        bounds.setdefault(rule.signal, []).append(float(value or 0.0))
+        if abs(value or 0.0) < MAX_BOUND:  # or it bounds some languages only
+            bounds.setdefault(rule.signal, []).append(float(value or 0.0))
     return bounds
 
 
