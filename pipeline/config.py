@@ -5,6 +5,7 @@ of its range is a ConfigError that names the key and says what is allowed.
 """
 
 import dataclasses
+import re
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -107,6 +108,17 @@ class Own:
 
     min: float = _number(-MAX_BOUND, -MAX_BOUND, MAX_BOUND)
     max: float = _number(MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """[classifier.NAME]: one label of a fastText model, and bounds on its probability."""
+
+    model: str = ""  # path
+    label: str = ""  # without the prefix __label__
+    min: float = _number(0.0, 0, 1)  # a lower probability rejects
+    max: float = _number(1.0, 0, 1)  # a higher one
     by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
 
 
@@ -221,6 +233,7 @@ class Config:
     language: Language = Language()
     url: Url = Url()
     pii: Pii = Pii()
+    classifier: dict[str, Classifier] = field(default_factory=dict)
     own: dict[str, Own] = field(default_factory=dict)  # by the function's name
     families: dict[str, Bounds] = field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
@@ -348,6 +361,9 @@ def _check(config: Config) -> None:
     for given in config.input:
         if not given.paths:
             raise ConfigError(f"input {given.name!r} has no paths")
+    for name in config.classifier:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise ConfigError(f"classifier.{name}: a name is made of a-z, 0-9 and _, since a column has it")
     text = config.output.rejected_text
     if text not in {"full", "none"} and not (text.startswith("head:") and text[5:].isdecimal()):
         raise ConfigError(f"output.rejected_text must be full, none or head:N, got {text!r}")

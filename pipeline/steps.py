@@ -4,7 +4,7 @@ A step takes the documents that are still kept and returns those it keeps and th
 measured. Successive families share one pass over the text; a rejected document keeps the text as it was measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from filters.families import FAMILIES, find_family
 from filters.language import UNKNOWN
 from filters.passage import read_passage
 from filters.rules import Family, Rule, named_languages, with_bounds
-from pipeline import identify, judge_urls, mask_pii, own_filters
+from pipeline import classify, identify, judge_urls, mask_pii, own_filters
 from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
@@ -34,8 +34,8 @@ def check_steps(config: Config) -> None:
     """Raise ConfigError for a mistake in the list of steps, or in what is configured for one."""
     steps = [step.partition("@")[0] for step in config.ingest.steps]  # without their variants
     for name in steps:
-        if ":" not in name and name not in {*PLAIN_STEPS, *FAMILIES}:
-            known = ", ".join([*PLAIN_STEPS, *FAMILIES])
+        if ":" not in name and name not in {*PLAIN_STEPS, *FAMILIES, *classify.step_names(config.classifier)}:
+            known = ", ".join([*PLAIN_STEPS, *FAMILIES, *classify.step_names(config.classifier)])
             raise ConfigError(f"unknown step {name!r} in ingest.steps; known: {known}, and package.module:function")
     own = [own_filters.name_of(name) for name in steps if ":" in name]
     if len(set(steps)) != len(steps) or len(set(own)) != len(own):
@@ -46,6 +46,7 @@ def check_steps(config: Config) -> None:
     prepare(config)
     labels = identify.language_model(config.language.model).labels
     named = {name: named_languages(bounds) for name, bounds in config.families.items()}
+    named |= {f"classifier.{name}": set(bounds.by_language) for name, bounds in config.classifier.items()}
     named |= {f"own.{name}": set(bounds.by_language) for name, bounds in config.own.items()}
     for name, codes in named.items():
         for code in sorted(codes - {*labels, UNKNOWN}):
@@ -58,6 +59,9 @@ def _check_unused(config: Config, steps: Sequence[str]) -> None:
     for name in config.families:
         if name not in steps:
             raise ConfigError(f"there are bounds for {name}, which is not in ingest.steps")
+    for name in classify.step_names(config.classifier):
+        if name not in steps:
+            raise ConfigError(f"there are settings for {name}, which is not in ingest.steps")
     for name in config.own:
         if name not in [own_filters.name_of(step) for step in steps if ":" in step]:
             raise ConfigError(f"there are bounds for own.{name}, but no step is a function of that name")
@@ -78,16 +82,18 @@ def prepare(config: Config) -> list[Prepared]:
 
 def _prepare(name: str, config: Config) -> Prepared:
     """Return one configured step."""
-    if name == "language":
-        return identify.prepare(config.language)
-    if name == "url":
-        return judge_urls.prepare(config.url)
-    if name == "pii":
-        return mask_pii.prepare(config.pii)
+    plain: dict[str, Callable[[], Prepared]] = {
+        "language": lambda: identify.prepare(config.language),
+        "url": lambda: judge_urls.prepare(config.url),
+        "pii": lambda: mask_pii.prepare(config.pii),
+        "edits": lambda: Prepared(clean, tuple(pa.field(f"edits.{e}", pa.int64()) for e in edits.STEPS), edits=True),
+    }
+    if name in plain:
+        return plain[name]()
+    if name in classify.step_names(config.classifier):
+        return classify.prepare(name, config.classifier[name.removeprefix(classify.PREFIX)])
     if ":" in name:
         return own_filters.prepare(name, config.own.get(own_filters.name_of(name), Own()))
-    if name == "edits":
-        return Prepared(clean, tuple(pa.field(f"edits.{step}", pa.int64()) for step in edits.STEPS), edits=True)
     return _prepare_family(name, config.families)
 
 
