@@ -73,8 +73,9 @@ def predict(network: Network, offsets: Array, data: Array, best: Array, probabil
     for document in range(offsets.shape[0] - 1):
         hidden[:] = 0
         total = read_words(network, cache, data, offsets[document], offsets[document + 1], hidden)
+        total += add_end(network, hidden)
         score(network, hidden, total, leaves)
-        _take_best(leaves[: network.tree.shape[0]], best[document], probabilities[document])
+        take_best(leaves[: network.tree.shape[0]], best[document], probabilities[document])
 
 
 @njit(cache=True, nogil=True)
@@ -86,6 +87,7 @@ def predict_label(network: Network, offsets: Array, data: Array, label: int) -> 
     for document in range(offsets.shape[0] - 1):
         hidden[:] = 0
         total = read_words(network, cache, data, offsets[document], offsets[document + 1], hidden)
+        total += add_end(network, hidden)
         score(network, hidden, total, leaves)
         probabilities[document] = min(leaves[label], np.float32(1))
     return probabilities
@@ -101,7 +103,10 @@ def make_cache(network: Network) -> Any:
 
 @njit(cache=True, nogil=True)
 def read_words(network: Network, cache: Any, data: Array, i: int, stop: int, hidden: Array) -> int:
-    """Add the vectors of the words of data[i:stop] and of their n-grams to `hidden`; return how many those are."""
+    """Add the vectors of the words of data[i:stop] and of their n-grams to `hidden`; return how many those are.
+
+    What ends a text is its caller's to add, by `add_end`, but for n-grams of words, which take it in.
+    """
     keys, vectors, counts, words = cache
     total, before = 0, np.zeros(network.word_ngrams, np.uint64)
     opened = 0
@@ -130,10 +135,16 @@ def read_words(network: Network, cache: Any, data: Array, i: int, stop: int, hid
         add(hidden, vectors, slot)
     if network.word_ngrams > 1:
         total += _add_word_ngrams(network, before, opened, np.uint32(END_HASH), hidden)
-    if network.end_of_line >= 0:
-        add(hidden, network.vectors, network.end_of_line)
-        total += 1
     return total
+
+
+@njit(cache=True, nogil=True)
+def add_end(network: Network, hidden: Array) -> int:
+    """Add the vector that ends every text to `hidden`; return 1, 0 where the model has none."""
+    if network.end_of_line < 0:
+        return 0
+    add(hidden, network.vectors, network.end_of_line)
+    return 1
 
 
 @njit(cache=True, nogil=True)
@@ -297,7 +308,7 @@ def _normalise(leaves: Array, largest: Any, loss: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_best(leaves: Array, best: Array, probabilities: Array) -> None:
+def take_best(leaves: Array, best: Array, probabilities: Array) -> None:
     """Fill the k likeliest labels, best first, the first of equals; probabilities are at most 1."""
     for rank in range(best.shape[0]):
         top = -1

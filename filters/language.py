@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from filters.arrow_text import text_buffers
 from filters.characters import LETTER, Array, character_classes, decode
 from filters.fasttext_file import read_classifier
-from filters.fasttext_network import Classifier, predict
+from filters.fasttext_network import Classifier
+from filters.language_segments import predict_with_segments
 
 UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
@@ -33,6 +34,8 @@ class Languages:
     second_probability: NDArray[np.float32]
     third: pa.Array  # string
     third_probability: NDArray[np.float32]
+    share: NDArray[np.float64]  # of the text that is in the likeliest language, 0 to 1; NaN where no part is certain
+    languages: NDArray[np.float64]  # languages with a tenth of the text or more; NaN as above
 
 
 def default_model_path() -> str:
@@ -57,13 +60,13 @@ def identify(model: Classifier, texts: pa.Array) -> Languages:
     offsets, data = text_buffers(texts)
     best = np.zeros((len(texts), RANKS), np.int64)
     probabilities = np.zeros((len(texts), RANKS), np.float32)
-    predict(model.network, offsets, data, best, probabilities)
+    shares, languages = predict_with_segments(model.network, offsets, data, best, probabilities)
     unknown = ~_has_letters(offsets, data, character_classes())
-    best[unknown], probabilities[unknown] = len(model.labels), 0
+    best[unknown], probabilities[unknown], shares[unknown], languages[unknown] = len(model.labels), 0, np.nan, np.nan
     names = np.array([*model.labels, UNKNOWN])
     codes = [pa.array(names[best[:, rank]], pa.string()) for rank in range(RANKS)]
     first, second, third = (np.ascontiguousarray(probabilities[:, rank]) for rank in range(RANKS))
-    return Languages(codes[0], first, codes[1], second, codes[2], third)
+    return Languages(codes[0], first, codes[1], second, codes[2], third, shares, languages)
 
 
 def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray[np.str_]:

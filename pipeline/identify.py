@@ -24,6 +24,8 @@ FIELDS = (
     pa.field("language.second_probability", pa.float64()),
     pa.field("language.third", pa.string()),
     pa.field("language.third_probability", pa.float64()),
+    pa.field("language.share", pa.float64()),  # of the parts whose language is certain, that in the likeliest
+    pa.field("language.languages", pa.float64()),  # with a tenth of those parts or more
 )
 
 
@@ -31,16 +33,29 @@ def prepare(settings: Language) -> Prepared:
     """Return the step; raises ConfigError where there is no model."""
     try:
         path = settings.model or default_model_path()
-        language_model(settings.model)
+        labels = language_model(settings.model).labels
     except (OSError, ValueError) as error:
         raise ConfigError(f"no language model: {error}") from error
-    rules = (Rule(reason="language_uncertain", signal="language.probability", minimum=settings.minimum),)
+    for code, least in settings.minimum_by_language.items():
+        if code not in labels:
+            raise ConfigError(f"language.minimum_by_language.{code}: the language model does not know {code}")
+        if not 0 <= least <= 1:
+            raise ConfigError(f"language.minimum_by_language.{code} must be between 0 and 1, got {least:g}")
     return Prepared(
         Identify(settings),
         FIELDS,
-        rules if settings.minimum else (),
+        _rules(settings),
         lambda: {**asdict(settings), "model": checksum(path)},
     )
+
+
+def _rules(settings: Language) -> tuple[Rule, ...]:
+    """Return the bounds that are not 0."""
+    rules = (
+        Rule(reason="language_uncertain", signal="language.probability", minimum=settings.minimum),
+        Rule(reason="languages_mixed", signal="language.share", minimum=settings.minimum_share),
+    )
+    return tuple(rule for rule in rules if rule.minimum)
 
 
 @cache
@@ -67,20 +82,29 @@ class Identify:
             "language.second_probability": found.second_probability,
             "language.third": found.third,
             "language.third_probability": found.third_probability,
+            "language.share": pa.array(found.share, from_pandas=True),
+            "language.languages": pa.array(found.languages, from_pandas=True),
         }
         documents = with_columns(documents, columns)
         codes = pa.chunked_array([named])
         probability = np.asarray(found.probability, np.float64)
         allowed = _is_in(codes, self.settings.allow) if self.settings.allow else np.ones(len(documents), bool)
         denied = _is_in(codes, self.settings.deny)
-        weak = probability < self.settings.minimum
+        least = self._least(found.language.to_pylist())
         reasons = np.select(
-            [denied, ~allowed, weak],
-            ["language_denied", "language_not_allowed", "language_uncertain"],
+            [denied, ~allowed, probability < least, found.share < self.settings.minimum_share],
+            ["language_denied", "language_not_allowed", "language_uncertain", "languages_mixed"],
             default="",
         )
-        threshold = np.where(reasons == "language_uncertain", self.settings.minimum, NO_THRESHOLD)
-        return split(documents, reasons != "", reasons, probability, threshold)
+        mixed = reasons == "languages_mixed"
+        bounds = np.where(reasons == "language_uncertain", least, NO_THRESHOLD)
+        values, bounds = np.where(mixed, found.share, probability), np.where(mixed, self.settings.minimum_share, bounds)
+        return split(documents, reasons != "", reasons, values, bounds)
+
+    def _least(self, codes: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the least probability of every document, by its likeliest language."""
+        own = self.settings.minimum_by_language
+        return np.array([own.get(code, self.settings.minimum) for code in codes], np.float64)
 
 
 def _is_in(codes: pa.ChunkedArray, wanted: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.fasttext_network import Classifier
+from filters.arrow_text import text_buffers
+from filters.fasttext_network import Classifier, predict
 from filters.language import Languages, default_model_path, identify, load, trusted_codes
+from filters.language_segments import predict_with_segments
 
 SENTENCES = {
     "en": "All human beings are born free and equal in dignity and rights.",
@@ -149,17 +151,19 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_doubtful_languages_are_not_trusted() -> None:
     """Below the bound is "und", the bound itself is trusted, and an empty column has no codes."""
     codes, values = pa.array(["en", "en", "fr"]), np.array([0.49, 0.5, 0.9], np.float32)
-    assert trusted_codes(Languages(codes, values, codes, values, codes, values)).tolist() == [
+    wide = values.astype(np.float64)
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values, wide, wide)).tolist() == [
         "und",
         "en",
         "fr",
     ]
-    assert trusted_codes(Languages(codes, values, codes, values, codes, values), 0.6).tolist() == [
+    assert trusted_codes(Languages(codes, values, codes, values, codes, values, wide, wide), 0.6).tolist() == [
         "und",
         "und",
         "fr",
     ]
-    none = Languages(codes.slice(3), values[3:], codes.slice(3), values[3:], codes.slice(3), values[3:])
+    no_codes, no_values = codes.slice(3), values[3:]
+    none = Languages(no_codes, no_values, no_codes, no_values, no_codes, no_values, wide[3:], wide[3:])
     assert trusted_codes(none).tolist() == []
 
 
@@ -167,3 +171,41 @@ def test_doubtful_languages_are_not_trusted() -> None:
 def test_a_language_unknown_to_the_model_is_not_trusted(model: Classifier, text: str, code: str) -> None:
     """Shona has no label in lid.176; English has."""
     assert trusted_codes(identify(model, pa.array([text]))).tolist() == [code]
+
+
+def shares(model: Classifier, *texts: str) -> list[tuple[float, float]]:
+    """Return share and number of languages, rounded."""
+    found = identify(model, pa.array(texts))
+    return [(round(float(s), 2), n) for s, n in zip(found.share, found.languages, strict=True)]
+
+
+def test_a_mixed_text_has_the_share_of_its_language(model: Classifier) -> None:
+    """By code points of segments of a few lines; one long line is cut at white space."""
+    german, english = (SENTENCES["de"] + "\n") * 12, (SENTENCES["en"] + "\n") * 4
+    (mixed, languages), (pure, one) = shares(model, german + english, german)
+    assert 0.65 < mixed < 0.85
+    assert (languages, pure, one) == (2, 1, 1)
+    long = (SENTENCES["de"] + " ") * 60 + (SENTENCES["en"] + " ") * 20
+    assert 0.6 < shares(model, long)[0][0] < 0.9
+
+
+def test_what_has_no_certain_part_has_no_share(model: Classifier) -> None:
+    """An empty text, one without letters, one of a language that the model does not know."""
+    found = identify(model, pa.array(["", "12 34\n", "Shona haizivikanwi nemuenzaniso uyu"]))
+    assert np.isnan(found.share).all()
+    assert np.isnan(found.languages).all()
+
+
+@given(texts=st.lists(TEXT, min_size=1, max_size=4), joins=st.integers(1, 30))
+@settings(deadline=None)
+def test_reading_by_segments_changes_no_answer(model: Classifier, texts: list[str], joins: int) -> None:
+    """The whole text's probabilities are those of one reading, and shares lie between 0 and 1."""
+    column = pa.array([(text + "\n") * joins for text in texts])
+    offsets, data = text_buffers(column)
+    best, probabilities = np.zeros((len(texts), 3), np.int64), np.zeros((len(texts), 3), np.float32)
+    predict(model.network, offsets, data, best, probabilities)
+    again = np.zeros_like(best), np.zeros_like(probabilities)
+    found, languages = predict_with_segments(model.network, offsets, data, *again)
+    np.testing.assert_allclose(again[1], probabilities, atol=2e-5)
+    assert ((found >= 0) & (found <= 1) | np.isnan(found)).all()
+    assert ((languages >= 1) | np.isnan(languages)).all()
