@@ -39,6 +39,7 @@ _IPV6 = re.compile(
 _VERSION = re.compile(
     rb"(?:versions?|release|build|kernel|firmware|driver|v|ver\.?|rev\.?)[ :=(-]{0,3}$", re.IGNORECASE
 )
+_EDITION = re.compile(" ?(?:官方|正式|安卓|最新|中文|绿色|免费|破解|版)".encode())  # of a program, after its version
 _PLACEHOLDER = re.compile(rf"<({'|'.join(KINDS).upper()})_([0-9]{{1,9}})>")
 SMALL_OCTET = 32  # ours: four numbers below it are a version or a section (or a public resolver: 8.8.8.8)
 
@@ -119,8 +120,8 @@ def _find_addresses(data: memoryview, start: int, end: int) -> Iterator[Span]:
             yield Span(match.start(), match.end(), "email", match.group().decode().lower())
     for pattern, accept in ((_IPV4, _is_public_v4), (_IPV6, _is_public)):
         for match in pattern.finditer(data, start, end):
-            before = bytes(data[max(0, match.start() - 16) : match.start()])
-            if accept(match.group().decode()) and not _VERSION.search(before):
+            before, after = data[max(0, match.start() - 16) : match.start()], data[match.end() : match.end() + 16]
+            if accept(match.group().decode()) and not (_VERSION.search(before) or _EDITION.match(after)):
                 yield Span(match.start(), match.end(), "ip", str(ipaddress.ip_address(match.group().decode())))
 
 
