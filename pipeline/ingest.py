@@ -25,11 +25,12 @@ from pipeline.formats.read import read_piece
 from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
 from pipeline.plan import Piece, Shard
 from pipeline.sign import sign, signature_schema
-from pipeline.steps import Step, apply, make_steps, signal_fields
+from pipeline.step import Step
+from pipeline.steps import apply, make_steps, signal_fields
 from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
-VERSION = 2
+VERSION = 3
 BATCH_DOCUMENTS = 1000
 BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
 ERROR_CHARACTERS = 300  # of an error that are kept

@@ -26,7 +26,8 @@ from rich.table import Table
 
 from pipeline.config import Config, load
 from pipeline.document import DOCUMENT
-from pipeline.steps import Step, apply, check_steps, family_names, make_steps
+from pipeline.step import Step
+from pipeline.steps import apply, check_steps, family_names, make_steps
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
 CLEAN = (  # beginnings of the names of sources in demo_corpus

@@ -79,7 +79,7 @@ def test_defaults_are_within_their_own_ranges(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[dedup]", "unknown key dedup; known here: c4, deduplicate"),
+        ("[dedup]", "unknown key dedup; known here: c4, classifier, deduplicate"),
         ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, exact, keep, lines, "),
         ("sample = 0.5", "unknown key sample"),
         ("families = {}", "unknown key families"),
@@ -143,3 +143,44 @@ def test_a_wanted_threshold_chooses_the_bands(tmp_path: Path) -> None:
     settings = loaded(tmp_path, "[deduplicate]\nwanted_threshold = 0.7\n").deduplicate
     assert (settings.bands, settings.rows, settings.count) == (22, 5, 112)
     assert loaded(tmp_path, "[deduplicate]\nbands = 20\nrows = 13\n").deduplicate.count == 260
+
+
+def test_tables_by_name_load(tmp_path: Path) -> None:
+    """Classifiers, bounds of own functions and thresholds by language arrive as what they are."""
+    text = """
+[classifier.quality]
+model = "q.bin"
+label = "good"
+min = 0.5
+by_language = { de = { min = 0.3 } }
+[own.commas]
+max = 1
+[language.minimum_by_language]
+en = 1
+"""
+    config = loaded(tmp_path, text)
+    assert config.classifier["quality"].by_language["de"].min == 0.3
+    assert config.own["commas"].max == 1.0
+    assert config.language.minimum_by_language == {"en": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[classifier.Quality]", "classifier.Quality: a name is made of a-z"),
+        ("[classifier.q]\nmin = 2", "classifier.q.min must be between 0 and 1, got 2"),
+        ("[classifier.q.by_language.de]\nleast = 1", "unknown key classifier.q.by_language.de.least"),
+        ("[classifier]\nq = 1", "classifier.q must be a table"),
+        ("[own]\ncommas = 1", "own.commas must be a table"),
+        ("own = 1", "own must be a table"),
+        ("[own.commas]\nmax = 1e300", "own.commas.max must be between"),
+        ('[language.minimum_by_language]\nen = "high"', "language.minimum_by_language.en must be a number"),
+        ('[pii]\nmode = "hide"', "pii.mode must be one of mask, tag"),
+        ('[url]\nblocked_domains = "list.txt"', "url.blocked_domains must be a list"),
+    ],
+)
+def test_mistakes_in_tables_by_name_are_named(tmp_path: Path, text: str, message: str) -> None:
+    """The whole way to the key is in the message."""
+    with pytest.raises(ConfigError) as raised:
+        loaded(tmp_path, text)
+    assert str(raised.value).startswith(message)

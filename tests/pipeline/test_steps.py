@@ -85,6 +85,20 @@ def test_languages_can_be_allowed_denied_and_doubted() -> None:
     assert list(reasons.values()) == ["language_uncertain"]
 
 
+def test_a_language_may_have_a_bound_of_its_own_and_a_text_be_mixed() -> None:
+    """The bound by language holds instead of the general one; a share is rejected with its number and threshold."""
+    french = "Le chat est dans la maison et il dort toute la journée parce que la nuit il ne dort pas.\n"
+    base = Ingest(steps=("language",))
+    strict = Config(ingest=base, language=Language(minimum_by_language={"fr": 1.0}))
+    check_steps(strict)
+    assert kept_and_reasons([STORY, french], strict)[1] == {french: "language_uncertain"}
+    mixed = Config(ingest=base, language=Language(minimum_share=0.9))
+    _, (rejected,) = apply(table([STORY, STORY + "\n" + french * 4]), make_steps(mixed))
+    row = rejected.to_pylist()[0]
+    assert (row["reason"], row["threshold"], row["language.languages"]) == ("languages_mixed", 0.9, 2)
+    assert row["value"] == row["language.share"] < 0.9
+
+
 def test_a_guess_is_no_language() -> None:
     """Below `certain` a document is und, and the likeliest language is kept beside it."""
     kept, _ = apply(
@@ -120,6 +134,8 @@ def test_a_guess_is_no_language() -> None:
             "gopher_quality.stop_words.by_language names sw, which has no list",
         ),
         (Config(language=Language(model="/nowhere/lid.bin")), "no language model"),
+        (Config(language=Language(minimum_by_language={"english": 0.5})), "the language model does not know english"),
+        (Config(language=Language(minimum_by_language={"en": 2})), "minimum_by_language.en must be between 0 and 1"),
     ],
 )
 def test_mistakes_in_steps_are_named(config: Config, message: str) -> None:

@@ -1,0 +1,178 @@
+"""Personal data in texts: e-mail and IP addresses, telephone, account (IBAN) and card numbers.
+
+What is masked gets a placeholder with a number, `<EMAIL_1>`: the same address the same number within a document. A
+hash of it would link documents, and a telephone number is guessed back from one. Telephone numbers are Google's
+libphonenumber's to judge; the others have a form and a check of their own, whose sources stand beside them.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from filters.arrow_text import text_buffers
+from filters.pii_candidates import ACCOUNT, ADDRESS, NUMBER, find_candidates
+from filters.pii_numbers import find_account, find_cards, find_phones
+
+KINDS = ("email", "ip", "phone", "iban", "card")
+ROUNDS = 8  # ours: a text settles after one or two; more is a text built to never settle
+
+_EMAIL = re.compile(
+    rb"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9_+-])?"  # RFC 5321, 4.5.3.1.1: 64
+    rb"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}))"
+    rb"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])"
+)
+_RESERVED = re.compile(rb"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)  # RFC 2606
+_FILES = re.compile(rb"\.(?:png|jpe?g|gif|svg|webp|ico|pdf|css|js|html?|php|py|sh|service)$", re.IGNORECASE)  # a@2x.png
+_IPV4 = re.compile(
+    rb"(?<![A-Za-z0-9._%+@-])(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?![A-Za-z0-9_%@-]|\.[A-Za-z0-9])"
+)
+_IPV6 = re.compile(
+    rb"(?<![A-Za-z0-9:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![A-Za-z0-9:]|\.[0-9])"
+)  # RFC 4291, 2000::/3
+_VERSION = re.compile(
+    rb"(?:versions?|release|build|kernel|firmware|driver|v|ver\.?|rev\.?)[ :=(-]{0,3}$", re.IGNORECASE
+)
+_EDITION = re.compile(" ?(?:官方|正式|安卓|最新|中文|绿色|免费|破解|版)".encode())  # of a program, after its version
+_PLACEHOLDER = re.compile(rf"<({'|'.join(KINDS).upper()})_([0-9]{{1,9}})>")
+SMALL_OCTET = 32  # ours: four numbers below it are a version or a section (or a public resolver: 8.8.8.8)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Personal data in a text, in UTF-8 bytes from its beginning."""
+
+    start: int
+    end: int
+    kind: str
+    key: str = field(compare=False)  # equal for two ways of writing the same thing
+
+
+def find_spans(texts: pa.Array, kinds: Sequence[str], regions: Sequence[str]) -> list[list[Span]]:
+    """Return what is found in every text, in order, without overlaps.
+
+    `regions` are the countries (ISO 3166-1, two letters) whose telephone numbers are known without a leading `+`.
+    """
+    offsets, data = text_buffers(texts)
+    found: list[list[Span]] = [[] for _ in range(len(texts))]
+    begins, view = offsets.tolist(), memoryview(cast("Any", data))
+    for document, kind, start, end in find_candidates(offsets, data).tolist():
+        first = begins[document]
+        text = view[first : begins[document + 1]]  # no pattern sees the text before
+        found[document] += [s for s in _look(text, kind, (start - first, end - first), regions) if s.kind in kinds]
+    return [_without_overlaps(spans) for spans in found]
+
+
+def mask(
+    texts: pa.Array, kinds: Sequence[str], regions: Sequence[str]
+) -> tuple[pa.Array, dict[str, NDArray[np.int64]]]:
+    """Return the texts (large_string) with placeholders, and how many of each kind there were (documents)."""
+    counts = {kind: np.zeros(len(texts), np.int64) for kind in kinds}
+    masked = texts.cast(pa.large_string())
+    known: dict[int, dict[tuple[str, str], int]] = {}
+    changed: dict[int, str] = {}
+    rows, rest = list(range(len(texts))), masked
+    for _ in range(ROUNDS):
+        spans = find_spans(rest, kinds, regions)
+        at = [place for place, some in enumerate(spans) if some]
+        for place in at:
+            text = rest[place].as_py()
+            numbers = known.setdefault(rows[place], _first_numbers(text))
+            changed[rows[place]] = _replace(text, spans[place], numbers)
+            for span in spans[place]:
+                counts[span.kind][rows[place]] += 1
+        if not at:
+            break
+        rows = [rows[place] for place in at]
+        rest = pa.array([changed[row] for row in rows], pa.large_string())
+    if changed:
+        masked = pa.array([changed.get(row, masked[row].as_py()) for row in range(len(masked))], pa.large_string())
+    return masked, counts
+
+
+def count(spans: Sequence[Sequence[Span]], kinds: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Return how many spans of each kind every document has."""
+    return {kind: np.array([sum(s.kind == kind for s in some) for some in spans], np.int64) for kind in kinds}
+
+
+def _look(data: memoryview, kind: int, place: tuple[int, int], regions: Sequence[str]) -> Iterator[Span]:
+    """Yield what there is at a candidate's place, in bytes of the text."""
+    start, end = place
+    if kind == ADDRESS:
+        yield from _find_addresses(data, start, end)
+    elif kind == NUMBER:
+        yield from (Span(*found) for found in find_cards(data, start, end))
+        yield from (Span(*found) for found in find_phones(data, start, end, regions))
+    elif kind == ACCOUNT:
+        yield from (Span(*found) for found in find_account(data, start, end))
+
+
+def _find_addresses(data: memoryview, start: int, end: int) -> Iterator[Span]:
+    """Yield the e-mail and IP addresses of a run."""
+    for match in _EMAIL.finditer(data, start, end):
+        if not _is_no_person(match):
+            yield Span(match.start(), match.end(), "email", match.group().decode().lower())
+    for pattern, accept in ((_IPV4, _is_public_v4), (_IPV6, _is_public)):
+        for match in pattern.finditer(data, start, end):
+            before, after = data[max(0, match.start() - 16) : match.start()], data[match.end() : match.end() + 16]
+            if accept(match.group().decode()) and not (_VERSION.search(before) or _EDITION.match(after)):
+                yield Span(match.start(), match.end(), "ip", str(ipaddress.ip_address(match.group().decode())))
+
+
+def _is_no_person(match: re.Match[bytes]) -> bool:
+    """Tell whether an address is made up, a file's name, or the user of a repository (git@)."""
+    domain = match.group(1)
+    return bool(_RESERVED.search(domain) or _FILES.search(domain)) or match.group().startswith(b"git@")
+
+
+@lru_cache(10_000)
+def _is_public(address: str) -> bool:
+    """Tell whether an address is one of the public internet: not private, loopback, documentation or reserved."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return found.is_global and not found.is_multicast
+
+
+def _is_public_v4(address: str) -> bool:
+    """Tell the same of an IPv4 address; one that ends in 0 is a network or a version."""
+    octets = [int(octet) for octet in address.split(".")]
+    return octets[3] != 0 and max(octets) >= SMALL_OCTET and _is_public(address)
+
+
+def _without_overlaps(spans: list[Span]) -> list[Span]:
+    """Return spans in order; of those that overlap the first, and the longest of those that begin together."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
+
+
+def _first_numbers(text: str) -> dict[tuple[str, str], int]:
+    """Return the highest number of each kind's placeholders that stand in a text already, under an empty key."""
+    highest = {(kind, ""): 0 for kind in KINDS}
+    for match in _PLACEHOLDER.finditer(text):
+        key = (match.group(1).lower(), "")
+        highest[key] = max(highest[key], int(match.group(2)))
+    return highest
+
+
+def _replace(text: str, spans: Sequence[Span], numbers: dict[tuple[str, str], int]) -> str:
+    """Return the text with placeholders; `numbers` learns what it has not seen."""
+    encoded, pieces, done = text.encode(), [], 0
+    for span in spans:
+        if (span.kind, span.key) not in numbers:
+            numbers[span.kind, ""] += 1
+            numbers[span.kind, span.key] = numbers[span.kind, ""]
+        placeholder = f"<{span.kind.upper()}_{numbers[span.kind, span.key]}>"
+        pieces += [encoded[done : span.start], placeholder.encode()]
+        done = span.end
+    return b"".join([*pieces, encoded[done:]]).decode()

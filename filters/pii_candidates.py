@@ -1,0 +1,104 @@
+"""Finds where a text may hold personal data, in one compiled pass; filters/pii.py looks at those places only."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from filters.characters import Array
+
+ADDRESS, NUMBER, ACCOUNT = 0, 1, 2  # e-mail or IP; telephone or card; IBAN
+MOST_ADDRESS_BYTES = 400  # 254 of an e-mail address (RFC 5321, 4.5.3.1.3), and what may be written onto it
+FEWEST_DIGITS = 7  # of a telephone number
+
+_ALPHANUMERIC, _IN_ADDRESS, _IN_NUMBER, _DIGIT, _CAPITAL = 1, 2, 4, 8, 16
+
+
+def find_candidates(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return rows (document, kind, first byte, last + 1) of a column's buffers, in the order of the text."""
+    found: NDArray[np.int64] = _find(offsets, data, _CLASSES)
+    return found
+
+
+def _classes() -> NDArray[np.uint8]:
+    """Return the bits of every byte."""
+    classes = np.zeros(256, np.uint8)
+    for bits, characters in (
+        (_ALPHANUMERIC | _IN_ADDRESS, b"abcdefghijklmnopqrstuvwxyz0123456789"),
+        (_ALPHANUMERIC | _IN_ADDRESS | _CAPITAL, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+        (_IN_ADDRESS, b"._%+-@:"),
+        (_IN_NUMBER | _DIGIT, b"0123456789"),
+        (_IN_NUMBER, b" -.()/+"),
+    ):
+        classes[list(characters)] |= np.uint8(bits)
+    classes.flags.writeable = False
+    return classes
+
+
+_CLASSES = _classes()
+
+
+@njit(cache=True, nogil=True)
+def _find(offsets: Array, data: Array, classes: Array) -> Array:
+    """Fill the rows; an array that is too short is doubled."""
+    rows, count = np.empty((256, 4), np.int64), 0
+    for document in range(offsets.shape[0] - 1):
+        start, stop = offsets[document], offsets[document + 1]
+        i, after_number = start, start
+        while i < stop:
+            kind = classes[data[i]]
+            if not kind & (_IN_ADDRESS | _IN_NUMBER):
+                i += 1
+                continue
+            if count + 3 > rows.shape[0]:
+                longer = np.empty((2 * rows.shape[0], 4), np.int64)
+                longer[:count] = rows[:count]
+                rows = longer
+            if i >= after_number and kind & _IN_NUMBER:
+                after_number, digits = _read_number(data, i, stop, classes)
+                if digits >= FEWEST_DIGITS:
+                    rows[count] = document, NUMBER, i, after_number
+                    count += 1
+            if not kind & _IN_ADDRESS:
+                i += 1
+                continue
+            end, wanted = _read_address(data, i, stop, classes)
+            if wanted and end - i <= MOST_ADDRESS_BYTES:
+                rows[count] = document, ADDRESS, i, end
+                count += 1
+            if _begins_account(data, i, end, classes):
+                rows[count] = document, ACCOUNT, i, min(stop, i + 50)
+                count += 1
+            i = end
+    return rows[:count]
+
+
+@njit(cache=True, nogil=True)
+def _read_number(data: Array, i: int, stop: int, classes: Array) -> tuple[int, int]:
+    """Return where a run of digits and the marks between them ends, and its digits."""
+    digits = 0
+    while i < stop and classes[data[i]] & _IN_NUMBER:
+        digits += classes[data[i]] & _DIGIT != 0
+        i += 1
+    return i, digits
+
+
+@njit(cache=True, nogil=True)
+def _read_address(data: Array, i: int, stop: int, classes: Array) -> tuple[int, bool]:
+    """Return where a run of what addresses are made of ends, and whether it has the marks of one."""
+    ats, dots, colons, digits = 0, 0, 0, 0
+    while i < stop and classes[data[i]] & _IN_ADDRESS:
+        ats += data[i] == 0x40
+        dots += data[i] == 0x2E
+        colons += data[i] == 0x3A
+        digits += classes[data[i]] & _DIGIT != 0
+        i += 1
+    return i, (ats > 0 and dots > 0) or (digits > 3 and (dots > 2 or colons > 1))
+
+
+@njit(cache=True, nogil=True)
+def _begins_account(data: Array, i: int, end: int, classes: Array) -> bool:
+    """Tell whether a run begins with two capitals and two digits."""
+    if end - i < 4:
+        return False
+    letters = classes[data[i]] & _CAPITAL and classes[data[i + 1]] & _CAPITAL
+    return bool(letters and classes[data[i + 2]] & _DIGIT and classes[data[i + 3]] & _DIGIT)

@@ -1,0 +1,74 @@
+"""Steps classifier.NAME: the probability of one label of a fastText model as a signal, with bounds or without."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from filters import fasttext_network
+from filters.arrow_text import text_buffers
+from filters.fasttext_file import read_classifier
+from filters.fasttext_network import predict_label
+from filters.rules import Rule
+from pipeline.bounds import bound_rules
+from pipeline.config import MAX_BOUND, Between, Classifier, ConfigError
+from pipeline.step import Prepared, Split, split_by_rules, texts_of, with_columns
+from pipeline.storage import checksum
+
+PREFIX = "classifier."
+
+
+def step_names(names: Iterable[str]) -> list[str]:
+    """Return the steps that stand for configured classifiers."""
+    return [PREFIX + name for name in names]
+
+
+def prepare(step: str, settings: Classifier) -> Prepared:
+    """Return the step; raises ConfigError for a model that cannot be used, and for a label that it does not have."""
+    if not settings.model:
+        raise ConfigError(f"{step}.model is needed: the path of a fastText model")
+    try:
+        labels = load(settings.model).labels
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{step}.model: {error}") from error
+    if settings.label not in labels:
+        raise ConfigError(f"{step}.label must be one of {', '.join(labels[:50])}, got {settings.label!r}")
+    apply = Classify(step, settings)
+
+    def decided_by() -> object:
+        return [step, {**asdict(settings), "model": checksum(settings.model)}]
+
+    return Prepared(apply, (pa.field(step, pa.float64()),), apply.rules, decided_by)
+
+
+@cache
+def load(path: str) -> fasttext_network.Classifier:
+    """Return the model at a local path; loaded once a process."""
+    return read_classifier(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """Measure one label's probability and split by its bounds."""
+
+    step: str
+    settings: Classifier
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The bounds: NAME_too_low and NAME_too_high; none where the whole range is allowed."""
+        settings = self.settings
+        low = settings.min if settings.min > 0 else -MAX_BOUND
+        high = settings.max if settings.max < 1 else MAX_BOUND
+        name = self.step.removeprefix(PREFIX)
+        return bound_rules(self.step, name, Between(min=low, max=high), settings.by_language)
+
+    def __call__(self, documents: pa.Table) -> Split:
+        """Add the probability, 0 to 1, rounded to 6 digits."""
+        model = load(self.settings.model)
+        offsets, data = text_buffers(texts_of(documents))
+        found = predict_label(model.network, offsets, data, model.labels.index(self.settings.label))
+        probability = np.round(found.astype(np.float64), 6)
+        return split_by_rules(with_columns(documents, {self.step: probability}), self.rules, {self.step: probability})

@@ -1,0 +1,106 @@
+"""The step url: judge documents by their addresses and the user's lists."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+
+import pyarrow as pa
+
+from filters.rules import Rule
+from filters.urls import (
+    SIGNALS,
+    Table,
+    UrlLists,
+    hash_table,
+    measure,
+    parse_domain,
+    parse_part,
+    parse_url,
+    parse_word,
+    rules,
+)
+from pipeline.config import ConfigError, Url
+from pipeline.step import Prepared, Split, split_by_rules, with_columns
+from pipeline.storage import checksum, open_input
+
+FIELDS = (*(pa.field(f"url.{name}", pa.float64()) for name in SIGNALS), pa.field("url.entry", pa.string()))
+
+
+def prepare(settings: Url) -> Prepared:
+    """Return the step; raises ConfigError for a list that cannot be used, and where there is nothing to judge by."""
+    files = {name: paths for name, paths in asdict(settings).items() if isinstance(paths, tuple)}
+    if not any(files.values()) and not settings.max_length:
+        raise ConfigError("the step url has nothing to judge by: give url.blocked_domains or another list of [url]")
+    read_lists(settings)
+
+    def decided_by() -> object:
+        return {**asdict(settings), **{name: [checksum(path) for path in paths] for name, paths in files.items()}}
+
+    return Prepared(JudgeUrls(settings), FIELDS, _rules(settings), decided_by)
+
+
+@cache
+def read_lists(settings: Url) -> UrlLists:
+    """Read the files, once a process; raises ConfigError, naming file and line, for what is no list."""
+    return UrlLists(
+        blocked_domains=_table(settings.blocked_domains, parse_domain),
+        allowed_domains=_table(settings.allowed_domains, parse_domain),
+        exempt_domains=_table(settings.exempt_domains, parse_domain),
+        blocked_urls=_table(settings.blocked_urls, parse_url),
+        blocked_words=frozenset(_entries(settings.blocked_words, parse_word)),
+        doubtful_words=frozenset(_entries(settings.doubtful_words, parse_word)),
+        blocked_parts=tuple(sorted(set(_entries(settings.blocked_parts, parse_part)))),
+    )
+
+
+def _table(paths: Sequence[str], parse: Callable[[str], str]) -> Table | None:
+    return hash_table(_entries(paths, parse)) if paths else None
+
+
+def _entries(paths: Sequence[str], parse: Callable[[str], str]) -> Iterator[str]:
+    """Yield the entries of files, parsed; every file must have one."""
+    for path in paths:
+        found = False
+        for number, line in enumerate(_lines(path), 1):
+            entry = line.strip()
+            if entry and not entry.startswith("#"):
+                found = True
+                yield _parsed(entry, parse, f"{path}, line {number}")
+        if not found:
+            raise ConfigError(f"the list {path} has no entry")
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with open_input(path) as file:
+            yield from io.TextIOWrapper(file, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the list {path}: {error}") from error
+
+
+def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
+    try:
+        return parse(entry)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _rules(settings: Url) -> tuple[Rule, ...]:
+    found = rules(settings.max_doubtful_words, settings.max_length)
+    return tuple(replace(rule, signal=f"url.{rule.signal}") for rule in found)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeUrls:
+    """Measure the addresses and split by the rules; a document without an address is kept."""
+
+    settings: Url
+
+    def __call__(self, documents: pa.Table) -> Split:
+        """Add the signals and the listed entries that were found."""
+        signals, entries = measure(documents["url"].to_pylist(), read_lists(self.settings))
+        columns = {f"url.{name}": values for name, values in signals.items()}
+        listed = pa.array([entry or None for entry in entries], pa.string())
+        shown = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), _rules(self.settings), columns)

@@ -1,0 +1,29 @@
+"""Functions as a user of the pipeline writes them."""
+
+
+def commas(text: str) -> float:
+    """Return the share of characters that are commas."""
+    return text.count(",") / max(1, len(text))
+
+
+def has_river(text: str) -> bool:
+    """Keep texts about rivers."""
+    return "river" in text
+
+
+def about_long(text: str) -> int | None:
+    """Return the number of sentences of long texts."""
+    return text.count(".") if len(text) > 10 else None
+
+
+def fails(text: str) -> bool:
+    """Raise an error."""
+    return text[1000] == "x"
+
+
+def says_words(text: str) -> object:
+    """Return what is no verdict."""
+    return text.split()
+
+
+NUMBER = 5
