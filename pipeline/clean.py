@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from pipeline import decontaminate, ingest, links, publish, repeated_lines, sign, storage, train_tokenizer
 from pipeline import deduplicate as dedup
-from pipeline import ingest, links, publish, repeated_lines, sign, storage, train_tokenizer
 from pipeline.config import STAGES, Config
 from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
@@ -68,7 +68,7 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[
 
 def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
     """Return the stage that reads this plan."""
-    settings = {
+    settings: dict[str, Any] = {
         "input": [{k: v for k, v in asdict(given).items() if k != "paths"} for given in config.input],
         "ingest": {k: v for k, v in asdict(config.ingest).items() if k != "max_unreadable"},
         "language": {**asdict(config.language), "model": checksum(language_model_path(config))},
@@ -79,6 +79,9 @@ def ingest_stage(output: str, config: Config, plan: Plan) -> Stage:
         "shards": [asdict(shard) for shard in plan.shards],
         "share": plan.document_share,
     }
+    if "decontaminate" in config.ingest.steps:
+        files = decontaminate.checksums(config.decontaminate)
+        settings["decontaminate"] = {**asdict(config.decontaminate), "files": files}
     return make_stage(output, "ingest", ingest.VERSION, settings, [])
 
 

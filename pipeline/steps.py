@@ -26,7 +26,8 @@ from filters.language import (
 )
 from filters.passage import read_passage
 from filters.rules import Family, judge, named_languages, with_bounds
-from pipeline.config import Config, ConfigError, Language
+from pipeline import decontaminate
+from pipeline.config import Config, ConfigError, Decontaminate, Language
 
 NO_THRESHOLD = float("nan")
 
@@ -58,7 +59,7 @@ def family_names() -> frozenset[str]:
 
 def check_steps(config: Config) -> None:
     """Raise ConfigError for an unknown step, a bound that no rule has, a family that is not a step, no language."""
-    known = ["language", *FAMILIES, "edits"]
+    known = ["language", *FAMILIES, "edits", "decontaminate"]
     steps = [step.partition("@")[0] for step in config.ingest.steps]  # without their variants
     for name in steps:
         if name not in known:
@@ -71,6 +72,7 @@ def check_steps(config: Config) -> None:
         if name not in steps:
             raise ConfigError(f"there are bounds for {name}, which is not in ingest.steps")
     _families(config)
+    decontaminate.check(config.decontaminate, used="decontaminate" in steps)
     try:
         model = _language_model(config.language.model)
     except (OSError, ValueError) as error:
@@ -92,7 +94,7 @@ def _families(config: Config) -> list[Family]:
 
 def _is_family(step: str) -> bool:
     """Tell whether a step names a family, with or without a variant, or something unknown."""
-    return step not in {"language", "edits"}
+    return step not in {"language", "edits", "decontaminate"}
 
 
 def signal_fields(config: Config) -> list[pa.Field]:
@@ -103,6 +105,8 @@ def signal_fields(config: Config) -> list[pa.Field]:
         fields += [pa.field(f"{family.name}.{s.name}", kinds[s.whole]) for s in family.signals]
     if "edits" in config.ingest.steps:
         fields += [pa.field(f"edits.{name}", pa.int64()) for name in edits.STEPS]
+    if "decontaminate" in config.ingest.steps:
+        fields += decontaminate.SIGNALS
     return fields
 
 
@@ -115,6 +119,8 @@ def thresholds(config: Config) -> dict[str, list[float]]:
             bounds.setdefault(f"{family.name}.{rule.signal}", []).append(float(value or 0.0))
     if config.language.minimum:
         bounds["language.probability"] = [config.language.minimum]
+    if "decontaminate" in config.ingest.steps and config.decontaminate.action == "reject":
+        bounds[f"decontaminate.{config.decontaminate.measure}"] = [config.decontaminate.threshold]
     return bounds
 
 
@@ -135,6 +141,8 @@ def make_steps(config: Config) -> list[Step]:
             steps.append(Identify(config.language))
         elif name == "edits":
             steps.append(clean)
+        elif name == "decontaminate":
+            steps.append(Uncontaminated(config.decontaminate))
     return [*steps, *([Judges(tuple(together))] if together else []), refuse_empty]
 
 
@@ -219,6 +227,20 @@ def clean(documents: pa.Table) -> Split:
     texts, counts = edits.edit(_texts(documents))
     columns = {f"edits.{name}": values for name, values in counts.items()}
     return Split(_with(documents, {"text": texts, **columns}), _none(documents))
+
+
+@dataclass(frozen=True, slots=True)
+class Uncontaminated:
+    """Look for n-grams of evaluation sets; reject what has them, or say where they are."""
+
+    settings: Decontaminate
+
+    def __call__(self, documents: pa.Table) -> Split:
+        """Add what was found, and split by the threshold."""
+        found = decontaminate.measure(_texts(documents), self.settings)
+        reasons = np.where(found.rejected, decontaminate.REASON, "")
+        bounds = np.full(len(documents), self.settings.threshold)
+        return _split(_with(documents, found.columns), found.rejected, reasons, found.values, bounds)
 
 
 def refuse_empty(documents: pa.Table) -> Split:
