@@ -2,10 +2,13 @@
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
 # PEERS names the Python of an environment that holds what a benchmark compares with (datatrove; datasketch, rensa,
-# text-dedup; trafilatura; fasttext compiled there). REFERENCE names evaldata.json of trafilatura's evaluation.
+# text-dedup; trafilatura; fasttext compiled there). REFERENCE names evaldata.json of trafilatura's evaluation,
+# MODEL lid.176.ftz, TOKENIZER a SentencePiece model.
 PYTHON ?= python3
 PEERS ?=
 REFERENCE ?=
+MODEL ?=
+TOKENIZER ?=
 BIN := .venv/bin
 
 .PHONY: demo test check fix bench bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
@@ -41,6 +44,15 @@ bench-filters: setup
 
 bench-html: setup
 	$(BIN)/python -m tests.benchmarks.html $(if $(PEERS),--peers $(PEERS)) $(if $(REFERENCE),--reference $(REFERENCE))
+
+bench-language: setup
+	$(BIN)/python -m tests.benchmarks.language_id $(if $(PEERS),--peers $(PEERS))
+
+bench-line: setup
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER)
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en \
+	  --words spacy
 
 bench-dedup: setup
 	$(BIN)/python -m tests.benchmarks.dedup_quality
