@@ -20,7 +20,7 @@ PAGE = (
 )
 
 
-@njit
+@njit(nogil=True)
 def read(values: Array, at: int) -> int:
     """Read one value."""
     return values[at]
