@@ -2,12 +2,16 @@
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
 # PEERS names the Python of an environment that holds what a benchmark compares with (datatrove; datasketch, rensa,
-# text-dedup).
+# text-dedup; trafilatura; fasttext compiled there). REFERENCE names evaldata.json of trafilatura's evaluation,
+# MODEL lid.176.ftz, TOKENIZER a SentencePiece model.
 PYTHON ?= python3
 PEERS ?=
+REFERENCE ?=
+MODEL ?=
+TOKENIZER ?=
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-filters bench-dedup bench-model ablate-model kernels gpu lock setup
+.PHONY: demo test check fix bench bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -37,6 +41,18 @@ gpu: setup
 bench-filters: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),@echo "PEERS=… adds the comparison")
 	$(BIN)/python -m tests.benchmarks.kept_by_language
+
+bench-html: setup
+	$(BIN)/python -m tests.benchmarks.html $(if $(PEERS),--peers $(PEERS)) $(if $(REFERENCE),--reference $(REFERENCE))
+
+bench-language: setup
+	$(BIN)/python -m tests.benchmarks.language_id $(if $(PEERS),--peers $(PEERS))
+
+bench-line: setup
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER)
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en
+	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en \
+	  --words spacy
 
 bench-dedup: setup
 	$(BIN)/python -m tests.benchmarks.dedup_quality

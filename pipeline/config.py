@@ -124,6 +124,27 @@ class Classifier:
     by_language: dict[str, Between] = field(default_factory=dict)  # these bounds instead, in that language
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """Files whose items must not be in the corpus."""
+
+    name: str = ""
+    paths: tuple[str, ...] = ()  # JSON lines, Parquet or text (an item a line); globs for local files
+    fields: tuple[str, ...] = ("text",)  # joined in this order; "answers.text" leads into a field of a field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decontaminate:
+    """The step `decontaminate`: word n-grams shared with evaluation sets (Brown et al. 2020, appendix C)."""
+
+    sets: tuple[EvaluationSet, ...] = ()
+    words: int = _number(13, 2, 100)  # of an n-gram
+    fewest_words: int = _number(8, 2, 100)  # of an item; one with fewer than `words` is looked for whole
+    measure: str = _choice("matches", "share")  # words at which an n-gram begins, or share of the words in n-grams
+    threshold: float = _number(1.0, 0)  # a document that reaches it is rejected
+    action: str = _choice("reject", "annotate")
+
+
 EXACT_KEYS = ("text", "normalised", "url")
 KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
 
@@ -238,6 +259,7 @@ class Config:
     classifier: dict[str, Classifier] = field(default_factory=dict)
     own: dict[str, Own] = field(default_factory=dict)  # by the function's name
     families: dict[str, Bounds] = field(default_factory=dict)
+    decontaminate: Decontaminate = Decontaminate()
     deduplicate: Deduplicate = Deduplicate()
     tokenizer: Tokenizer = Tokenizer()
     evaluator: Evaluator = Evaluator()

@@ -31,7 +31,7 @@ def collect(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Ta
         "sources": _by_name(corpus, "sources"),
         "signals": signals(corpus, config),
         "samples": samples(corpus),
-        "duplicates": duplicates(corpus),
+        "duplicates": {**duplicates(corpus), **dedup_quality(corpus, config, manifests)},
         "rounds": [round_facts(one) for one in (corpus.cleaned.rounds if corpus.cleaned else ())],
         "decision": corpus.cleaned.decision if corpus.cleaned else "",
         "tokens": tokens(corpus),
@@ -159,6 +159,17 @@ def duplicates(corpus: Corpus) -> Table:
     sizes = sorted(([int(size), count] for size, count in clusters["sizes"].items()))
     similarity = bins(corpus.deduplicated.summary.get("similarity", {}))
     return {"sizes": sizes, "largest": largest, "similarity": similarity}
+
+
+def dedup_quality(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Table:
+    """Return how many sampled near-duplicate links are true (none where all were compared), and what lines were cut."""
+    facts: Table = {}
+    for manifest in manifests:
+        if manifest.stage.name == "deduplicate.precision":
+            facts["precision"] = {**manifest.summary["precision"], "threshold": config.deduplicate.threshold}
+    if corpus.deduplicated is not None and "cut" in corpus.deduplicated.summary:
+        facts["cut"] = corpus.deduplicated.summary["cut"]
+    return facts
 
 
 def _keeper(shards: Sequence[DocumentShard], number: int) -> Table:

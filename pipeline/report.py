@@ -217,6 +217,8 @@ def clusters(duplicates: Table) -> Table:
         "largest": duplicates.get("largest", []),
         "compared": int(sum(count for _, count in similarity)),
         "similarity": charts.histogram([], similarity, [], 480.0),
+        "precision": duplicates.get("precision"),
+        "cut": duplicates.get("cut"),
     }
 
 

@@ -4,7 +4,7 @@ A step takes the documents that are still kept and returns those it keeps and th
 measured. Successive families share one pass over the text; a rejected document keeps the text as it was measured.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,11 @@ from filters.families import FAMILIES, find_family
 from filters.language import UNKNOWN
 from filters.passage import read_passage
 from filters.rules import Family, Rule, named_languages, with_bounds
-from pipeline import classify, identify, judge_urls, mask_pii, own_filters
+from pipeline import classify, decontaminate, identify, judge_urls, mask_pii, own_filters
 from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
-PLAIN_STEPS = ("language", "url", "pii", "edits")  # beside the families
+PLAIN_STEPS = ("language", "url", "pii", "decontaminate", "edits")  # beside the families
 
 
 def family_names() -> frozenset[str]:
@@ -65,7 +65,7 @@ def _check_unused(config: Config, steps: Sequence[str]) -> None:
     for name in config.own:
         if name not in [own_filters.name_of(step) for step in steps if ":" in step]:
             raise ConfigError(f"there are bounds for own.{name}, but no step is a function of that name")
-    for name in ("url", "pii"):
+    for name in ("url", "pii", "decontaminate"):
         if name not in steps and getattr(config, name) != getattr(defaults, name):
             raise ConfigError(f"there are settings for {name}, which is not in ingest.steps")
 
@@ -86,6 +86,7 @@ def _prepare(name: str, config: Config) -> Prepared:
         "language": lambda: identify.prepare(config.language),
         "url": lambda: judge_urls.prepare(config.url),
         "pii": lambda: mask_pii.prepare(config.pii),
+        "decontaminate": lambda: decontaminate.prepare(config.decontaminate),
         "edits": lambda: Prepared(clean, tuple(pa.field(f"edits.{e}", pa.int64()) for e in edits.STEPS), edits=True),
     }
     if name in plain:
@@ -127,14 +128,28 @@ def thresholds(config: Config) -> dict[str, list[float]]:
 
 def make_steps(config: Config) -> list[Step]:
     """Compile the configured list; families that read the same text become one step."""
-    steps: list[Step] = []
-    for one in prepare(config):
-        before = steps[-1] if steps else None
-        if isinstance(one.apply, Judges) and isinstance(before, Judges) and not before.edits:
-            steps[-1] = Judges((*before.families, *one.apply.families))
+    return [*_together(one.apply for one in prepare(config)), refuse_empty]
+
+
+def families_together(config: Config) -> list["Judges"]:
+    """Return the families as they measure together; what the other steps need is not looked for."""
+    steps = [
+        _prepare_family(name, config.families).apply if name.partition("@")[0] in FAMILIES else keep_all
+        for name in config.ingest.steps
+    ]
+    return [step for step in _together(steps) if isinstance(step, Judges)]
+
+
+def _together(steps: Iterable[Step]) -> list[Step]:
+    """Make one step of families that follow each other, up to one that edits."""
+    found: list[Step] = []
+    for step in steps:
+        before = found[-1] if found else None
+        if isinstance(step, Judges) and isinstance(before, Judges) and not before.edits:
+            found[-1] = Judges((*before.families, *step.families))
         else:
-            steps.append(one.apply)
-    return [*steps, refuse_empty]
+            found.append(step)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

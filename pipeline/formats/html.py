@@ -2,7 +2,6 @@
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,15 +11,18 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
-# To find the main content takes quadratic time in the depth of the tree: 35 ms at 1,000, minutes at 100,000.
-MAX_DEPTH = 1000
+from pipeline.formats.main_content import main_content
+from pipeline.formats.markup import read_markup
+from pipeline.formats.nesting import nesting
+
+MAX_DEPTH = 1000  # of a tree that is parsed and searched; a parser may take quadratic time in the depth
+LITTLE = 200  # characters of main text
+# Blogger's mobile pages hold their text in a template, others in <noscript>.
+_SCRIPTED = re.compile(r"</?noscript\b[^<>]*>|<script\b[^<>]*\btext/(?:x-)?template\b[^<>]*>", re.IGNORECASE)
 NOT_COMPRESSED: Any = (isal_zlib.error, zlib.error, brotli.error)
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_WRONG = 0.1  # share of the non-ASCII characters that may be wrong in a page taken for UTF-8
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-# Tags without an end, or whose end is implied by the next one.
-_FLAT = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr|p|li|td|th|tr|dd|dt|option")
 # A parser opens these again in every block that follows, until they are closed.
 _REOPENED = re.compile(r"</?(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)\b[^<>]*>", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
@@ -31,27 +33,23 @@ class HTMLError(ValueError):
 
 
 def main_text(page: str) -> str:
-    """Return the main text of a page, without menus and boilerplate; all its text where it nests too deeply to tell."""
-    deep = nesting(page) > MAX_DEPTH
-    tree = HTMLTree.parse(_REOPENED.sub("", page) if deep else page)
-    return str(extract_plain_text(tree, main_content=not deep, alt_texts=False))
+    """Return the main text of a page, without menus and boilerplate; all its text where it nests too deeply to tell.
+
+    Where next to nothing is found, what scripts would show is taken for shown.
+    """
+    if nesting(page) > MAX_DEPTH:
+        tree = HTMLTree.parse(_REOPENED.sub("", page))
+        return str(extract_plain_text(tree, alt_texts=False))
+    text = _content(page)
+    if len(text) < LITTLE and (unscripted := _SCRIPTED.sub("<div>", page)) != page:
+        return max(text, _content(unscripted), key=len)
+    return text
 
 
-def nesting(page: str) -> int:
-    """Return an upper bound of the depth of the tree, from the tags alone."""
-    if page.count("<") <= MAX_DEPTH:
-        return 0
-    opened: Counter[str] = Counter()
-    depth = deepest = 0
-    for match in _TAG.finditer(page):
-        name = match[2].lower()
-        if _FLAT.fullmatch(name) or (match[1] and not opened[name]):
-            continue
-        step = -1 if match[1] else 1
-        opened[name] += step
-        depth += step
-        deepest = max(deepest, depth)
-    return deepest
+def _content(page: str) -> str:
+    """Return the main content of a page, empty where it has no body."""
+    body = HTMLTree.parse(page).body
+    return main_content(read_markup(body.html)) if body is not None else ""
 
 
 def decode_page(body: bytes, claimed: str | None) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numba import njit
 
 from filters.arrow_text import text_array
+from filters.contamination import build_index, find_overlap
 from filters.families import FAMILIES
 from filters.passage import read_passage
 
@@ -49,12 +50,14 @@ def main() -> None:
         read(np.zeros(2), 2)
     except IndexError:
         print("checked")
+    index = build_index([("set", ["a b c d e f g h", "one two", "漢字漢字", ""])], 4, 2)
     families = [family for variants in FAMILIES.values() for family in variants.values()]
     for beginning in BEGINNINGS:
         for number, ending in enumerate(ENDINGS):
             texts = exact(["", beginning + ending])
             languages = np.array(["en", LANGUAGES[number % len(LANGUAGES)]])
             for column in (texts, texts.slice(1)):
+                find_overlap(index, column)
                 passage = read_passage(column, languages[: len(column)])
                 for family in families:
                     family.measure(passage)

@@ -79,7 +79,7 @@ def test_defaults_are_within_their_own_ranges(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[dedup]", "unknown key dedup; known here: c4, classifier, deduplicate"),
+        ("[dedup]", "unknown key dedup; known here: c4, classifier, decontaminate"),
         ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, exact, keep, lines, "),
         ("sample = 0.5", "unknown key sample"),
         ("families = {}", "unknown key families"),

@@ -87,6 +87,8 @@ def known_facts() -> dict[str, Any]:
             "sizes": [[2, 3], [5, 1]],
             "largest": [{**{k: sample[k] for k in ("id", "language", "source", "url", "text")}, "size": 5}],
             "similarity": [[0.75, 4], [1.0, 3]],
+            "precision": {"edges": 1116, "true": 1115, "threshold": 0.7},
+            "cut": {"lines": 1234, "bytes": 56_789},
         },
         "rounds": [
             {
@@ -312,7 +314,16 @@ SHOWN = {
         "https://example.org/a?b=c&d",
         "你好，世界。 Second line.",
     ],
-    "duplicates": ["11 documents form 4 clusters", "4 – 7 1", "5 documents", "1 – 1.125: 3 rejected"],
+    "duplicates": [
+        "11 documents form 4 clusters",
+        "4 – 7 1",
+        "5 documents",
+        "1 – 1.125: 3 rejected",
+        "1,116",
+        "precision 0.999",
+        "1,234 lines",
+        "56.8 kB",
+    ],
     "cost": ["ingest 20.49 s", "5.52 s", "21", "8,999,990 bytes 9 MB"],
 }
 

@@ -1,0 +1,102 @@
+"""Ask what other bounds would do to a finished run, without running it again.
+
+    python -m pipeline.retune --output out/web --set gopher_quality.mean_word_length.min=2.5
+    python -m pipeline.retune --output out/web --set c4.sentences.min=2 --set gopher_quality.words.by_language.ko.min=9
+
+Answers from the signals stored beside the kept and the rejected documents: how many would change each way, language by
+language, some of them with the beginning of their text, and the configuration to adopt. What the stored numbers cannot
+say is said. Exit codes: 0 answered, 2 a mistake in what was asked.
+"""
+
+import argparse
+import copy
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.config import Bounds, ConfigError
+
+NO_BOUND = "false"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    line = argparse.ArgumentParser(
+        prog="python -m pipeline.retune",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    line.add_argument("--output", metavar="OUT", required=True, help="output folder of a finished run")
+    line.add_argument("--set", metavar="BOUND", action="append", required=True, dest="bounds",
+                      help="FAMILY.SIGNAL.min=NUMBER, .max=NUMBER, or .by_language.CODE.min=NUMBER; false for no such "
+                           "rule; may be given several times")  # fmt: skip
+    line.add_argument("--samples", metavar="N", type=int, default=3, help="documents shown each way (default 3)")
+    line.add_argument("--json", action="store_true", help="print the answer as JSON")
+    return line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer from the command line and return the exit code."""
+    asked = parser().parse_args(arguments)
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
+    try:
+        changes = parse_bounds(asked.bounds)
+        from pipeline.retuned import ask, show  # compiled kernels: not for --help
+
+        answer = ask(asked.output.rstrip("/"), changes, max(0, asked.samples))
+        if asked.json:
+            import orjson
+
+            print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        else:
+            show(answer, Console())
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_bounds(given: Sequence[str]) -> dict[str, Bounds]:
+    """Return bounds by family and signal; raises ConfigError for what is no bound."""
+    found: dict[str, Bounds] = {}
+    for bound in given:
+        path, equals, value = bound.partition("=")
+        family, _, rest = path.partition(".")
+        signal, _, key = rest.partition(".")
+        inner = key.split(".")
+        if not equals or not key or not (len(inner) == 1 or (len(inner) == 3 and inner[0] == "by_language")):
+            raise ConfigError(
+                f"--set must be FAMILY.SIGNAL.min=NUMBER or FAMILY.SIGNAL.by_language.CODE.min=NUMBER, got {bound!r}"
+            )
+        table: dict[str, Any] = found.setdefault(family, {}).setdefault(signal, {})
+        for name in inner[:-1]:
+            table = table.setdefault(name, {})
+        table[inner[-1]] = _number(value, bound)
+    return found
+
+
+def _number(value: str, bound: str) -> float | bool:
+    """Return a bound's value: a number, whole where it is written so, or False."""
+    if value.strip() == NO_BOUND:
+        return False
+    try:
+        return int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
+    except ValueError:
+        raise ConfigError(f"--set {bound}: the value must be a number or false") from None
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return nested tables with those of `new` in place of, or beside, those of `old`."""
+    result = copy.deepcopy(old)
+    for key, value in new.items():
+        inner = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if inner else copy.deepcopy(value)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What stored signals say of other bounds is what a run with them would do."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.config import Config, Ingest, as_table, load
+from pipeline.document import Writer, schema
+from pipeline.retune import main, merged, parse_bounds
+from pipeline.retuned import as_toml, ask
+from pipeline.steps import apply, make_steps, signal_fields
+from tests.pipeline.test_steps import STORY, table
+
+STEPS = ("language", "gopher_quality", "gopher_repetition", "c4", "fineweb", "edits")
+SENTENCE = "The captain of the ship told us that the harbour was closed and that we had to be back with the others."
+TEXTS = [
+    *(f"{STORY}\nNumber {n} of the stories that were told to the people of the village." for n in range(4)),
+    *("\n".join([SENTENCE] * n) for n in (1, 2, 3, 4)),
+    *(f"{SENTENCE} # # # # # # # # # # # # {n}" for n in range(2)),
+    "word " * 70,
+    "Zu kurz.",
+    *(f"Lorem ipsum is here, and so {SENTENCE} {STORY} {n}" for n in range(2)),
+]
+
+
+def written(folder: Path, config: Config, duplicates: int = 0) -> str:
+    """Write what a run with this configuration publishes; some kept documents are duplicates of the first."""
+    kept, rejected = apply(table(TEXTS), make_steps(config))
+    signals = signal_fields(config)
+    documents = Writer(str(folder / "documents/a.parquet"), schema(signals, rejected=False))
+    documents.write(kept.slice(0, len(kept) - duplicates))
+    documents.close()
+    rejects = Writer(str(folder / "rejected/a.parquet"), schema(signals, rejected=True))
+    for part in rejected:
+        rejects.write(part.append_column("stage", [["ingest"] * len(part)]))
+    later = kept.slice(len(kept) - duplicates)
+    for name, value in (
+        ("stage", "deduplicate"),
+        ("reason", "near_duplicate"),
+        ("duplicate_of", kept["id"][0].as_py()),
+    ):
+        later = later.append_column(name, [[value] * len(later)])
+    rejects.write(later)
+    rejects.close()
+    (folder / "run.json").write_bytes(orjson.dumps({"config": as_table(config)}))
+    (folder / "_SUCCESS").touch()
+    return str(folder)
+
+
+def kept_ids(config: Config) -> set[str]:
+    """Return what a run keeps."""
+    kept, _ = apply(table(TEXTS), make_steps(config))
+    return set(kept["id"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ["gopher_quality.words.min=30"],
+        ["gopher_quality.words.min=false", "gopher_repetition.top_2_gram.max=false"],
+        ["gopher_quality.words.min=110"],
+        ["gopher_quality.words.by_language.en.min=200"],
+        ["gopher_quality.hashes_per_word.max=0.01", "gopher_quality.words.min=20"],
+        ["c4.sentences.min=7"],
+        ["gopher_quality.mean_word_length.min=4.4"],
+    ],
+)
+def test_the_answer_is_what_a_run_would_do(tmp_path: Path, bounds: list[str]) -> None:
+    """Lost documents are those that a new run rejects; what it keeps anew is among the won and the unknown."""
+    config = Config(ingest=Ingest(steps=STEPS))
+    answer = ask(written(tmp_path, config), parse_bounds(bounds), 100)
+    other = Config(ingest=config.ingest, families=parse_bounds(bounds))
+    before, after = kept_ids(config), kept_ids(other)
+    sampled = {name: {sample["id"] for sample in found} for name, found in answer["samples"].items()}
+    assert sampled["lost"] == before - after
+    assert sampled["won"] <= after - before <= sampled["won"] | sampled["unknown"]
+    assert answer["changes"] == {**answer["changes"], **{name: len(ids) for name, ids in sampled.items()}}
+    assert answer["disagreeing"] == 0
+    assert answer["documents"] == len(TEXTS)
+
+
+def test_what_a_later_family_never_saw_is_not_promised(tmp_path: Path) -> None:
+    """A document rejected before FineWeb measured it is unknown, and the answer says by whom it was not measured."""
+    bounds = parse_bounds(["gopher_quality.words.min=5", "c4.sentences.min=1"])
+    answer = ask(written(tmp_path, Config(ingest=Ingest(steps=STEPS))), bounds, 1)
+    assert answer["changes"]["won"] == 0
+    assert answer["changes"]["unknown"] >= 1
+    assert answer["unmeasured"] == {"fineweb": answer["changes"]["unknown"]}
+    assert any("fineweb" in said for said in answer["unknown"])
+    assert len(answer["samples"]["unknown"]) == 1
+    assert answer["samples"]["unknown"][0]["text"]
+
+
+def test_without_a_later_family_a_document_is_won(tmp_path: Path) -> None:
+    """Families that judge the same text measured it together."""
+    steps = ("language", "gopher_quality", "gopher_repetition")
+    answer = ask(written(tmp_path, Config(ingest=Ingest(steps=steps))), parse_bounds(["gopher_quality.words.min=5"]), 0)
+    assert answer["changes"]["won"] > 0
+    assert answer["changes"]["unknown"] == 0
+    assert answer["samples"] == {"lost": [], "won": [], "unknown": []}
+
+
+def test_keepers_that_go_and_later_rejects_are_counted(tmp_path: Path) -> None:
+    """A duplicate that the rules would reject too, and a keeper that they would take from its duplicates."""
+    output = written(tmp_path, Config(ingest=Ingest(steps=STEPS)), duplicates=2)
+    answer = ask(output, parse_bounds(["gopher_quality.words.min=5000"]), 1)
+    assert answer["changes"]["lost_later"] == 2
+    assert (answer["lost_keepers"], answer["their_duplicates"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("bound", "message"),
+    [
+        ("gopher_quality.mean_word_lenght.min=2", "unknown signal gopher_quality.mean_word_lenght"),
+        ("gopher_quality.bullet_lines.max=1.5", "must be false or a number from 0 to 1"),
+        ("gopher_quality.words.by_language.en.max=x", "must be a number or false"),
+        ("gopher_quality.stop_words.by_language.ko.min=1", "has no list"),
+        ("mc4.third_longest_line.min=2", "mc4 is no family of rules of this run"),
+        ("language.probability.min=0.5", "language is no family of rules of this run"),
+        ("gopher_quality.words=3", "must be FAMILY.SIGNAL.min=NUMBER"),
+        ("gopher_quality", "must be FAMILY.SIGNAL.min=NUMBER"),
+    ],
+)
+def test_what_a_configuration_refuses_is_refused(
+    tmp_path: Path, bound: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unknown signals, bounds out of range and languages without a list end with exit code 2 and a line."""
+    output = written(tmp_path, Config(ingest=Ingest(steps=STEPS)))
+    assert main(["--output", output, "--set", bound]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a finished run is asked."""
+    assert main(["--output", str(tmp_path), "--set", "gopher_quality.words.min=3"]) == 2
+    assert "not the output folder of a finished run" in capsys.readouterr().err
+
+
+def test_the_printed_configuration_is_the_one_asked_about(tmp_path: Path) -> None:
+    """The TOML holds the bounds in force and the new ones, and loads as a configuration."""
+    old: dict[str, Any] = {"gopher_quality": {"words": {"max": 500, "by_language": {"zh": {"min": 60}}}}}
+    config = Config(ingest=Ingest(steps=STEPS), families=old)
+    asked = ["gopher_quality.words.min=30", "gopher_quality.words.by_language.ko.min=false"]
+    answer = ask(written(tmp_path, config), parse_bounds(asked), 0)
+    (tmp_path / "new.toml").write_text(answer["toml"])
+    loaded = load(str(tmp_path / "new.toml"), frozenset({"gopher_quality"}))
+    assert loaded.families == merged(old, parse_bounds(asked))
+    assert as_toml({"c4": {"policy": {"languages": ["en", "de"]}}}) == '[c4.policy]\nlanguages = ["en", "de"]'
+
+
+def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text for people, JSON for programs."""
+    output = written(tmp_path, Config(ingest=Ingest(steps=STEPS)))
+    bound = "gopher_quality.words.min=1000"
+    assert main(["--output", output, "--set", bound, "--json"]) == 0
+    assert orjson.loads(capsys.readouterr().out)["asked"] == {"gopher_quality": {"words": {"min": 1000}}}
+    assert main(["--output", output, "--set", bound]) == 0
+    shown = capsys.readouterr().out
+    assert "[gopher_quality.words]" in shown
+    assert "kept now, would be rejected, for example" in shown
