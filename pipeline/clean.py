@@ -99,17 +99,23 @@ def check_ingested(summary: Summary, max_unreadable: float) -> None:
             f"ingest: {summary.get('records', 0)} records were read, but {documents} documents, {unreadable} "
             f"unreadable and {skipped} skipped are recorded"
         )
-    if unreadable > max_unreadable * (documents + unreadable):
-        commonest = _commonest(summary.get("unreadable", {}))
-        raise RunFailed(
-            f"ingest: {unreadable:,} of {documents + unreadable:,} records are unreadable, more than "
-            f"ingest.max_unreadable = {max_unreadable:g} allows; most often: {commonest}"
-        )
+    for name, seen in sorted(summary.get("inputs", {}).items()):
+        _check_input(name, seen, max_unreadable, _commonest(summary.get("unreadable", {})))
     if not documents:
         raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
     if not rows.get("documents", 0):
         by_reason = {reason: sum(langs.values()) for reason, langs in summary.get("rejected", {}).items()}
         raise RunFailed(f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}")
+
+
+def _check_input(name: str, seen: Mapping[str, int], most: float, commonest: str) -> None:
+    """Raise RunFailed when too much of one input is unreadable: beside a large one, all of a small one would pass."""
+    documents, unreadable = seen["documents"], seen["unreadable"]
+    if unreadable > most * (documents + unreadable):
+        raise RunFailed(
+            f"ingest: {unreadable:,} of {documents + unreadable:,} records of input {name!r} are unreadable, more than "
+            f"ingest.max_unreadable = {most:g} allows; most often: {commonest}"
+        )
 
 
 def _commonest(counted: Mapping[str, int]) -> str:

@@ -31,20 +31,27 @@ SYSTEM = (
 Text = dict[str, str]
 
 
-def gather(folder: Path) -> str:
+def gather(folder: Path, elsewhere: Path | None = None) -> str:
     """Write the corpus as JSONL into a folder and return the pattern of its files.
 
-    A file that already holds what it should is left alone, so that a second run finds nothing changed.
+    A file that already holds what it should is left alone, so that a second run finds nothing changed. With
+    `elsewhere` the folder is not touched: where it does not hold the corpus, that is written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lines: list[list[bytes]] = [[] for _ in range(FILES)]
     for text in sorted(_chosen(), key=lambda text: text["id"]):
         lines[int(text["id"][:8], 16) % FILES].append(orjson.dumps(text) + b"\n")
-    for number, some in enumerate(lines):
-        path, content = folder / f"demo-{number:02d}.jsonl", b"".join(some)
-        if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
-    return f"{folder}/*.jsonl"
+    files = {f"demo-{number:02d}.jsonl": b"".join(some) for number, some in enumerate(lines)}
+    missing = [name for name, content in files.items() if not _holds(folder / name, content)]
+    if elsewhere is not None and missing:
+        folder, missing = elsewhere, list(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in missing:
+        (folder / name).write_bytes(files[name])
+    return f"{folder}/demo-*.jsonl"
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _chosen() -> Iterator[Text]:

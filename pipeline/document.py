@@ -40,7 +40,13 @@ VERDICT = pa.schema(
     ]
 )
 UNREADABLE = pa.schema(
-    [("path", pa.string()), ("position", pa.int64()), ("offset", pa.int64()), ("error", pa.string())]
+    [
+        ("path", pa.string()),
+        ("position", pa.int64()),
+        ("offset", pa.int64()),
+        ("error", pa.string()),
+        ("records", pa.int64()),  # that this error took: more than one where a whole Parquet file or row group is lost
+    ]
 )
 SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("fold", pa.int8()),

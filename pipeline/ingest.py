@@ -7,6 +7,7 @@ was killed goes on after the last finished part without parsing what came before
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -63,7 +64,8 @@ class IngestShard:
 
     def _write_part(self, shard: Shard, number: int, end: list[int] | None) -> dict[str, Any]:
         """Write one part and its record."""
-        part = Part(f"{shard.key}-{number:03d}", self.settings)
+        given = self.settings.config.input[shard.pieces[0].input]
+        part = Part(f"{shard.key}-{number:03d}", given.name, self.settings)
         try:
             events = self._events(shard, end)
             last = part.fill(events)
@@ -98,6 +100,7 @@ class Part:
     """One part being written: documents wait in a batch, pass the steps, and go to their file."""
 
     name: str
+    input: str  # name of the [[input]]; a shard is of one
     settings: Settings
     _writers: dict[str, Writer] = field(init=False)
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +111,7 @@ class Part:
     _summaries: list[Summary] = field(default_factory=list)
     _end: list[int] = field(default_factory=list)
     _records: int = 0  # taken, of every kind
+    _lost: int = 0  # of them, unreadable
     _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("documents", "kept", "rejected"), 0))
 
     def __post_init__(self) -> None:
@@ -129,16 +133,21 @@ class Part:
         for index, piece, event in events:
             self._take(piece, event)
             self._end = [index, event.position, event.offset]
-            if self._records % BATCH_RECORDS == 0 or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES:
+            if self._full():
                 self._flush()
                 if self._bytes >= self.settings.config.ingest.part_bytes:
                     return False
         self._flush()
         return True
 
+    def _full(self) -> bool:
+        """Tell whether enough waits to be passed through the steps and written."""
+        many = len(self._unreadable) >= BATCH_RECORDS or self._records % BATCH_RECORDS == 0
+        return many or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES
+
     def _take(self, piece: Piece, event: Event) -> None:
         """Put an event where it belongs."""
-        self._records += 1
+        self._records += event.records if isinstance(event, Unreadable) else 1
         given = self.settings.config.input[piece.input]
         identity = document_id(given.name, piece.relative, event.position)
         if isinstance(event, Skipped):
@@ -147,7 +156,8 @@ class Part:
             self._skip("not sampled")
         elif isinstance(event, Unreadable):
             at = {"path": piece.path, "position": event.position, "offset": event.offset}
-            self._unreadable.append({**at, "error": event.error[:ERROR_CHARACTERS]})
+            self._unreadable.append({**at, "error": event.error[:ERROR_CHARACTERS], "records": event.records})
+            self._lost += event.records
         elif isinstance(event, TooLarge):
             self._reject_unread(piece, event, identity)
         else:
@@ -185,7 +195,8 @@ class Part:
         if self._unreadable:
             errors = pa.Table.from_pylist(self._unreadable, schema=UNREADABLE)
             self._writers["unreadable"].write(errors)
-            self._summaries.append({"unreadable": counts(_kind(row["error"]) for row in self._unreadable)})
+            kinds = (kind for row in self._unreadable for kind in repeat(_kind(row["error"]), row["records"]))
+            self._summaries.append({"unreadable": counts(kinds)})
         self._summaries.append({"skipped": self._skipped})
         self._rows, self._unreadable, self._skipped, self._waiting = [], [], {}, 0
         self._summaries = [merge(self._summaries)]
@@ -208,8 +219,9 @@ class Part:
         """Let the files appear and return the part's record."""
         for writer in self._writers.values():
             writer.close()
-        rows = {kind: writer.rows for kind, writer in self._writers.items()}
-        summary = merge([*self._summaries, {"rows": rows, "records": self._records}])
+        rows = {**{kind: writer.rows for kind, writer in self._writers.items()}, "unreadable": self._lost}
+        by_input = {self.input: {**self._counts, "records": self._records, "unreadable": self._lost}}
+        summary = merge([*self._summaries, {"rows": rows, "records": self._records, "inputs": by_input}])
         place = {"end": self._end or [0, 0, 0], "last": last}
         sizes = {"bytes": self._bytes, "kept_bytes": summary.get("bytes", {}).get("kept", 0)}
         return {**self._counts, **place, **sizes, "name": self.name, "summary": summary}

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config import Config, ConfigError, Input
@@ -125,18 +126,28 @@ def _prefix(pattern: str) -> str:
 
 
 def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
-    """Yield path, size, time of change and, for what is no file, why."""
-    if not is_local(pattern):
+    """Yield path, size, time of change and, for what is no file that can be read, why."""
+    try:
+        if is_local(pattern):
+            yield from (_looked_at(path) for path in _paths(pattern))
+            return
         for match in retried(lambda: FileSystems.match([pattern]))[0].metadata_list:
             yield match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0, ""
-        return
-    for path in _paths(pattern):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        kind = _no_file(status.st_mode)
-        yield os.fspath(path), 0 if kind else status.st_size, status.st_mtime, kind
+    except (ValueError, BeamIOError) as error:  # no pattern, or no file system
+        raise ConfigError(f"--input {pattern}: {error}") from error
+
+
+def _looked_at(path: Path) -> tuple[str, int, float, str]:
+    name = os.fspath(path)
+    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if printable != name:
+        return printable, 0, 0.0, "its name is not UTF-8"
+    try:
+        status = path.stat()
+    except OSError as error:  # links that lead nowhere, or in a circle
+        return name, 0, 0.0, error.strerror or "not there"
+    kind = _no_file(status.st_mode)
+    return name, 0 if kind else status.st_size, status.st_mtime, kind
 
 
 def _paths(pattern: str) -> Iterator[Path]:
@@ -151,7 +162,7 @@ def _paths(pattern: str) -> Iterator[Path]:
 
 def _is_there(pattern: str) -> bool:
     """Tell whether a pattern is the name of something: brackets and stars are legal in names."""
-    return is_local(pattern) and Path(pattern).exists()
+    return is_local(pattern) and os.path.lexists(pattern)
 
 
 def _no_file(mode: int) -> str:
@@ -166,14 +177,15 @@ def _sample(files: list[Piece], share: float) -> tuple[list[Piece], float]:
     """Choose whole inputs by hash until they hold the share, and the share of their documents that is left to take."""
     if share >= 1:
         return files, 1.0
-    wanted = share * sum(piece.size for piece in files)
+    wanted, size = share * sum(piece.size for piece in files), 0
     chosen: list[Piece] = []
     for piece in sorted(files, key=lambda p: blake2b(p.relative.encode(), digest_size=8).digest()):
-        if chosen and sum(p.size for p in chosen) >= wanted:
+        if chosen and size >= wanted:
             break
         chosen.append(piece)
+        size += piece.size
     chosen.sort(key=lambda p: (p.input, p.path))
-    return chosen, min(1.0, wanted / max(1, sum(piece.size for piece in chosen)))
+    return chosen, min(1.0, wanted / max(1, size))
 
 
 def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
@@ -221,11 +233,11 @@ def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
 
 
 def _pack(pieces: list[Piece], target: int) -> Iterator[list[Piece]]:
-    """Group consecutive pieces up to the target size."""
+    """Group consecutive pieces of one input up to the target size."""
     group: list[Piece] = []
     size = 0
     for piece in pieces:
-        if group and size + piece.size > target:
+        if group and (size + piece.size > target or piece.input != group[0].input):
             yield group
             group, size = [], 0
         group.append(piece)

@@ -296,6 +296,7 @@ def _read_batch(path: str, number: int) -> pa.Table:
         return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(number)])
 
 
+PAGES = ("report.html", "report.json", "run.json", "run.log")  # of an earlier run; they come back, or do not
 PUBLISHED = ("documents", "rejected", "unreadable", "tokenizer", "evaluator", "shards")
 
 
@@ -304,7 +305,8 @@ def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> No
 
     `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one.
     """
-    storage.remove(storage.join(output, "_SUCCESS"))
+    for name in ("_SUCCESS", *PAGES):
+        storage.remove(storage.join(output, name))
     for folder in PUBLISHED:
         wanted = {name for name in (*files, *texts) if name.startswith(folder + "/")}
         for stranger in _files_under(output, folder):

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
     asked, beam_options = parser().parse_known_args(arguments)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
         config, output = configure(asked)

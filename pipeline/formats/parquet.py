@@ -25,18 +25,19 @@ def read_parquet(
 
     `position` and `offset` are the row's number in the file.
     """
-    watched, row = WatchedStream(stream), 0
+    watched, row, lost = WatchedStream(stream), 0, 1
     try:
         file = pq.ParquetFile(watched)
         first, last = groups or (0, file.num_row_groups)
         sizes = [file.metadata.row_group(group).num_rows for group in range(last)]
         row = sum(sizes[:first])
         error = _no_column(file, given.text)
+        lost = max(1, sum(sizes[first:]))
     except WRONG_PARQUET as wrong:
         watched.raise_failure()
         error = f"not readable as Parquet: {wrong}"
     if error:
-        yield Unreadable(position=row, offset=row, error=error)
+        yield Unreadable(position=row, offset=row, error=error, records=lost)
         return
     for group in range(first, last):
         at = row
@@ -49,7 +50,8 @@ def read_parquet(
                 at += 1
         except WRONG_PARQUET as wrong:
             watched.raise_failure()
-            yield Unreadable(position=at, offset=at, error=f"row group {group} is damaged: {wrong}")
+            lost = max(1, row - at)
+            yield Unreadable(position=at, offset=at, error=f"row group {group} is damaged: {wrong}", records=lost)
 
 
 def _no_column(file: pq.ParquetFile, name: str) -> str:

@@ -24,11 +24,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A record whose bytes are wrong."""
+    """A record whose bytes are wrong, or several that one fault takes with it."""
 
     position: int
     offset: int
     error: str
+    records: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,20 +184,25 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
 
 
 def given_weights(folder: str, number: int, count: int) -> list[str]:
-    """Return the folder of each fold's weights under --evaluator, or empty strings to train.
+    """Return the folder of each fold's weights for a round under --evaluator, or empty strings to train.
 
-    Raises ConfigError when weights or their tokenizer are missing.
+    A round beyond those that are there takes the last one's. Raises ConfigError when weights or their tokenizer are
+    missing.
     """
     if not folder:
         return [""] * count
     if not exists(join(folder, EVALUATOR_TOKENIZER)):
         raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}")
-    paths = [join(folder, f"round-{number}", f"fold-{k}") for k in range(count)]
-    there = [exists(join(path, "model.safetensors")) for path in paths]
-    if not all(there):
-        missing = paths[there.index(False)]
-        raise ConfigError(f"--evaluator {folder} holds no weights at {missing}")
-    return paths
+    found = [join(folder, "round-1", f"fold-{k}") for k in range(count)]
+    for one in range(1, number + 1):
+        paths = [join(folder, f"round-{one}", f"fold-{k}") for k in range(count)]
+        there = [exists(join(path, "model.safetensors")) for path in paths]
+        if one > 1 and not any(there):
+            break
+        if not all(there):
+            raise ConfigError(f"--evaluator {folder} holds no weights at {paths[there.index(False)]}")
+        found = paths
+    return found
 
 
 def _score(

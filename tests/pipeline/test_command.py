@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import ConfigError
-from pipeline.run import configure, parser
-from pipeline.session import check_beam_options, claimed
+from pipeline.output_folder import claimed
+from pipeline.run import configure, main, parser
+from pipeline.session import check_beam_options
 from tests.measured import measured
 
 LIMIT = 16_000_000  # ingest.max_document_bytes
@@ -65,6 +67,31 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "x/**.jsonl"], "--input x/**.jsonl: Invalid pattern"),
+        (["--input", "nowhere://a/b"], "--input nowhere://a/b: Unable to get filesystem"),
+        (["--output", "nowhere://a/b"], "--output nowhere://a/b: Unable to get filesystem"),
+        (["--runner=Nonsense"], "--runner=Nonsense: "),
+        (["--direct_num_workers=abc"], "argument --direct_num_workers: invalid int value: 'abc'"),
+        (["--evaluator", "nowhere"], "--evaluator nowhere holds no tokenizer.model"),
+    ],
+)
+def test_what_was_asked_wrongly_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    """No traceback, exit code 2, and no folder."""
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
+    given = {"--input": f"{tmp_path}/a.jsonl", "--output": f"{tmp_path}/out"}
+    line = [part for name, value in given.items() if name not in options for part in (name, value)]
+    assert main([*line, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_threads_are_refused(tmp_path: Path) -> None:
     """Beam's multi_threading loses data, so it is refused with the reason."""
     (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
@@ -104,8 +131,27 @@ def test_a_wrong_text_field_fails_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"content": TEXT, "n": i}) for i in range(50)))
     done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
     assert done.returncode == 1
-    assert "50 of 50 records are unreadable" in done.stderr
+    assert "50 of 50 records of input 'input' are unreadable" in done.stderr
     assert "no field 'text'; the record has content, n" in done.stderr
+
+
+def test_one_wrong_input_does_not_hide_behind_another(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """The share of unreadable records is each input's own; a Parquet file without the column counts with its rows."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(200)))
+    pq.write_table(pa.table({"content": [TEXT] * 7}), tmp_path / "b.parquet")
+    config = tmp_path / "two.toml"
+    config.write_text(f"""
+        [[input]]
+        name = "good"
+        paths = ["{tmp_path}/a.jsonl"]
+        [[input]]
+        name = "wrong"
+        paths = ["{tmp_path}/b.parquet"]
+    """)
+    done = start("--config", str(config), "--output", f"{tmp_path}/out")
+    assert done.returncode == 1
+    assert "7 of 7 records of input 'wrong' are unreadable" in done.stderr
+    assert "no column 'text'" in done.stderr
 
 
 def test_a_stage_that_keeps_nothing_fails(tmp_path: Path) -> None:
@@ -123,6 +169,34 @@ def test_dry_run_does_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "1 shards" in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["plain", "[/b]"])
+def test_dry_run_says_what_is_done(tmp_path: Path, story: Callable[[int], str], name: str) -> None:
+    """After a run every stage is done, whatever the folder is called; of another configuration, what it shares."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
+    options = [*small(tmp_path), "--output", f"{tmp_path}/{name}"]
+    assert start(*options).returncode == 0
+    assert done_stages(start(*options, "--dry-run").stdout) == [True] * 6
+    Path(options[1]).write_text(Path(options[1]).read_text() + "[publish]\nvalidation = 0.1\n")
+    assert done_stages(start(*options, "--dry-run").stdout) == [True] * 4 + [False] * 2
+    assert done_stages(start(*options, "--dry-run", "--until", "deduplicate").stdout) == [True] * 2
+
+
+def done_stages(printed: str) -> list[bool]:
+    """Return for each stage of a printed plan whether it is done."""
+    words = [line.split() for line in printed.splitlines() if line.startswith("  ") and line[2] != " "]
+    return [word.startswith("done") for _, word, *_ in words]
+
+
+def test_an_old_report_does_not_stand_beside_new_results(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """What a run does not write again goes: the page, its facts, the log of a failure."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
+    assert start(*small(tmp_path)).returncode == 0
+    (tmp_path / "out/run.log").write_text("it failed")
+    assert start(*small(tmp_path, "[publish]\nvalidation = 0.1\n"), "--until", "publish").returncode == 0
+    left = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert left == {".lock", "_SUCCESS", "run.json"}
 
 
 def bad_inputs(folder: Path, story: Callable[[int], str]) -> None:
@@ -151,6 +225,8 @@ def bad_inputs(folder: Path, story: Callable[[int], str]) -> None:
     (folder / "noise.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
     (folder / "latin.txt").write_bytes("café".encode("latin-1"))
     (folder / "folder.jsonl").mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jsonl")).write_bytes(good)
+    (folder / "circle.jsonl").symlink_to(folder / "circle.jsonl")
     os.mkfifo(folder / "fifo.jsonl")
 
 
@@ -183,6 +259,8 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
         "latin.txt",
         "folder.jsonl",
         "fifo.jsonl",
+        "caf\\xe9.jsonl",
+        "circle.jsonl",
     }
     assert one_each <= set(names)
     assert names.count("lines.jsonl") == 7

@@ -18,7 +18,7 @@ def test_the_demo_corpus_is_real_and_stable(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(demo, "SYSTEM", ())
     pattern = gather(tmp_path / "demo")
     files = sorted((tmp_path / "demo").glob("*.jsonl"))
-    assert pattern == f"{tmp_path}/demo/*.jsonl"
+    assert pattern == f"{tmp_path}/demo/demo-*.jsonl"
     assert len(files) == FILES
     texts = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
     assert len(texts) > 50

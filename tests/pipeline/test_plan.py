@@ -1,5 +1,6 @@
 """The plan is a pure function of the files and the configuration."""
 
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -140,11 +141,27 @@ def test_a_sample_takes_whole_inputs_and_then_documents(tmp_path: Path) -> None:
 
 
 def test_the_same_file_of_two_inputs_is_read_for_both(tmp_path: Path) -> None:
-    """Inputs are independent; the number of the input tells them apart."""
-    fill(tmp_path, a__jsonl=10)
+    """Inputs are independent; no shard mixes them, so that each is counted by itself."""
+    fill(tmp_path, a__jsonl=10, b__jsonl=10)
     given = tuple(Input(name=name, paths=(f"{tmp_path}/*",)) for name in ("one", "two"))
-    (shard,) = make_plan(Config(input=given)).shards
-    assert [piece.input for piece in shard.pieces] == [0, 1]
+    shards = make_plan(Config(input=given)).shards
+    assert [[piece.input for piece in shard.pieces] for shard in shards] == [[0, 0], [1, 1]]
+
+
+def test_links_that_lead_nowhere_are_no_files(tmp_path: Path) -> None:
+    """A link in a circle, a link to nothing and a name that is not UTF-8 each say why they are not read."""
+    fill(tmp_path, a__jsonl=10)
+    (tmp_path / "circle.jsonl").symlink_to(tmp_path / "circle.jsonl")
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")).write_bytes(b"{}")
+    (shard,) = plan(f"{tmp_path}/*.jsonl").shards
+    errors = {Path(piece.path).name: piece.error for piece in shard.pieces}
+    assert errors.pop("a.jsonl") == ""
+    assert errors == {
+        "circle.jsonl": "Too many levels of symbolic links",
+        "gone.jsonl": "No such file or directory",
+        "caf\\xe9.jsonl": "its name is not UTF-8",
+    }
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8b" + b"x" * BIG, b"WARC/1.0\r\n" + b"x" * BIG], ids=["gzip", "warc"])

@@ -1,0 +1,94 @@
+"""What its user reads at the end of a run: where the documents went, and what a sample says of the whole."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pipeline.clean import Corpus
+from pipeline.config import Config
+from pipeline.facts import funnel, rejects
+from pipeline.plan import Plan
+from pipeline.stage import Manifest
+
+ENOUGH_SECONDS = 10.0  # of work in a sample; below, loading kernels and models is most of what is seen
+
+
+def table(corpus: Corpus, seconds: float) -> Table:
+    """Return the table at the end of a run."""
+    shown = Table(title="Where the documents went", title_justify="left")
+    shown.add_column("")
+    shown.add_column("documents", justify="right")
+    shown.add_column("share", justify="right")
+    summary = corpus.ingested.summary
+    rows = summary.get("rows", {})
+    documents = max(1, rows.get("documents", 0) + rows.get("rejected", 0))
+    for step in funnel(corpus)[:2]:
+        shown.add_row(step["name"], f"{step['count']:,}", "")
+    shown.add_row("  skipped: no documents", f"{sum(summary.get('skipped', {}).values()):,}", "")
+    shown.add_row("  unreadable", f"{rows.get('unreadable', 0):,}", "")
+    by_stage = {"ingest": rows.get("rejected", 0)}
+    if corpus.deduplicated is not None:
+        by_stage["deduplicate"] = sum(r.get("rejected", 0) for r in corpus.deduplicated.records)
+    if corpus.encoded is not None:
+        by_stage["self_clean"] = sum(r["count"] for r in rejects(corpus) if r["stage"] == "self_clean")
+    for stage, count in by_stage.items():
+        shown.add_row(f"rejected by {stage}", f"{count:,}", f"{count / documents:.1%}")
+    kept = funnel(corpus)[-1]["count"]
+    shown.add_row("kept", f"{kept:,}", f"{kept / documents:.1%}", style="bold")
+    if corpus.merged is not None:
+        tokens = sum(record["shard"]["tokens"] for record in corpus.merged.records)
+        shown.add_row("tokens", f"{tokens:,}", "")
+    shown.add_row("minutes", f"{seconds / 60:.1f}", "")
+    return shown
+
+
+def sampled(plan: Plan) -> str:
+    """Return what a sample is made of."""
+    return (
+        f"a sample: {plan.chosen:,} of {plan.files:,} files, chosen by hash until their stored bytes hold the share, "
+        f"and {plan.document_share:.3g} of their documents"
+    )
+
+
+def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> str:
+    """Return what the full run would cost and yield, from a sample.
+
+    Counted are the tasks' own CPU seconds: what a stage takes to start does not grow with the corpus.
+    """
+    grows = sum(_cpu(m) for m in manifests if not _fixed(m))
+    tokens = sum(r["shard"]["tokens"] for r in corpus.merged.records) if corpus.merged is not None else 0
+    documents = corpus.ingested.summary.get("rows", {}).get("documents", 0)
+    cost = (
+        f"{grows / config.sample:,.0f} CPU seconds that grow with the corpus"
+        if grows >= ENOUGH_SECONDS
+        else f"a cost that this sample does not tell (its tasks took {grows:.1f} CPU seconds, most of it start-up)"
+    )
+    return (
+        f"projected from a share of {config.sample:g} of the stored bytes (rough where compressed and plain files are "
+        f"mixed): {cost}, {_within_budgets(config, manifests)}"
+        f"{documents / config.sample:,.0f} documents kept by the rules, {tokens / config.sample:,.0f} tokens"
+    )
+
+
+def _within_budgets(config: Config, manifests: Sequence[Manifest]) -> str:
+    """Return what training and scoring would cost if they used up their budgets in every round."""
+    rounds, folds = config.self_clean.rounds, config.self_clean.folds
+    budgets = {".train": folds * config.evaluator.train_tokens, ".score": config.self_clean.score_tokens}
+    seconds = 0.0
+    for ending, budget in budgets.items():
+        done = [m for m in manifests if m.stage.name.endswith(ending)]
+        tokens = sum(record["tokens"] for m in done for record in m.records)
+        if tokens:
+            seconds += sum(_cpu(m) for m in done) / tokens * budget * rounds
+    return f"at most {seconds:,.0f} for training and scoring within their budgets, " if seconds else ""
+
+
+def _cpu(manifest: Manifest) -> float:
+    """Return the CPU seconds of a stage's tasks."""
+    return sum(record["cpu_seconds"] for record in manifest.records)
+
+
+def _fixed(manifest: Manifest) -> bool:
+    """Tell whether a stage's cost is set by a budget and does not grow with the corpus."""
+    name = manifest.stage.name
+    return name in {"tokenizer", "self_clean.tokenizer", "deduplicate.precision"} or name.endswith((".train", ".score"))
