@@ -1,4 +1,6 @@
-"""How deep a page nests, estimated from its tags before it is parsed: parsers take very long for some deep trees."""
+"""How deep a page nests and what a parser would add to it, estimated from its tags before it is parsed."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -8,19 +10,30 @@ from filters.characters import Array
 
 # Tags without an end, or whose end is implied by the next one.
 _FLAT_NAMES = "area base br col embed hr img input link meta source track wbr p li td th tr dd dt option"
+# The HTML standard's formatting elements: a parser opens those that are left open again in every block that follows.
+FORMATTING = "a b big code em font i nobr s small strike strong tt u"
 _BUCKETS = 1 << 14  # for names, by their hash; of two that share one, the second may close the first
 
 
-def nesting(page: str) -> int:
-    """Return about how deep the tree of a page is: start tags without their end tags, at the most."""
-    return int(_deepest(np.frombuffer(page.encode("utf-8", "replace") or b" ", np.uint8), _FLAT))
+@dataclass(frozen=True, slots=True)
+class Nesting:
+    """What a page would cost a parser."""
+
+    depth: int  # start tags without their end tags, at the most
+    reopened: int  # formatting elements left open, summed over the start tags that follow: each may be opened again
+
+
+def nesting(page: str) -> Nesting:
+    """Return about how deep the tree of a page is, and how many elements a parser may add of its own."""
+    depth, reopened = _measure(np.frombuffer(page.encode("utf-8", "replace") or b" ", np.uint8), _FLAT, _FORMATTING)
+    return Nesting(int(depth), int(reopened))
 
 
 @njit(cache=True, nogil=True)
-def _deepest(data: Array, flat: Array) -> int:
-    """Return the most tags open at a time; an end tag whose like is not open closes nothing."""
+def _measure(data: Array, flat: Array, formatting: Array) -> tuple[int, int]:
+    """Return the most tags open at a time, and the reopened; an end tag whose like is not open closes nothing."""
     opened = np.zeros(_BUCKETS, np.int32)
-    depth, deepest = 0, 0
+    depth, deepest, styles, reopened = 0, 0, 0, 0
     i, size = 0, data.shape[0]
     while i + 1 < size:
         if data[i] != 0x3C:
@@ -32,13 +45,16 @@ def _deepest(data: Array, flat: Array) -> int:
         if i >= size or not _is_letter(data[i]):
             continue
         name, i = _hash_name(data, i)
+        if not end and not formatting[name]:
+            reopened += styles
         if flat[name] or (end and opened[name] == 0):
             continue
         step = -1 if end else 1
         opened[name] += step
         depth += step
+        styles += step * formatting[name]
         deepest = max(deepest, depth)
-    return deepest
+    return deepest, reopened
 
 
 @njit(cache=True, nogil=True)
@@ -57,13 +73,13 @@ def _is_letter(byte: int) -> bool:
     return 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A
 
 
-def _flat_buckets() -> NDArray[np.bool_]:
-    """Return which buckets hold names that do not nest."""
-    flat = np.zeros(_BUCKETS, np.bool_)
-    for name in _FLAT_NAMES.split():
+def _buckets(names: str) -> NDArray[np.bool_]:
+    """Return which buckets hold these names."""
+    held = np.zeros(_BUCKETS, np.bool_)
+    for name in names.split():
         bucket, _ = _hash_name.py_func(np.frombuffer(name.encode(), np.uint8), 0)
-        flat[bucket] = True
-    return flat
+        held[bucket] = True
+    return held
 
 
-_FLAT = _flat_buckets()
+_FLAT, _FORMATTING = _buckets(_FLAT_NAMES), _buckets(FORMATTING)

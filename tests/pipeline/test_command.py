@@ -221,6 +221,8 @@ def bad_inputs(folder: Path, story: Callable[[int], str]) -> None:
     (folder / "long.jsonl").write_bytes(long + orjson.dumps({"text": story(1000)}))
     (folder / "repeated.txt").write_text("word " * (LIMIT // 5))
     (folder / "deep.warc").write_bytes(warc(b"<html><body>" + b"<div>" * 50_000 + b"deep" + b"</body></html>"))
+    styles = b"".join(b"<font id=%d><p>" % i for i in range(990))
+    (folder / "styles.warc").write_bytes(warc(b"<html><body>styles" + styles + b"<p>x" * 30_000))
     (folder / "cut.warc").write_bytes(warc(b"<p>cut off</p>")[:-9])
     (folder / "noise.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
     (folder / "latin.txt").write_bytes("café".encode("latin-1"))
@@ -266,6 +268,7 @@ def test_bad_input_never_stops_a_run(tmp_path: Path, story: Callable[[int], str]
     assert names.count("lines.jsonl") == 7
     rejected = {Path(row["path"]).name: row for row in pq.read_table(tmp_path / "out/rejected").to_pylist()}
     assert rejected["deep.warc"]["text"] == "deep"
+    assert rejected["styles.warc"]["text"].startswith("styles")
     assert rejected["long.jsonl"]["reason"] == "too_large"
     assert rejected["long.jsonl"]["value"] > 200_000_000
     assert rejected["long.jsonl"]["threshold"] == LIMIT

@@ -134,6 +134,7 @@ def nested() -> dict[str, str]:
         "formatting": "".join(f"<p><font a={i}>" for i in range(count)),
         "table": "<table><tr><td>" * count,
         "foreign": "<svg><td>" * count,
+        "styles left open": "".join(f"<font id={i}><p>" for i in range(990)) + "<p>x" * count,
         "half a tag": "<a " * count,
         "comment": "<!--" * count,
         "less than": "<" * count,

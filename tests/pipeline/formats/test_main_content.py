@@ -195,4 +195,11 @@ def test_any_page_gives_a_text(page: str) -> None:
 )
 def test_nesting_counts_tags_without_their_ends(page: str, deep: int) -> None:
     """End tags close their like only, and tags that do not nest do not count."""
-    assert nesting(page) == deep
+    assert nesting(page).depth == deep
+
+
+def test_what_a_parser_would_open_again_is_counted() -> None:
+    """Formatting left open before blocks is as many elements more as there are blocks after it."""
+    assert nesting("<b><p>x<p>x</b><p>x").reopened == 2
+    assert nesting("<i>" + "<font id=1><p>" * 3).reopened == 2 + 3 + 4
+    assert nesting("<b><i></b></i><p><div>").reopened == 0
