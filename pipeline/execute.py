@@ -134,11 +134,11 @@ class Engine:
             self.pool.submit(run_pipeline, self.options, transform, part)
             for part in self._slices(pending, grouping=grouping)
         ]
-        cpu = self._follow(stage, futures, wanted, lambda total, new: watch(total, new, inside()))
+        self._follow(stage, futures, wanted, lambda total, new: watch(total, new, inside()))
         if len(finished_keys(stage.folder)) != wanted:
             got = len(finished_keys(stage.folder))
             raise RunFailed(f"{stage.name}: {got} of {wanted} tasks are recorded; the runner lost the others")
-        return write_manifest(stage, time.monotonic() - started, cpu)
+        return write_manifest(stage, time.monotonic() - started)
 
     def _slices(self, tasks: list[Task], *, grouping: bool) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
@@ -151,22 +151,20 @@ class Engine:
         return [ordered[i::count] for i in range(count)]
 
     def _follow(
-        self, stage: Stage, futures: Sequence[Future[float]], wanted: int, watch: Callable[[int, list[Record]], None]
-    ) -> float:
-        """Wait for the slices, report what is recorded, return their CPU seconds; the first error ends the run."""
-        cpu = 0.0
+        self, stage: Stage, futures: Sequence[Future[None]], wanted: int, watch: Callable[[int, list[Record]], None]
+    ) -> None:
+        """Wait for the slices and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
         while True:
             finished, pending = wait(pending, timeout=POLL_SECONDS)
             for future in finished:
                 _raise_failure(stage, future)
-                cpu += future.result()
             new = finished_keys(stage.folder) - seen
             seen |= new
             watch(wanted, list(read_records(stage.folder, new)))
             if not pending:
-                return cpu
+                return
 
 
 def _sweep(stage: Stage) -> None:
@@ -176,7 +174,7 @@ def _sweep(stage: Stage) -> None:
             remove(stage.path(name))
 
 
-def _raise_failure(stage: Stage, future: Future[float]) -> None:
+def _raise_failure(stage: Stage, future: Future[None]) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
@@ -184,15 +182,13 @@ def _raise_failure(stage: Stage, future: Future[float]) -> None:
         raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
 
 
-def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> float:
-    """Run one Beam pipeline over some tasks, here or where the options say; return this process's CPU seconds."""
-    began = time.process_time()
+def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
+    """Run one Beam pipeline over some tasks, here or where the options say."""
     parsed = PipelineOptions(list(options))
     name = parsed.view_as(StandardOptions).runner
     runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else name
     with beam.Pipeline(runner=runner, options=parsed) as pipeline:
         pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False) | transform
-    return time.process_time() - began
 
 
 @contextlib.contextmanager
