@@ -169,7 +169,8 @@ def _raise_failure(stage: Stage, future: Future[None]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        first = str(error).strip().partition("\n")[0]  # a MemoryError, say, has no text
+        raise RunFailed(": ".join([stage.name, type(error).__name__, *([first] if first else [])])) from error
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.execute import ForEach, start
+from pipeline.execute import ForEach, RunFailed, _raise_failure, start
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
 
@@ -48,3 +49,20 @@ def test_what_an_earlier_start_did_is_counted(tmp_path: Path) -> None:
     assert 100.3 <= manifest.cpu_seconds < 110
     assert manifest.seconds < 90
     assert read_manifest(stage) == manifest
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "stage: MemoryError"),
+        (ValueError(" \n"), "stage: ValueError"),
+        (ValueError("first\nsecond"), "stage: ValueError: first"),
+    ],
+)
+def test_a_failure_is_one_line(error: Exception, line: str) -> None:
+    """The name of the error and its first line, where it has one."""
+    future: Future[None] = Future()
+    future.set_exception(error)
+    with pytest.raises(RunFailed) as failed:
+        _raise_failure(make_stage("out", "stage", 1, [], []), future)
+    assert str(failed.value) == line
