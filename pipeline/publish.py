@@ -288,7 +288,7 @@ class MergeShard:
             "tokens": tokens,
             "sha256": digest,
         }
-        return {"documents": len(table), "shard": shard, "summary": {"tokens": {split: tokens}}}
+        return {"documents": len(table), "bytes": table.nbytes, "shard": shard, "summary": {"tokens": {split: tokens}}}
 
 
 def _read_batch(path: str, number: int) -> pa.Table:

@@ -17,7 +17,9 @@ import orjson
 from pipeline import storage
 from pipeline.summary import Summary, merge
 
-Record = dict[str, Any]  # key, documents, bytes, summary, seconds, cpu_seconds and what the stage adds
+# key, documents, bytes, summary, seconds, cpu_seconds and what the stage adds. `bytes` are those a task went through,
+# unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its signatures, edges, scores or tokens.
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

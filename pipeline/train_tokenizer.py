@@ -11,6 +11,7 @@ from pipeline import storage
 from pipeline.document import read_table, write_table
 from pipeline.draw import uniform
 from pipeline.shards import DocumentShard
+from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
@@ -31,13 +32,15 @@ class SampleTexts:
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write the sample of a shard with its draws; return its record."""
         tables = [pa.table({"draw": np.zeros(0), "text": pa.array([], pa.large_string())})]
+        size = 0
         for _, documents in read_kept(shard, self.verdicts, SAMPLE_COLUMNS):
             draws = uniform(documents["id"].to_pylist(), self.seed, "tokenizer")
             chosen = pa.array(draws < self.rate)
+            size += text_bytes(documents)
             tables.append(pa.table({"draw": draws, "text": documents["text"]}).filter(chosen))
         path = storage.join(self.folder, "sample", shard.name + ".parquet")
         write_table(path, pa.concat_tables(tables))
-        return {"documents": sum(map(len, tables))}
+        return {"documents": sum(map(len, tables)), "bytes": size}
 
 
 @dataclass(frozen=True, slots=True)

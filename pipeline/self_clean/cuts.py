@@ -150,13 +150,13 @@ class CountStrata:
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Return the record; no file is written."""
-        values, strata, _ = _measure(shard, self.scores, self.calibration)
+        values, strata, scores = _measure(shard, self.scores, self.calibration)
         summary: Summary = {}
         bins = np.floor(np.nan_to_num(values) * BINS).astype(np.int64)
         for row in np.flatnonzero(~np.isnan(values)).tolist():
             cell = summary.setdefault(strata[row], {})
             cell[str(bins[row])] = cell.get(str(bins[row]), 0) + 1
-        return {"documents": shard.rows, "summary": {"strata": summary}}
+        return {"documents": shard.rows, "bytes": scores.nbytes, "summary": {"strata": summary}}
 
 
 BINS = 1000  # a bit per byte
@@ -270,7 +270,7 @@ class JudgeShard:
         }
         total = int(present.sum())
         sizes = {"documents": total, "kept": total - int(rejected.sum()), "rejected": int(rejected.sum())}
-        return {**sizes, "summary": summary}
+        return {**sizes, "bytes": scores.nbytes, "summary": summary}
 
 
 def _losses(

@@ -71,8 +71,10 @@ class AssignFolds:
     def __call__(self, task: FoldTask) -> dict[str, Any]:
         """Write the folds of every shard; return the record."""
         parent = np.arange(sum(shard.rows for shard in self.shards))
+        read = 0
         for path in task.paths:
             for edges in read_slices(path, EDGE):
+                read += edges.nbytes
                 union(parent, np.ascontiguousarray(edges["left"]), np.ascontiguousarray(edges["right"]))
         flatten(parent)
         sizes = [
@@ -85,7 +87,7 @@ class AssignFolds:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))
         held = np.bincount(fold, weights=size, minlength=self.folds).astype(np.int64)
-        return {"summary": {"fold_bytes": {str(k): int(n) for k, n in enumerate(held)}}}
+        return {"bytes": read + size.nbytes, "summary": {"fold_bytes": {str(k): int(n) for k, n in enumerate(held)}}}
 
 
 def _languages(shards: Sequence[DocumentShard]) -> npt.NDArray[np.int64]:

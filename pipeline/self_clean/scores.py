@@ -23,6 +23,7 @@ from pipeline.self_clean.evaluators import Corpus, load_tokenizer
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, bin_edge, counts, histogram, merge
+from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
 VERSION = 1
@@ -105,15 +106,16 @@ class ScoreShard:
         folds = read_folds(self.corpus.folds, shard)
         tables: list[pa.Table] = []
         summaries: list[Summary] = []
-        done = 0
+        done = size = 0
         for rows, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "text")):
             scored = self._score(documents, folds[rows])
             tables.append(scored.append_column("row", pa.array(rows)))
             summaries.append(summarise(scored, documents["language"].to_pylist(), len(self.evaluators)))
             done += len(documents)
+            size += text_bytes(documents)
         write_table(score_path(self.folder, shard), _spread(tables, shard.rows))
         tokens = sum(int(np.nansum(t["scored_tokens"].to_numpy())) for t in tables)
-        return {"documents": done, "tokens": tokens, "summary": merge(summaries)}
+        return {"documents": done, "tokens": tokens, "bytes": size, "summary": merge(summaries)}
 
     def _score(self, documents: pa.Table, folds: npt.NDArray[np.int64]) -> pa.Table:
         """Return scores (SCORES) for documents, each by its own judge, and the anchor by all."""
