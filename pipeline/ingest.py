@@ -29,7 +29,7 @@ from pipeline.steps import Step, apply, make_steps, signal_fields
 from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
-VERSION = 2
+VERSION = 3
 BATCH_DOCUMENTS = 1000
 BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
 ERROR_CHARACTERS = 300  # of an error that are kept
