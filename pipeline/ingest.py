@@ -219,6 +219,8 @@ class Part:
             writer.abandon(error)
 
 
+_NUMBER = re.compile(r"(?<![\w-])\d+")
+_VALUE = re.compile(r"""(?<!field )(?<!column )('[^']*'|"[^"]*")""")
 _STEPS: dict[str, list[Step]] = {}  # by folder, which stands for the configuration
 
 
@@ -246,5 +248,5 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 
 
 def _kind(error: str) -> str:
-    """Return an error without the numbers in it, to count errors of a kind."""
-    return re.sub(r"(?<![\w-])\d+", "N", error)
+    """Return an error without what is the record's own (numbers, values, the names of its fields), to count kinds."""
+    return _VALUE.sub("…", _NUMBER.sub("N", error.partition("; ")[0]))

@@ -22,7 +22,7 @@ from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean.scores import QUANTUM, length_class, read_scores
 from pipeline.shards import DocumentShard
-from pipeline.summary import Summary, counts
+from pipeline.summary import Summary, counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
 
 VERSION = 1
@@ -270,7 +270,7 @@ class JudgeShard:
         }
         total = int(present.sum())
         sizes = {"documents": total, "kept": total - int(rejected.sum()), "rejected": int(rejected.sum())}
-        return {**sizes, "bytes": scores.nbytes, "summary": summary}
+        return {**sizes, "bytes": scores.nbytes, "summary": merge([summary])}
 
 
 def _losses(
