@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 Summary = dict[str, Any]
 
@@ -66,7 +67,8 @@ def _documents(cell: Any) -> int:
 
 
 def _rank(pair: list[Any]) -> Any:
-    return pair[0]
+    """Return what pairs are ordered by: all of a pair, so that those of one key have an order too."""
+    return pair[0], orjson.dumps(pair[1], option=orjson.OPT_SORT_KEYS)
 
 
 def histogram(values: npt.NDArray[Any]) -> dict[str, int]:

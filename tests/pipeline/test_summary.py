@@ -15,12 +15,16 @@ NAMES = st.sampled_from("abc")
 PAIRS = st.lists(st.integers(0, 10**6), max_size=20, unique=True).map(
     lambda keys: [[key, f"value of {key}"] for key in sorted(keys)[:LOWEST]]
 )
+EQUAL = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 99)), max_size=20).map(
+    lambda pairs: [[key, {"value": f"{value:02}", "same": None}] for key, value in sorted(pairs)[:LOWEST]]
+)
 SUMMARIES = st.fixed_dictionaries(
     {
         "documents": st.integers(0, 100),
         "counts": st.dictionaries(NAMES, st.integers(0, 100)),
         "deep": st.dictionaries(NAMES, st.dictionaries(NAMES, st.integers(0, 100))),
         "lowest": PAIRS,
+        "equal": st.fixed_dictionaries({"lowest": EQUAL}),
     }
 )
 FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
