@@ -248,5 +248,5 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 
 
 def _kind(error: str) -> str:
-    """Return an error without what is the record's own (numbers, values, the names of its fields), to count kinds."""
-    return _VALUE.sub("…", _NUMBER.sub("N", error.partition("; ")[0]))
+    """Return an error without the record's own numbers and values, to count kinds; the fields it has help its user."""
+    return _VALUE.sub("…", _NUMBER.sub("N", error))

