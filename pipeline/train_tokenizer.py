@@ -16,7 +16,7 @@ from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
-VERSION = 1
+VERSION = 2
 SAMPLE_COLUMNS = ("id", "text")
 
 
@@ -54,6 +54,20 @@ class TokenizerTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """The texts that train a tokenizer, read again each time they are gone through."""
+
+    paths: tuple[str, ...]
+    rate: float
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts whose draw is below the rate."""
+        for path in self.paths:
+            table = read_table(path)
+            yield from table.filter(pa.array(table["draw"].to_numpy() < self.rate))["text"].to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainOne:
     """Work that trains a tokenizer on the samples."""
 
@@ -66,7 +80,7 @@ class TrainOne:
             with storage.open_input(task.given) as file:
                 model = file.read()
         else:
-            model = train(self._texts(task.rate), task.vocab_size)
+            model = train(Sample(self.samples, task.rate), task.vocab_size)
         tokenizer = Tokenizer(model)
         with storage.create(storage.join(self.folder, task.key + ".model")) as file:
             file.write(model)
@@ -83,11 +97,6 @@ class TrainOne:
                 left -= len(text)
                 if left <= 0:
                     break
-
-    def _texts(self, rate: float) -> Iterator[str]:
-        for path in self.samples:
-            table = read_table(path)
-            yield from table.filter(pa.array(table["draw"].to_numpy() < rate))["text"].to_pylist()
 
 
 MEASURED_CHARACTERS = 2_000_000
