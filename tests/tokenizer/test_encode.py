@@ -1,9 +1,11 @@
 """The tokenizer loses nothing."""
 
+import io
 from collections import Counter
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +74,17 @@ def test_training_is_deterministic() -> None:
 def test_ids_take_the_smallest_type(trained: Tokenizer) -> None:
     """A small vocabulary is stored in 16 bits."""
     assert trained.encode(["text"])[0].dtype == np.uint16
+
+
+def test_special_ids_are_the_models_own(trained: Tokenizer) -> None:
+    """A model of other origin may have them elsewhere, or not at all."""
+    assert trained.special_ids == {"unk": 0, "bos": 1, "eos": 2}
+    other = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SAMPLE), model_writer=other, model_type="bpe", vocab_size=600, hard_vocab_limit=False,
+        byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    assert Tokenizer(other.getvalue()).special_ids == {"pad": 0, "eos": 1, "unk": 2}
 
 
 @pytest.mark.parametrize("vocab_size", [300, 600])
