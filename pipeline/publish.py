@@ -305,6 +305,8 @@ def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> No
     `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one.
     """
     storage.remove(storage.join(output, "_SUCCESS"))
+    for name in storage.unfinished(output):
+        storage.remove(storage.join(output, name))
     for folder in PUBLISHED:
         wanted = {name for name in (*files, *texts) if name.startswith(folder + "/")}
         for stranger in _files_under(output, folder):
