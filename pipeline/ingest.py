@@ -33,7 +33,7 @@ VERSION = 3
 BATCH_DOCUMENTS = 1000
 BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
 ERROR_CHARACTERS = 300  # of an error that are kept
-BATCH_BYTES = 4_000_000  # of text held before the steps run
+BATCH_CHARACTERS = 4_000_000  # of text held before the steps run
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Part:
     settings: Settings
     _writers: dict[str, Writer] = field(init=False)
     _rows: list[dict[str, Any]] = field(default_factory=list)
-    _waiting: int = 0  # bytes of text in _rows
+    _waiting: int = 0  # characters of text in _rows: to encode them all only to count bytes would cost a pass
     _bytes: int = 0  # of text passed through the steps
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
     _skipped: dict[str, int] = field(default_factory=dict)
@@ -128,7 +128,11 @@ class Part:
         for index, piece, event in events:
             self._take(piece, event)
             self._end = [index, event.position, event.offset]
-            if self._records % BATCH_RECORDS == 0 or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES:
+            if (
+                self._records % BATCH_RECORDS == 0
+                or len(self._rows) >= BATCH_DOCUMENTS
+                or self._waiting >= BATCH_CHARACTERS
+            ):
                 self._flush()
                 if self._bytes >= self.settings.config.ingest.part_bytes:
                     return False
