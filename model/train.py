@@ -42,7 +42,7 @@ def train(
     was killed, it goes on from the checkpoint to bit-identical weights; called again after it finished, it
     says so and returns. Started by torchrun, every process calls it alike and the first one writes. Raises
     ValueError or FileNotFoundError, one plain line, if the shards do not fit the model, the processes cannot
-    share it or `output` holds another run, FloatingPointError if the loss is no number.
+    share it or `output` holds another run or other files, FloatingPointError if the loss is no number.
     """
     index, output = read_index(shards), Path(output)
     _require_fit(index, model)
@@ -75,6 +75,9 @@ def _claim(output: Path, run: dict[str, Any]) -> None:
     """Write run.json, or compare with the one that is there."""
     path = output / "run.json"
     if not path.is_file():
+        names = sorted(entry.name for entry in output.iterdir()) if output.is_dir() else []
+        if foreign := [name for name in names if name != "run.partial"]:  # what a killed start leaves
+            raise ValueError(f"{output} holds other files ({foreign[0]}, …): choose a new folder")
         output.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_bytes(orjson.dumps(run, option=orjson.OPT_INDENT_2))

@@ -211,7 +211,7 @@ class SelfClean:
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents all rounds together may reject
     low_share: float = _number(0.2, 0, 1)  # share of the drop budget spent on the low-loss tail
-    score_tokens: int = _number(4_000_000, 1_000)  # tokens scored in a round, over all documents
+    score_tokens: int = _number(4_000_000, 1_000)  # of a round; the anchor costs folds - 1 times its tokens more
     window_tokens: int = _number(128, 16, 65_536)
     windows: str = _choice("budget", "all")  # all: score every token, whatever it costs
     anchor_documents: int = _number(400, 20, 100_000)

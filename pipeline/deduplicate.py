@@ -137,13 +137,14 @@ class Unite:
         with slices(storage.join(self.folder, "nodes.arrow"), NODE) as write:
             for group in self.linking.groups:
                 write(_nodes(parent, group))
-        names = []
+        names, size = [], 0
         for number, edges in enumerate(self._streamed()):
+            size += edges.nbytes
             names.append(f"edges/{number:05d}.arrow")
             root = parent[edges["left"]]
             reader = spread(np.where(root < 0, ~root, root), partitions)
             write_rows(storage.join(self.folder, names[-1]), reader, edges, partitions)
-        return {"edges": names, "partitions": partitions, "summary": {"clustered": nodes}}
+        return {"edges": names, "partitions": partitions, "bytes": size, "summary": {"clustered": nodes}}
 
     def _streamed(self) -> Iterator[Array]:
         """Yield all edges in pieces of a bounded size."""
@@ -204,7 +205,7 @@ class Describe:
         rows["number"] = nodes["number"]
         rows["row"] = take_signatures(group.shards, nodes["number"], self.linking.width)
         write_rows(storage.join(self.folder, "signatures", group.key + ".arrow"), reader, rows, self.partitions)
-        return {"size": len(nodes)}
+        return {"size": len(nodes), "bytes": rows.nbytes}
 
     def _describe(self, shard: DocumentShard, members: Array) -> None:
         """Fill in ids and what the policy orders by."""
@@ -260,14 +261,16 @@ class ElectKeepers:
         members = read_every(paths, task.number, MEMBER)
         members = members[np.lexsort((members["number"], members["id"][:, 1], members["id"][:, 0]))]
         keeper = keepers(members)
-        duplicates = linked_duplicates(members, keeper, read_every(self.edges, task.number, EDGE))
+        edges = read_every(self.edges, task.number, EDGE)
+        duplicates = linked_duplicates(members, keeper, edges)
         duplicates = duplicates[np.argsort(duplicates["number"])]
         self._compare(task, duplicates)
         young = duplicates[duplicates["number"] < self.linking.old]
         name = f"duplicates/{task.key}.arrow"
         reader = self.linking.group_of(young["number"])
         write_rows(storage.join(self.folder, name), reader, young, len(self.linking.groups))
-        return {"duplicates": [name], "summary": {"clusters": self._sizes(duplicates["keeper"])}}
+        size = members.nbytes + edges.nbytes
+        return {"duplicates": [name], "bytes": size, "summary": {"clusters": self._sizes(duplicates["keeper"])}}
 
     def _compare(self, task: Partition, duplicates: Array) -> None:
         """Fill in how like its keeper each duplicate is; signatures are read a group at a time."""
@@ -358,7 +361,8 @@ def verdict_record(shard: DocumentShard, table: pa.Table) -> dict[str, Any]:
         "similarity": histogram(rejected["value"].to_numpy()),
         "kept": _sizes(shard, kept, _bytes_cut(table)),
     }
-    return {"documents": shard.rows, "kept": len(kept), "rejected": len(rejected), "summary": summary}
+    sizes = {"documents": shard.rows, "kept": len(kept), "rejected": len(rejected), "bytes": table.nbytes}
+    return {**sizes, "summary": summary}
 
 
 def _bytes_cut(table: pa.Table) -> Array:

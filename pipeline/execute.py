@@ -1,8 +1,8 @@
 """Engine: runs a stage's transform over its tasks, on this machine or on a given Beam runner.
 
 On this machine (`--runner=DirectRunner`, the default) a stage runs as N operating-system processes, each an in-memory
-FnApiRunner on its slice of the tasks; a stage that groups runs in one. Beam's own ways to use several cores lose data:
-`multi_threading` always, `multi_processing` unless its periodic flush is switched off (2.77, worker_handlers.py).
+FnApiRunner on its slice of the tasks. Beam's own ways to use several cores lose data: `multi_threading` always,
+`multi_processing` unless its periodic flush is switched off (2.77, worker_handlers.py).
 """
 
 import argparse
@@ -115,58 +115,46 @@ class Engine:
         transform: beam.PTransform,
         tasks: Sequence[Task],
         watch: Watch,
-        *,
-        grouping: bool = False,
-        records: int | None = None,
         inside: Callable[[], str] = str,
     ) -> Manifest:
         """Run a stage to its manifest; tasks that are recorded are not done again.
 
-        `grouping`: the transform groups, so all tasks go through one pipeline, and it writes `records` records itself.
         `inside` says what goes on in tasks that take long.
         """
         started = time.monotonic()
         _sweep(stage)
         finished = finished_keys(stage.folder)
-        pending = list(tasks) if grouping else [task for task in tasks if task.key not in finished]
-        wanted = len(tasks) if records is None else records
-        futures = [
-            self.pool.submit(run_pipeline, self.options, transform, part)
-            for part in self._slices(pending, grouping=grouping)
-        ]
-        cpu = self._follow(stage, futures, wanted, lambda total, new: watch(total, new, inside()))
-        if len(finished_keys(stage.folder)) != wanted:
-            got = len(finished_keys(stage.folder))
-            raise RunFailed(f"{stage.name}: {got} of {wanted} tasks are recorded; the runner lost the others")
-        return write_manifest(stage, time.monotonic() - started, cpu)
+        pending = [task for task in tasks if task.key not in finished]
+        futures = [self.pool.submit(run_pipeline, self.options, transform, part) for part in self._slices(pending)]
+        self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
+        got = len(finished_keys(stage.folder))
+        if got != len(tasks):
+            raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
+        return write_manifest(stage, time.monotonic() - started)
 
-    def _slices(self, tasks: list[Task], *, grouping: bool) -> list[list[Task]]:
+    def _slices(self, tasks: list[Task]) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
         if not tasks:
             return []
-        if grouping or not self.local:
+        if not self.local:
             return [tasks]
         ordered = sorted(tasks, key=lambda task: -getattr(task, "size", 0))
         count = min(len(tasks), self.workers * SLICES_PER_WORKER)
         return [ordered[i::count] for i in range(count)]
 
-    def _follow(
-        self, stage: Stage, futures: Sequence[Future[float]], wanted: int, watch: Callable[[int, list[Record]], None]
-    ) -> float:
-        """Wait for the slices, report what is recorded, return their CPU seconds; the first error ends the run."""
-        cpu = 0.0
+    def _follow(self, stage: Stage, futures: Sequence[Future[None]], watch: Callable[[list[Record]], None]) -> None:
+        """Wait for the slices and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
         while True:
             finished, pending = wait(pending, timeout=POLL_SECONDS)
             for future in finished:
                 _raise_failure(stage, future)
-                cpu += future.result()
             new = finished_keys(stage.folder) - seen
             seen |= new
-            watch(wanted, list(read_records(stage.folder, new)))
+            watch(list(read_records(stage.folder, new)))
             if not pending:
-                return cpu
+                return
 
 
 def _sweep(stage: Stage) -> None:
@@ -176,23 +164,22 @@ def _sweep(stage: Stage) -> None:
             remove(stage.path(name))
 
 
-def _raise_failure(stage: Stage, future: Future[float]) -> None:
+def _raise_failure(stage: Stage, future: Future[None]) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(f"{stage.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        first = str(error).strip().partition("\n")[0]  # a MemoryError, say, has no text
+        raise RunFailed(": ".join([stage.name, type(error).__name__, *([first] if first else [])])) from error
 
 
-def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> float:
-    """Run one Beam pipeline over some tasks, here or where the options say; return this process's CPU seconds."""
-    began = time.process_time()
+def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
+    """Run one Beam pipeline over some tasks, here or where the options say."""
     parsed = PipelineOptions(list(options))
     name = parsed.view_as(StandardOptions).runner
     runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else name
     with beam.Pipeline(runner=runner, options=parsed) as pipeline:
         pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False) | transform
-    return time.process_time() - began
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ VERSION = 3
 BATCH_DOCUMENTS = 1000
 BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
 ERROR_CHARACTERS = 300  # of an error that are kept
-BATCH_BYTES = 4_000_000  # of text held before the steps run
+BATCH_CHARACTERS = 4_000_000  # of text held before the steps run
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Part:
     settings: Settings
     _writers: dict[str, Writer] = field(init=False)
     _rows: list[dict[str, Any]] = field(default_factory=list)
-    _waiting: int = 0  # bytes of text in _rows
+    _waiting: int = 0  # characters of text in _rows: to encode them all only to count bytes would cost a pass
     _bytes: int = 0  # of text passed through the steps
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
     _skipped: dict[str, int] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Part:
     def _full(self) -> bool:
         """Tell whether enough waits to be passed through the steps and written."""
         many = len(self._unreadable) >= BATCH_RECORDS or self._records % BATCH_RECORDS == 0
-        return many or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_BYTES
+        return many or len(self._rows) >= BATCH_DOCUMENTS or self._waiting >= BATCH_CHARACTERS
 
     def _take(self, piece: Piece, event: Event) -> None:
         """Put an event where it belongs."""
@@ -232,6 +232,8 @@ class Part:
             writer.abandon(error)
 
 
+_NUMBER = re.compile(r"(?<![\w-])\d+")
+_VALUE = re.compile(r"""(?<!field )(?<!column )('[^']*'|"[^"]*")""")
 _STEPS: dict[str, list[Step]] = {}  # by folder, which stands for the configuration
 
 
@@ -259,5 +261,5 @@ def _row(piece: Piece, event: Record, identity: str, source: str) -> dict[str, A
 
 
 def _kind(error: str) -> str:
-    """Return an error without the numbers in it, to count errors of a kind."""
-    return re.sub(r"(?<![\w-])\d+", "N", error)
+    """Return an error without the record's own numbers and values, to count kinds; the fields it has help its user."""
+    return _VALUE.sub("…", _NUMBER.sub("N", error))

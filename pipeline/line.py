@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
-
 from pipeline.config import Config
 from pipeline.execute import Engine, ForEach
 from pipeline.progress import Display
@@ -28,17 +26,10 @@ class Line:
 
     def each(self, stage: Stage, work: Any, tasks: Sequence[Any], inside: Callable[[], str] = str) -> Manifest:
         """Do a work once for each task; `inside` says what goes on in tasks that take long."""
-        return self._finish(stage, ForEach(work, stage.folder), tasks, inside=inside)
-
-    def grouped(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], records: int) -> Manifest:
-        """Run a transform that groups; it writes `records` records itself."""
-        return self._finish(stage, transform, tasks, grouping=True, records=records)
-
-    def _finish(self, stage: Stage, transform: beam.PTransform, tasks: Sequence[Any], **how: Any) -> Manifest:
         manifest = read_manifest(stage)
         if manifest is None:
             with self.display.stage(stage.name) as watch:
-                manifest = self.engine.run(stage, transform, tasks, watch, **how)
+                manifest = self.engine.run(stage, ForEach(work, stage.folder), tasks, watch, inside)
         else:
             self.display.say(f"{stage.name}: finished before")
         self.manifests.append(manifest)

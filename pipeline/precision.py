@@ -31,7 +31,7 @@ class MeasurePrecision:
         left, right = np.searchsorted(numbers, ends.T)
         exact = np.asarray(jaccard(bounds, hashes, bounds, hashes, left, right), np.float64)
         true = int((exact >= (self.linking.threshold or 0.0)).sum())
-        return {"summary": {"precision": {"edges": len(ends), "true": true}}}
+        return {"bytes": hashes.nbytes, "summary": {"precision": {"edges": len(ends), "true": true}}}
 
 
 def sampled_edges(samples: Sequence[Sequence[list[Any]]], old: int) -> tuple[tuple[int, int], ...]:

@@ -288,7 +288,7 @@ class MergeShard:
             "tokens": tokens,
             "sha256": digest,
         }
-        return {"documents": len(table), "shard": shard, "summary": {"tokens": {split: tokens}}}
+        return {"documents": len(table), "bytes": table.nbytes, "shard": shard, "summary": {"tokens": {split: tokens}}}
 
 
 def _read_batch(path: str, number: int) -> pa.Table:
@@ -305,7 +305,7 @@ def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> No
 
     `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one.
     """
-    for name in ("_SUCCESS", *PAGES):
+    for name in ("_SUCCESS", *PAGES, *storage.unfinished(output)):
         storage.remove(storage.join(output, name))
     for folder in PUBLISHED:
         wanted = {name for name in (*files, *texts) if name.startswith(folder + "/")}

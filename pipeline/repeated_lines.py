@@ -25,6 +25,7 @@ from pipeline.shards import DocumentShard
 from pipeline.sign import id_words
 from pipeline.stage import Manifest, Stage
 from pipeline.storage import join
+from pipeline.tally import text_bytes
 from pipeline.verdicts import SIDECAR, read_kept, sidecar_path
 
 VERSION = 1
@@ -72,13 +73,14 @@ class FindLines:
         """Write the first of each line in a document by hash, the repeated ones as spans, and the bytes of all."""
         spill = Spill(self.folder, f"lines/{shard.name}", self.partitions, LINE, self.limit)
         sizes = np.zeros(shard.rows, SIZE)
-        count = 0
+        count = size = 0
         with slices(join(self.folder, "spans", shard.name + ".arrow"), SPAN) as write_spans:
             for rows, table in read_kept(shard, (self.verdicts,), ("id", "text")):
                 if not len(rows):
                     continue
                 found = _lines(rows + shard.first, table, paragraphs=self.paragraphs)
                 count += len(found)
+                size += text_bytes(table)
                 lengths = (found["end"] - found["start"]).astype(np.float64)
                 sizes["bytes"] += np.bincount(found["number"] - shard.first, lengths, shard.rows).astype(np.int64)
                 owner = first_in_document(found)
@@ -86,7 +88,7 @@ class FindLines:
                 spill.add(partition_of(found["hash"][owner], self.partitions), found[owner])
         with slices(join(self.folder, "sizes", shard.name + ".arrow"), SIZE) as write_sizes:
             write_sizes(sizes)
-        return {"lines": spill.close(), "summary": {"lines": count}}
+        return {"lines": spill.close(), "bytes": size, "summary": {"lines": count}}
 
 
 def _lines(numbers: Array, table: pa.Table, *, paragraphs: bool) -> Array:
@@ -139,7 +141,7 @@ class FindOwners:
         name = f"spans/{task.key}.arrow"
         reader = np.searchsorted(self.firsts, lost["number"], side="right") - 1
         write_rows(join(self.folder, name), reader, _spans(lost), len(self.firsts))
-        return {"spans": [name], "summary": {"lost": len(lost)}}
+        return {"spans": [name], "bytes": lines.nbytes, "summary": {"lost": len(lost)}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ import orjson
 from pipeline import storage
 from pipeline.summary import Summary, merge
 
-Record = dict[str, Any]  # key, rows, bytes, summary, seconds and what the stage adds
+# key, documents, bytes, summary, seconds, cpu_seconds and what the stage adds. `bytes` are those a task went through,
+# unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its signatures, edges, scores or tokens.
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Manifest:
     stage: Stage
     records: tuple[Record, ...]
     summary: Summary
-    seconds: float  # wall time of the run that finished it
-    cpu_seconds: float  # of its worker processes in that run
+    seconds: float  # wall time of the start that finished it; what an earlier start did is not in it
+    cpu_seconds: float  # of its tasks, whichever start and process did them; without Beam's own work around them
 
 
 def make_stage(output: str, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
@@ -76,11 +78,12 @@ def read_records(folder: str, keys: Iterable[str] | None = None) -> Iterator[Rec
         yield storage.read_json(storage.join(folder, "done", key + ".json"))
 
 
-def write_manifest(stage: Stage, seconds: float, cpu_seconds: float) -> Manifest:
-    """Close a stage whose tasks are all recorded."""
+def write_manifest(stage: Stage, seconds: float) -> Manifest:
+    """Close a stage whose tasks are all recorded; `seconds` is the wall time of this start."""
     summary = merge(record.get("summary", {}) for record in read_records(stage.folder))
     records = [{k: v for k, v in record.items() if k != "summary"} for record in read_records(stage.folder)]
-    cost = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+    spent = sum(record["cpu_seconds"] for record in records)
+    cost = {"seconds": round(seconds, 3), "cpu_seconds": round(spent, 3)}
     table = {"stage": stage.name, "records": records, "summary": summary, **cost}
     storage.write_json(stage.path("manifest.json"), table)
     return Manifest(stage, tuple(records), summary, **cost)

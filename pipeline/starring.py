@@ -34,7 +34,7 @@ class HashGroup:
         for shard in group.shards:
             pairs = shard_pairs(shard, linking)
             spill.add(linking.partition_of(pairs["hash"]), pairs)
-        return {"pairs": spill.close(), "size": group.rows}
+        return {"pairs": spill.close(), "size": group.rows, "bytes": group.rows * 4 * linking.width}
 
 
 def shard_pairs(shard: DocumentShard, linking: Linking) -> Array:
@@ -93,7 +93,7 @@ class FormStars:
             name = f"edges/{task.key}.arrow"
             edges = forest(make_edges(found["centre"], found["member"], np.float32(0), NEAR))
             _write_one(join(self.folder, name), edges)
-            return {"edges": [name]}
+            return {"edges": [name], "bytes": pairs.nbytes}
         young = found["member"] < linking.old
         old = found[~young]
         old = old[np.isin(old["hash"], found["hash"][young])]
@@ -101,7 +101,7 @@ class FormStars:
         _write_one(join(self.folder, rest), as_pairs(old))
         found = found[young]
         write_rows(join(self.folder, candidates), linking.group_of(found["member"]), found, len(linking.groups))
-        return {"candidates": [candidates], "rest": [rest]}
+        return {"candidates": [candidates], "rest": [rest], "bytes": pairs.nbytes}
 
 
 def _write_one(path: str, rows: Array) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import shutil
 import time
 import uuid
@@ -20,6 +21,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 T = TypeVar("T")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 ATTEMPTS = 4  # tries of an operation on an object store
 FIRST_WAIT_SECONDS = 0.5  # doubled after each try
@@ -118,6 +120,11 @@ def names(folder: str) -> list[str]:
         return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
     found = retried(lambda: FileSystems.match([join(folder, "*")]))[0].metadata_list
     return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
+
+
+def unfinished(folder: str) -> list[str]:
+    """Return the names of what killed writers left directly in a folder; an object store shows nothing unfinished."""
+    return [name for name in names(folder) if _UNFINISHED.search(name)] if is_local(folder) else []
 
 
 def walk(folder: str) -> list[str]:

@@ -11,11 +11,12 @@ from pipeline import storage
 from pipeline.document import read_table, write_table
 from pipeline.draw import uniform
 from pipeline.shards import DocumentShard
+from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
-VERSION = 1
+VERSION = 2
 SAMPLE_COLUMNS = ("id", "text")
 
 
@@ -31,13 +32,15 @@ class SampleTexts:
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write the sample of a shard with its draws; return its record."""
         tables = [pa.table({"draw": np.zeros(0), "text": pa.array([], pa.large_string())})]
+        size = 0
         for _, documents in read_kept(shard, self.verdicts, SAMPLE_COLUMNS):
             draws = uniform(documents["id"].to_pylist(), self.seed, "tokenizer")
             chosen = pa.array(draws < self.rate)
+            size += text_bytes(documents)
             tables.append(pa.table({"draw": draws, "text": documents["text"]}).filter(chosen))
         path = storage.join(self.folder, "sample", shard.name + ".parquet")
         write_table(path, pa.concat_tables(tables))
-        return {"documents": sum(map(len, tables))}
+        return {"documents": sum(map(len, tables)), "bytes": size}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,20 @@ class TokenizerTask:
     given: str  # path of a model; empty: train
     vocab_size: int
     rate: float  # of the sample's draws
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The texts that train a tokenizer, read again each time they are gone through."""
+
+    paths: tuple[str, ...]
+    rate: float
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts whose draw is below the rate."""
+        for path in self.paths:
+            table = read_table(path)
+            yield from table.filter(pa.array(table["draw"].to_numpy() < self.rate))["text"].to_pylist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,7 @@ class TrainOne:
             with storage.open_input(task.given) as file:
                 model = file.read()
         else:
-            model = train(self._texts(task.rate), task.vocab_size)
+            model = train(Sample(self.samples, task.rate), task.vocab_size)
         tokenizer = Tokenizer(model)
         with storage.create(storage.join(self.folder, task.key + ".model")) as file:
             file.write(model)
@@ -80,11 +97,6 @@ class TrainOne:
                 left -= len(text)
                 if left <= 0:
                     break
-
-    def _texts(self, rate: float) -> Iterator[str]:
-        for path in self.samples:
-            table = read_table(path)
-            yield from table.filter(pa.array(table["draw"].to_numpy() < rate))["text"].to_pylist()
 
 
 MEASURED_CHARACTERS = 2_000_000

@@ -42,7 +42,7 @@ class AttachSignatures:
         with slices(join(self.folder, "signatures", group.key + ".arrow"), rows.dtype) as write:
             for part in _by_centre(self.folder, group, self.linking, found):
                 write(rows[np.searchsorted(members, np.unique(part["member"]))])
-        return {"size": len(found)}
+        return {"size": len(found), "bytes": found.nbytes + rows.nbytes}
 
 
 def _by_centre(folder: str, group: Group, linking: Linking, found: Array) -> Iterator[Array]:
@@ -71,7 +71,7 @@ class Verify:
         centres = _centres(self.attached, group, linking)
         mine = take_signatures(group.shards, centres, linking.width)
         judged = Judged(linking, self.folder, group.key)
-        counts = np.zeros(2, np.int64)
+        counts, size = np.zeros(2, np.int64), mine.nbytes
         with (
             slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".arrow"), CANDIDATE) as write_unsure,
@@ -83,6 +83,7 @@ class Verify:
                     continue
                 attached = join(self.attached, "signatures", other.key + ".arrow")
                 theirs = read_rows(attached, group.number, signature_rows(linking.width))
+                size += found.nbytes + theirs.nbytes
                 compared = distinct(found)
                 left = mine[np.searchsorted(centres, compared.centre)]
                 right = theirs["row"][np.searchsorted(theirs["number"], compared.member)]
@@ -92,7 +93,7 @@ class Verify:
                 write_unsure(found[unsure[compared.which]])
                 judged.fail(found[~(accepted | unsure)[compared.which]])
                 counts += [len(compared.centre), accepted.sum()]
-        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
 
 
 def _candidates(attached: str, group: Group, other: Group) -> Array:
@@ -193,7 +194,7 @@ class AttachTexts:
         with slices(join(self.folder, "shingles", group.key + ".arrow"), SHINGLE) as write:
             for part in _by_centre(self.folder, group, self.linking, found):
                 write(_shingle_rows(members, bounds, hashes, np.unique(part["member"])))
-        return {"size": len(found)}
+        return {"size": len(found), "bytes": found.nbytes + hashes.nbytes}
 
 
 def sets_of(group: Group, numbers: Array, shingle_words: int) -> tuple[Array, Array]:
@@ -231,7 +232,7 @@ class VerifyTexts:
         centres = _centres(self.attached, group, linking)
         bounds, hashes = sets_of(group, centres, linking.shingle_words)
         judged = Judged(linking, self.folder, group.key)
-        counts = np.zeros(2, np.int64)
+        counts, size = np.zeros(2, np.int64), hashes.nbytes
         with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
             for other in linking.groups:
                 found = _candidates(self.attached, group, other)
@@ -239,6 +240,7 @@ class VerifyTexts:
                     continue
                 compared = distinct(found)
                 rows = read_rows(join(self.attached, "shingles", other.key + ".arrow"), group.number, SHINGLE)
+                size += found.nbytes + rows.nbytes
                 numbers = np.unique(compared.member)
                 theirs = np.searchsorted(rows["number"], np.append(numbers, np.iinfo(np.int64).max))
                 left, right = np.searchsorted(centres, compared.centre), np.searchsorted(numbers, compared.member)
@@ -248,4 +250,4 @@ class VerifyTexts:
                 write_edges(compared.edges(similarity, np.full(len(similarity), NEAR, np.uint8), accepted))
                 judged.fail(found[~accepted[compared.which]])
                 counts += [len(similarity), accepted.sum()]
-        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1])}
+        return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}

@@ -24,6 +24,8 @@ class Tokenizer:
             raise ValueError(f"not a SentencePiece model: {error}") from error
         self.vocab_size: int = self._model.vocab_size()
         self.end_of_document: int = self._model.eos_id()
+        named = {name: getattr(self._model, name + "_id")() for name in ("unk", "bos", "eos", "pad")}
+        self.special_ids: dict[str, int] = {name: index for name, index in named.items() if index >= 0}
         self._byte_ids = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
         if self._model.unk_id() in self._byte_ids or self.end_of_document < 0:
             raise ValueError("the tokenizer needs byte fallback and an end-of-sentence piece")

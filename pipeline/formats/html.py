@@ -29,7 +29,11 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 
 
 class HTMLError(ValueError):
-    """HTML that no text can be had from."""
+    """A body over the limit; it has at least `size` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is larger than {limit} bytes when decompressed")
+        self.size = limit + 1
 
 
 def main_text(page: str) -> str:
@@ -136,5 +140,5 @@ def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
     except NOT_COMPRESSED:
         return body  # headers of archives often outlive the compression they speak of
     if len(out) > limit:
-        raise HTMLError(f"the body is larger than {limit} bytes when decompressed")
+        raise HTMLError(limit)
     return bytes(out)

@@ -100,13 +100,13 @@ def _json_record(offset: int, data: bytes, given: Input) -> Record | Unreadable:
 
 
 def from_fields(position: int, offset: int, fields: dict[str, object], given: Input) -> Record | Unreadable:
-    """Make a record of named fields; what the configuration does not name goes to meta."""
+    """Make a record of named fields; one field may be several things; what is not named goes to meta."""
     text = fields.pop(given.text, None)
     if not isinstance(text, str):
         return Unreadable(position=position, offset=offset, error=_no_text(text, fields, given.text))
     try:
-        named = {name: _as_text(fields.pop(name, None)) for name in {given.id, given.url, given.date} if name}
-        source = _as_text(fields.get(given.source)) if given.source else ""
+        names = {given.id, given.url, given.date, given.source} - {""}
+        named = {name: _as_text(fields.pop(name, None)) for name in names}
         meta = orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError as error:
         return Unreadable(position=position, offset=offset, error=f"cannot keep the other fields: {error}")
@@ -117,7 +117,7 @@ def from_fields(position: int, offset: int, fields: dict[str, object], given: In
         source_id=named.get(given.id, ""),
         url=named.get(given.url, ""),
         date=named.get(given.date, ""),
-        source=source,
+        source=named.get(given.source, ""),
         meta=meta,
     )
 

@@ -34,7 +34,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooLarge:
-    """A record over the limit: counted in bytes, never held."""
+    """A record over the limit, never held; a compressed body has at least `size` bytes, and is read no further."""
 
     position: int
     offset: int

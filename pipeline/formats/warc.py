@@ -23,6 +23,7 @@ SEARCHED_BYTES = 1 << 20  # at once
 PEEKED_BYTES = 512  # enough to see how a record begins
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 PLAIN_TYPE = "text/plain"
+OTHER_TYPE = "not HTML or plain text"
 NO_RECORD = "the archive holds no record"
 At = dict[str, Any]  # position and offset
 Named = dict[str, Any]  # url, date and source_id, as far as known
@@ -186,13 +187,16 @@ def _response(block: bytes, at: At, named: Named, limit: int) -> Event:
         return Skipped(**at, kind=f"status {status // 100}xx")
     mime, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].split(";")[0].strip(" \"'") or None
+    mime = mime.strip()
+    if mime and mime not in {*HTML_TYPES, PLAIN_TYPE}:
+        return Skipped(**at, kind=OTHER_TYPE)
     try:
         body = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""), limit)
     except HTMLError as error:
-        return Unreadable(**at, error=str(error))
-    mime = mime.strip() or detect_mime(body)
+        return TooLarge(**at, size=error.size, url=named["url"])
+    mime = mime or detect_mime(body)
     if mime not in {*HTML_TYPES, PLAIN_TYPE}:
-        return Skipped(**at, kind="not HTML or plain text")
+        return Skipped(**at, kind=OTHER_TYPE)
     page = decode_page(body, charset)
     text = page if mime == PLAIN_TYPE else main_text(page)
     return Record(**at, **named, text=text, meta=orjson.dumps({"mime": mime}).decode())

@@ -22,10 +22,10 @@ from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean.scores import QUANTUM, length_class, read_scores
 from pipeline.shards import DocumentShard
-from pipeline.summary import Summary, counts
+from pipeline.summary import Summary, counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
 
-VERSION = 1
+VERSION = 2
 UNKNOWN = "und"
 
 
@@ -137,7 +137,7 @@ def shrunk(scores: pa.Table, languages: npt.NDArray[np.str_], calibration: Calib
         aligned = value[rows] + np.asarray(calibration.shift[language])[judge[rows]]
         weight = sigma / (sigma + tau / size[rows])
         out[rows] = means + weight * (aligned - means)
-    return np.round(out / QUANTUM) * QUANTUM
+    return np.round(out / QUANTUM) / GRID
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +150,22 @@ class CountStrata:
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Return the record; no file is written."""
-        values, strata, _ = _measure(shard, self.scores, self.calibration)
+        values, strata, scores = _measure(shard, self.scores, self.calibration)
         summary: Summary = {}
-        bins = np.floor(np.nan_to_num(values) * BINS).astype(np.int64)
+        bins = on_grid(np.nan_to_num(values)).astype(np.int64) // (GRID // BINS)
         for row in np.flatnonzero(~np.isnan(values)).tolist():
             cell = summary.setdefault(strata[row], {})
             cell[str(bins[row])] = cell.get(str(bins[row]), 0) + 1
-        return {"documents": shard.rows, "summary": {"strata": summary}}
+        return {"documents": shard.rows, "bytes": scores.nbytes, "summary": {"strata": summary}}
 
 
+GRID = 10_000  # values to a bit per byte; divided by it, a whole number is the float nearest to the decimal
 BINS = 1000  # a bit per byte
+
+
+def on_grid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return values and cuts as whole numbers of the grid: as bits per byte, 8.123 and 81230 x 1e-4 may differ."""
+    return np.round(values * GRID)
 
 
 def _measure(
@@ -197,6 +203,13 @@ def choose_cuts(strata: Mapping[str, Mapping[str, int]], settings: SelfClean) ->
     return cuts
 
 
+def outside(
+    values: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Tell which values lie below and above their cuts (n), as they do by their bins; NaN does neither."""
+    return on_grid(values) < on_grid(low), on_grid(values) >= on_grid(high)
+
+
 def _tail(ordered: list[tuple[int, int]], budget: float) -> int | None:
     """Return the last bin of a tail whose documents fit the budget, None when none does."""
     last, taken = None, 0
@@ -224,7 +237,7 @@ class JudgeShard:
         values, strata, scores = _measure(shard, self.scores, self.calibration)
         low = np.array([self.cuts.get(s, (-math.inf, math.inf))[0] for s in strata])
         high = np.array([self.cuts.get(s, (-math.inf, math.inf))[1] for s in strata])
-        too_low, too_high = values < low, values >= high  # NaN compares false
+        too_low, too_high = outside(values, low, high)
         rejected = too_low | too_high
         reason = np.select([too_high, too_low], ["loss_too_high", "loss_too_low"], default="")
         bound = np.select([too_high, too_low], [high, low], default=np.nan)
@@ -270,7 +283,7 @@ class JudgeShard:
         }
         total = int(present.sum())
         sizes = {"documents": total, "kept": total - int(rejected.sum()), "rejected": int(rejected.sum())}
-        return {**sizes, "summary": summary}
+        return {**sizes, "bytes": scores.nbytes, "summary": merge([summary])}
 
 
 def _losses(

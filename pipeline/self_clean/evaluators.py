@@ -18,6 +18,7 @@ from pipeline.config import Evaluator, SelfClean
 from pipeline.draw import uniform
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
+from pipeline.tally import text_bytes
 from pipeline.token_shards import index_table, token_column, token_schema, write_arrow
 from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
@@ -101,15 +102,17 @@ class SampleShard:
         schema = token_schema(tokenizer.dtype)
         tables: list[list[pa.Table]] = [[] for _ in range(self.count)]
         columns = ("id", "source", "language", "text")
+        size = 0
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
             chosen = self._chosen(documents)
+            size += text_bytes(documents)
             taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
             tokens, _ = token_column(self._encode(taken, tokenizer), tokenizer)
             encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
             for number in range(self.count):
                 tables[number].append(encoded.filter(pa.array(folds != number)))
         shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
-        return {"shards": shards, "documents": sum(s["documents"] for s in shards)}
+        return {"shards": shards, "documents": sum(s["documents"] for s in shards), "bytes": size}
 
     def _encode(self, taken: pa.Table, tokenizer: Tokenizer) -> list[npt.NDArray[np.unsignedinteger]]:
         """Return the tokens of documents; of one that would be most of the training, a stretch chosen by its id."""

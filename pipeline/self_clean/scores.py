@@ -23,6 +23,7 @@ from pipeline.self_clean.evaluators import Corpus, load_tokenizer
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, bin_edge, counts, histogram, merge
+from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
 VERSION = 1
@@ -105,18 +106,19 @@ class ScoreShard:
         folds = read_folds(self.corpus.folds, shard)
         tables: list[pa.Table] = []
         summaries: list[Summary] = []
-        done = 0
+        done = size = tokens = 0
         for rows, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "text")):
-            scored = self._score(documents, folds[rows])
+            scored, spent = self._score(documents, folds[rows])
+            tokens += spent
             tables.append(scored.append_column("row", pa.array(rows)))
             summaries.append(summarise(scored, documents["language"].to_pylist(), len(self.evaluators)))
             done += len(documents)
+            size += text_bytes(documents)
         write_table(score_path(self.folder, shard), _spread(tables, shard.rows))
-        tokens = sum(int(np.nansum(t["scored_tokens"].to_numpy())) for t in tables)
-        return {"documents": done, "tokens": tokens, "summary": merge(summaries)}
+        return {"documents": done, "tokens": tokens, "bytes": size, "summary": merge(summaries)}
 
-    def _score(self, documents: pa.Table, folds: npt.NDArray[np.int64]) -> pa.Table:
-        """Return scores (SCORES) for documents, each by its own judge, and the anchor by all."""
+    def _score(self, documents: pa.Table, folds: npt.NDArray[np.int64]) -> tuple[pa.Table, int]:
+        """Return scores (SCORES) for documents, each by its own judge and the anchor by all, and the tokens of all."""
         texts = documents["text"].to_pylist()
         anchor = self.corpus.anchor(documents)
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "score")
@@ -130,7 +132,8 @@ class ScoreShard:
             for row, is_anchor in enumerate(anchor.tolist())
         ]
         size = [len(text.encode()) for text in texts]
-        return pa.table(
+        tokens = sum(t for judge in by_judge for _, t, _ in judge)
+        table = pa.table(
             {
                 "scored": pa.array([b is not None for b in bits]),
                 "judge": pa.array(folds, pa.int8()),
@@ -143,6 +146,7 @@ class ScoreShard:
             },
             schema=SCORES,
         )
+        return table, tokens
 
     def _excerpt(self, text: str) -> list[str]:
         """Return the parts of a text that are scored: all of it, or evenly spaced windows, measured in characters."""

@@ -328,3 +328,17 @@ def test_a_killed_command_goes_on(shards: Path, tmp_path: Path) -> None:
     assert main([*options, str(tmp_path / "killed")]) == 0
     assert main([*options, str(tmp_path / "whole")]) == 0
     assert same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_folder_of_other_files_is_refused(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that holds no run but something else is left as it was; what a killed start left is no obstacle."""
+    output = tmp_path / "notes"
+    output.mkdir()
+    (output / "thesis.tex").write_text("x")
+    assert main(["--shards", str(shards), "--output", str(output)]) == 2
+    assert "holds other files (thesis.tex, …)" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "run.partial").write_text("{")
+    assert train(shards, killed, MODEL, TRAINING, quiet)["tokens"]

@@ -42,7 +42,7 @@ class Inline:
         """Run a stage to its manifest."""
         for task in random.Random(self.seed).sample(list(tasks), len(tasks)):
             do_task(task, transform._work, transform._folder)
-        return write_manifest(stage, 0.0, 0.0)
+        return write_manifest(stage, 0.0)
 
 
 @dataclass(slots=True)

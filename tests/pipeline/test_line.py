@@ -151,3 +151,15 @@ def test_given_evaluators_judge_as_they_did(finished: Path, tmp_path: Path, run:
     """Weights and tokenizer of a finished run, passed to another one, give the same results."""
     run(tmp_path / "out", "--evaluator", str(finished / "evaluator"))
     assert_same(results(tmp_path / "out"), results(finished))
+
+
+def test_every_stage_says_how_much_it_read(finished: Path) -> None:
+    """Stages that go through every text agree on its bytes, and no stage but those that train says nothing."""
+    stages = {stage["name"]: stage for stage in orjson.loads((finished / "report.json").read_bytes())["stages"]}
+    silent = {name for name, stage in stages.items() if not stage["bytes"]}
+    assert silent == {"tokenizer", "self_clean.tokenizer", "self_clean.round-1.train", "self_clean.round-2.train"}
+    texts = {
+        stages[name]["bytes"] for name in ("tokenizer.sample", "self_clean.round-1.sample", "self_clean.round-1.score")
+    }
+    assert len(texts) == 1
+    assert 0 < texts.pop() < stages["publish.encode"]["bytes"] < stages["ingest"]["bytes"]

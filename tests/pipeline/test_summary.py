@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import summary
 from pipeline.summary import LOWEST, Summary, bin_edge, counts, histogram, merge
 
 NAMES = st.sampled_from("abc")
 PAIRS = st.lists(st.integers(0, 10**6), max_size=20, unique=True).map(
     lambda keys: [[key, f"value of {key}"] for key in sorted(keys)[:LOWEST]]
+)
+EQUAL = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 99)), max_size=20).map(
+    lambda pairs: [[key, {"value": f"{value:02}", "same": None}] for key, value in sorted(pairs)[:LOWEST]]
 )
 SUMMARIES = st.fixed_dictionaries(
     {
@@ -20,6 +24,7 @@ SUMMARIES = st.fixed_dictionaries(
         "counts": st.dictionaries(NAMES, st.integers(0, 100)),
         "deep": st.dictionaries(NAMES, st.dictionaries(NAMES, st.integers(0, 100))),
         "lowest": PAIRS,
+        "equal": st.fixed_dictionaries({"lowest": EQUAL}),
     }
 )
 FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
@@ -67,6 +72,39 @@ def test_only_finite_numbers_count() -> None:
     assert histogram(np.array([np.nan, np.inf, -np.inf, 1.0, 1.0])) == histogram(np.array([1, 1]))
     assert histogram(np.array([], float)) == {}
     assert sum(histogram(np.array([True, False])).values()) == 2
+
+
+@given(parts=st.lists(st.dictionaries(st.integers(0, 60).map(str), st.integers(1, 9)), max_size=8))
+def test_names_of_the_corpus_are_bounded_and_their_total_is_exact(parts: list[dict[str, int]]) -> None:
+    """However many sources there are, a few and "others" stay, no name counts too much, and nothing is lost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "MOST", 5)
+        total = merge({"sources": {"kept": part}} for part in parts).get("sources", {}).get("kept", {})
+        assert merge([{"sources": {"kept": total}}]).get("sources", {}).get("kept", {}) == total
+    exact = merge({"x": part} for part in parts).get("x", {})
+    assert len(total) <= 6
+    assert sum(total.values()) == sum(exact.values())
+    assert all(
+        0 <= exact[name] - count <= total["others"] for name, count in total.items() - exact.items() if name != "others"
+    )
+    assert total == exact or len(exact) > 5
+
+
+def test_the_names_of_most_documents_stay() -> None:
+    """A source that is large throughout keeps its exact numbers, whatever comes before and after it."""
+    small = [{"source": {f"{i}-{j}": {"documents": 1, "bytes": 10} for j in range(300)}} for i in range(20)]
+    large = {"source": {"web": {"documents": 7, "bytes": 70}}}
+    total = merge([part for few in small for part in (large, few)])["source"]
+    assert len(total) == 1001
+    assert total["web"] == {"documents": 140, "bytes": 1400}
+    assert sum(cell["documents"] for cell in total.values()) == 140 + 6000
+
+
+def test_bins_and_sizes_are_never_added_up() -> None:
+    """What is no name of the corpus is kept however many there are."""
+    bins = {str(i): 1 for i in range(5000)}
+    assert merge([{"strata": {"en 0": bins}, "sizes": bins}]) == {"strata": {"en 0": bins}, "sizes": bins}
+    assert counts(range(5000)) == bins
 
 
 def test_equal_values_are_counted() -> None:

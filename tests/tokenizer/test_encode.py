@@ -1,12 +1,16 @@
 """The tokenizer loses nothing."""
 
+import io
+from collections import Counter
+
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenizer.encode import Tokenizer
-from tokenizer.train import TrainingError, train
+from tokenizer.train import TrainingError, rare, train
 
 SAMPLE = [
     "The quick brown fox jumps over the lazy dog.\n\n    indented code = 1\n",
@@ -70,6 +74,37 @@ def test_training_is_deterministic() -> None:
 def test_ids_take_the_smallest_type(trained: Tokenizer) -> None:
     """A small vocabulary is stored in 16 bits."""
     assert trained.encode(["text"])[0].dtype == np.uint16
+
+
+def test_special_ids_are_the_models_own(trained: Tokenizer) -> None:
+    """A model of other origin may have them elsewhere, or not at all."""
+    assert trained.special_ids == {"unk": 0, "bos": 1, "eos": 2}
+    other = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SAMPLE), model_writer=other, model_type="bpe", vocab_size=600, hard_vocab_limit=False,
+        byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    assert Tokenizer(other.getvalue()).special_ids == {"pad": 0, "eos": 1, "unk": 2}
+
+
+@pytest.mark.parametrize("vocab_size", [300, 600])
+def test_many_scripts_fit_a_small_vocabulary(vocab_size: int) -> None:
+    """Where the sample has more characters than pieces, the rarest go by their bytes; the text still comes back."""
+    texts = ["".join(map(chr, range(0x4E00 + 100 * i, 0x4E00 + 100 * i + 100))) for i in range(30)]
+    texts += ["the quick brown fox jumps over the lazy dog\n"] * 50
+    tokenizer = Tokenizer(train(texts, vocab_size))
+    assert tokenizer.vocab_size <= vocab_size
+    assert len(tokenizer.encode(["the quick"])[0]) < len("the quick")
+    text = "".join(texts)
+    assert tokenizer.decode(tokenizer.encode([text])[0]) == text
+
+
+def test_the_rarest_characters_of_many_go_by_their_bytes() -> None:
+    """Only where the others cover too little do characters lose their pieces, among equals the later ones."""
+    assert rare(Counter("aaab"), 300) == []
+    many = Counter({chr(0x4E00 + i): 1 for i in range(1000)})
+    assert rare(many, 559) == [chr(0x4E00 + i) for i in range(150, 1000)]
+    assert rare(many + Counter({"a": 10_000_000}), 559) == []
 
 
 def test_no_text_is_an_error() -> None:

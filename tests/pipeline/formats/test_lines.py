@@ -75,7 +75,16 @@ def test_fields_are_taken_where_the_configuration_says() -> None:
     (record,) = jsonl(orjson.dumps(fields), given=given)
     assert isinstance(record, Record)
     assert (record.text, record.source_id, record.url, record.date, record.source) == ("t", "7", "u", "2020", "s")
-    assert orjson.loads(record.meta) == {"from": "s", "other": [1]}
+    assert orjson.loads(record.meta) == {"other": [1]}
+
+
+@pytest.mark.parametrize("name", ["id", "url", "date"])
+def test_the_source_may_be_a_field_that_is_something_else_too(name: str) -> None:
+    """A field that is both id, url or date and the source is both."""
+    (record,) = jsonl(orjson.dumps({"text": "t", name: "one"}), given=Input(source=name))
+    assert isinstance(record, Record)
+    assert (record.source, record.meta) == ("one", "{}")
+    assert "one" in {record.source_id, record.url, record.date}
 
 
 @pytest.mark.parametrize(

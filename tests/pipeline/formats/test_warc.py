@@ -145,6 +145,15 @@ def test_other_responses_are_skipped(tmp_path: Path, block: bytes, kind: str) ->
     assert response(block, tmp_path) == Skipped(position=0, offset=0, kind=kind)
 
 
+def test_a_body_that_grows_over_the_limit_is_too_large(tmp_path: Path) -> None:
+    """Its bytes are not wrong: it is TooLarge with its URL; what is no page by its type is skipped all the same."""
+    body = gzip.compress(bytes(5000))
+    event = response(http(body, HTML, "Content-Encoding: gzip"), tmp_path, limit=1000)
+    assert event == TooLarge(position=0, offset=0, size=1001, url="http://example.org/")
+    event = response(http(body, "Content-Type: image/svg+xml", "Content-Encoding: gzip"), tmp_path, limit=1000)
+    assert event == Skipped(position=0, offset=0, kind="not HTML or plain text")
+
+
 def test_plain_text_is_taken_as_it_is(tmp_path: Path) -> None:
     """A text/plain body keeps its line breaks, in the charset that fits."""
     event = response(http("Köln\n<b>".encode("latin-1"), "Content-Type: text/plain; charset=ISO-8859-1"), tmp_path)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import SelfClean
-from pipeline.self_clean.cuts import Calibration, _spread, calibrate, choose_cuts, shrunk
+from pipeline.self_clean.cuts import BINS, Calibration, CountStrata, _spread, calibrate, choose_cuts, outside, shrunk
 from pipeline.self_clean.rounds import guards, overlap
-from pipeline.self_clean.scores import SCORES, summarise
+from pipeline.self_clean.scores import QUANTUM, SCORES, summarise
+from pipeline.shards import DocumentShard
 
 SETTINGS = SelfClean(min_language_tokens=10, min_stratum_documents=10)
 
@@ -23,6 +24,32 @@ def test_cuts_never_spend_more_than_the_budget(bins: dict[str, int], drop: float
     low, high = choose_cuts({"en 0": bins}, settings).get("en 0", (-math.inf, math.inf))
     outside = sum(n for key, n in bins.items() if int(key) / 1000 < low or int(key) / 1000 >= high)
     assert outside <= sum(bins.values()) * drop
+
+
+def test_a_value_is_cut_as_its_bin_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the whole grid, a value lies outside a cut exactly when its bin does."""
+    values = np.round(np.arange(1, 200_000) * 1e-4 / QUANTUM) * QUANTUM  # as scores are rounded
+    shard = DocumentShard("a", "", 0, len(values), 0)
+    everything = (values, ["en 0"] * len(values), pa.table({}))
+    monkeypatch.setattr("pipeline.self_clean.cuts._measure", lambda *_: everything)
+    bins = CountStrata("", "", Calibration((), {}, {}, {}, {}))(shard)["summary"]["strata"]["en 0"]
+    assert bins == {str(b): 10 - (b == 0) for b in range(20_000)}
+    number = np.arange(1, 200_000) // 10
+    edge = number / BINS
+    low, high = outside(values, edge, edge)
+    assert not low.any()
+    assert high.all()
+    low, high = outside(values, (number + 1) / BINS, (number + 1) / BINS)
+    assert low.all()
+    assert not high.any()
+
+
+def test_values_are_the_decimals_of_the_grid() -> None:
+    """A shrunk value is the float of its four decimals, so that it compares with a threshold as it is printed."""
+    calibration = Calibration(("en",), {}, {"en": [0.0]}, {"en": {"1": 2.0}}, {"en": (1.0, 0.0)})
+    wanted = [round(k * 1e-4, 4) for k in range(80_000, 90_000)]
+    table = scored(wanted, [0] * len(wanted), [1000] * len(wanted), [None] * len(wanted))
+    assert shrunk(table, np.array(["en"] * len(wanted)), calibration).tolist() == wanted
 
 
 def test_small_strata_are_not_cut() -> None:

@@ -1,0 +1,68 @@
+"""How a stage is run: what it cost, and what its user reads when it fails."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.execute import ForEach, RunFailed, _raise_failure, start
+from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
+
+
+@dataclass(frozen=True)
+class Number:
+    """A task."""
+
+    key: str
+
+
+def burn(task: Number) -> Record:
+    """Use a processor for a third of a second."""
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    return {"documents": 1, "note": task.key}
+
+
+def go(folder: Path, work: Callable[[Any], Record], *options: str) -> Manifest:
+    """Run a stage of two tasks."""
+    stage = make_stage(str(folder), "stage", 1, [], [])
+    with start(options, workers=1) as engine:
+        return engine.run(stage, ForEach(work, stage.folder), [Number("a"), Number("b")], lambda *_: None)
+
+
+@pytest.mark.parametrize("options", [(), ("--direct_running_mode=multi_processing", "--direct_num_workers=1")])
+def test_cpu_seconds_are_those_of_the_tasks(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A task counts wherever it was worked on, also in a process that Beam started."""
+    assert go(tmp_path, burn, *options).cpu_seconds >= 0.6
+
+
+def test_what_an_earlier_start_did_is_counted(tmp_path: Path) -> None:
+    """A stage that a second start finishes has cost what both starts' tasks did."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    write_record(stage.folder, {"key": "a", "seconds": 90.0, "cpu_seconds": 100.0})
+    manifest = go(tmp_path, burn)
+    assert 100.3 <= manifest.cpu_seconds < 110
+    assert manifest.seconds < 90
+    assert read_manifest(stage) == manifest
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "stage: MemoryError"),
+        (ValueError(" \n"), "stage: ValueError"),
+        (ValueError("first\nsecond"), "stage: ValueError: first"),
+    ],
+)
+def test_a_failure_is_one_line(error: Exception, line: str) -> None:
+    """The name of the error and its first line, where it has one."""
+    future: Future[None] = Future()
+    future.set_exception(error)
+    with pytest.raises(RunFailed) as failed:
+        _raise_failure(make_stage("out", "stage", 1, [], []), future)
+    assert str(failed.value) == line
