@@ -22,7 +22,7 @@ from pipeline.self_clean.scores import Budget, ScoreShard, make_budget
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage
 from pipeline.storage import checksum, exists, join
-from pipeline.summary import Summary
+from pipeline.summary import OTHERS, Summary
 
 EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 
@@ -258,7 +258,7 @@ def guards(summary: Summary, settings: SelfClean) -> list[str]:
     for kind, limit in (("language", settings.max_language_loss), ("source", settings.max_source_loss)):
         for name, cell in sorted(summary.get(kind, {}).items()):
             share = cell["rejected_bytes"] / max(1, cell["bytes"])
-            if cell["documents"] >= settings.guard_documents and share > limit:
+            if name != OTHERS and cell["documents"] >= settings.guard_documents and share > limit:
                 tripped.append(f"{kind} {name} would lose {share:.1%} of its bytes, more than {limit:.1%}")
     return tripped
 

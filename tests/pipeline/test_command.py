@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import ConfigError
-from pipeline.output_folder import claimed
 from pipeline.run import configure, main, parser
 from pipeline.session import check_beam_options
 from tests.measured import measured
@@ -100,30 +99,6 @@ def test_threads_are_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "loses data" in done.stderr
-
-
-def test_foreign_folders_are_refused(tmp_path: Path) -> None:
-    """A folder with other files is not written to."""
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ConfigError, match="holds other files"), claimed(str(tmp_path)):
-        pass
-
-
-def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    """A second run on a folder is refused while the first one works."""
-    with (
-        claimed(str(tmp_path / "out")),
-        pytest.raises(ConfigError, match="another run"),
-        claimed(str(tmp_path / "out")),
-    ):
-        pass
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    """An output below a file is a clear mistake."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"), claimed(str(tmp_path / "file" / "out")):
-        pass
 
 
 def test_a_wrong_text_field_fails_with_the_reason(tmp_path: Path) -> None:

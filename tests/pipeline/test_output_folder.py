@@ -1,0 +1,108 @@
+"""The output folder: whose it is, on a disk and in a store, and what a kill leaves of it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from rich.console import Console
+
+from pipeline import storage
+from pipeline.config import Config, ConfigError, Output
+from pipeline.line import Line
+from pipeline.output_folder import claimed, tidy
+from pipeline.progress import Display
+from pipeline.run import main
+from pipeline.stage import make_stage, read_manifest, write_manifest, write_record
+from tests.pipeline.folder_store import SCHEME
+from tests.pipeline.outputs import assert_same, results
+
+NOT_USED: Any = None
+
+
+def test_foreign_folders_are_refused(tmp_path: Path) -> None:
+    """A folder with other files is not written to."""
+    (tmp_path / "thesis.tex").write_text("mine")
+    for output in (str(tmp_path), f"{SCHEME}{tmp_path}"):
+        with pytest.raises(ConfigError, match=r"holds other files .*thesis\.tex"), claimed(output):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    """A second run on a folder is refused while the first one works."""
+    with (
+        claimed(str(tmp_path / "out")),
+        pytest.raises(ConfigError, match="another run"),
+        claimed(str(tmp_path / "out")),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """An output below a file is a clear mistake."""
+    (tmp_path / "file").write_text("")
+    for output in (f"{tmp_path}/file/out", f"{SCHEME}{tmp_path}/file/out"):
+        with pytest.raises(ConfigError, match="cannot be written"), claimed(output):
+            pass
+
+
+@pytest.mark.parametrize("keep", ["signatures", "false"])
+def test_killed_while_tidying_a_stage_is_not_taken_for_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    """Whatever was removed last, what is left is done again, or whole."""
+    remove = storage.remove
+    for kill in range(4):
+        stage = make_stage(str(tmp_path / str(kill)), "ingest", 1, {}, [])
+        write_record(stage.folder, {"key": "0", "cpu_seconds": 1.0})
+        with storage.create(stage.path("documents", "0.parquet")) as file:
+            file.write(b"text")
+        config = replace(Config(), output=Output(keep_stages=keep))
+        line = Line(config, str(tmp_path), NOT_USED, Display(Console()), [write_manifest(stage, 1.0)])
+        done: list[str] = []
+
+        def until_killed(path: str, done: list[str] = done, kill: int = kill) -> None:
+            if len(done) == kill:
+                raise KeyboardInterrupt
+            done.append(path)
+            remove(path)
+
+        monkeypatch.setattr(storage, "remove", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            tidy(line)
+        monkeypatch.setattr(storage, "remove", remove)
+        whole = storage.exists(stage.path("documents", "0.parquet")) and storage.exists(stage.path("done", "0.json"))
+        assert read_manifest(stage) is None or whole
+
+
+def test_a_store_holds_the_same_results(
+    tmp_path: Path, story: Callable[[int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Input and output in an object store: the same files, and a second run finds every stage finished."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for part in range(3):
+        lines = [orjson.dumps({"text": story(part * 30 + i % 25)}) for i in range(30)]
+        (source / f"{part}.jsonl").write_bytes(b"\n".join(lines))
+    config = tmp_path / "c.toml"
+    config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
+    said = []
+    for scheme, name in (("", "disk"), (SCHEME, "store"), (SCHEME, "store")):
+        where = ["--input", f"{scheme}{source}/*.jsonl", "--output", f"{scheme}{tmp_path}/{name}"]
+        assert main(["--config", str(config), *where, "--direct_num_workers=1"]) == 0, capsys.readouterr().err
+        said.append(capsys.readouterr().out)
+    assert_same(results(tmp_path / "disk"), results(tmp_path / "store"))
+    stages = re.findall(r"^([\w.-]+): 1 of 1", said[1], re.MULTILINE)
+    assert {"ingest", "deduplicate", "tokenizer", "publish.encode"} <= set(stages)
+    assert set(stages) <= set(re.findall(r"^([\w.-]+): finished before", said[2], re.MULTILINE))
+
+
+def test_evaluators_are_not_trained_in_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said before any work."""
+    (tmp_path / "a.jsonl").write_bytes(b"{}")
+    assert main(["--input", f"{tmp_path}/a.jsonl", "--output", f"{SCHEME}{tmp_path}/out"]) == 2
+    assert "set self_clean.rounds = 0" in capsys.readouterr().err
