@@ -1,16 +1,18 @@
 """What each stage costs: documents/s, MB/s and CPU seconds, on a real corpus where there is one, else on the demo's.
 
     make bench
-    python -m tests.benchmarks.stages --input 'crawl/*.jsonl.gz' --workers 2
+    python -m tests.benchmarks.stages --input 'crawl/*.jsonl.gz' --workers 2 --self-clean --copies 10
 
 Runs into a temporary folder: the line without self-cleaning and with a tokenizer that is given, start-up included but
-kernels compiled; then the same corpus with the default self-cleaning, if --self-clean is given.
+kernels compiled; with --self-clean the same corpus under the default configuration; with --copies so many altered
+copies of it under the same, for what memory does as a corpus grows.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +20,43 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.demo import gather
+from tests.benchmarks.altered_copies import files_of, write_copies
 from tests.measured import Cost, measured
 
-DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
+CORPUS = Path(os.environ.get("LUSTRATE_DATA", "../shared/data")) / "demo_corpus/*.jsonl.gz"
 RULES_ONLY = '[self_clean]\nrounds = 0\n[tokenizer]\nmodel = "{model}"\n'
 
 
 def main() -> None:
     """Run and print."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    line.add_argument("--input", default=str(DATA / "demo_corpus/*.jsonl.gz"))
+    line.add_argument("--input", help="JSONL files; default: $LUSTRATE_DATA/demo_corpus, or the demo's where it is not")
     line.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     line.add_argument("--self-clean", action="store_true", help="also time the default run")
+    line.add_argument("--copies", type=int, default=0, metavar="N", help="and on N altered copies")
     asked = line.parse_args()
     console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        first = Path(folder) / "first"
-        console.print("training a tokenizer and compiling the kernels …")
-        run(asked.input, first, asked.workers, "[self_clean]\nrounds = 0\n")
-        model = first / "tokenizer/tokenizer.model"
-        rules = Path(folder) / "rules"
-        cost = run(asked.input, rules, asked.workers, RULES_ONLY.format(model=model))
-        console.print(table("rules, dedup, shards (tokenizer given, rounds = 0)", rules, cost))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pattern = asked.input or (str(CORPUS) if files_of(str(CORPUS)) else gather(folder / "demo"))
+        console.print(f"{pattern}: training a tokenizer and compiling the kernels …", highlight=False)
+        run(pattern, folder / "first", asked.workers, "[self_clean]\nrounds = 0\n")
+        rules = RULES_ONLY.format(model=folder / "first/tokenizer/tokenizer.model")
+        show = partial(_show, console, folder, asked.workers)
+        show("rules, dedup, shards (tokenizer given, rounds = 0)", pattern, rules)
         if asked.self_clean:
-            full = Path(folder) / "full"
-            cost = run(asked.input, full, asked.workers, "")
-            console.print(table("the default run, self-cleaning included", full, cost))
+            show("the default run, self-cleaning included", pattern, "")
+        if asked.copies:
+            console.print(f"writing {asked.copies} altered copies …")
+            (folder / "copies").mkdir()
+            copies = write_copies(pattern, folder / "copies", asked.copies)
+            show(f"the default run on {asked.copies} altered copies", copies, "")
+
+
+def _show(console: Console, folder: Path, workers: int, title: str, pattern: str, config: str) -> None:
+    output = Path(tempfile.mkdtemp(dir=folder)) / "out"
+    console.print(table(title, output, run(pattern, output, workers, config)))
 
 
 def run(pattern: str, output: Path, workers: int, config: str) -> Cost:
