@@ -23,11 +23,19 @@ _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
 
 @njit(cache=True, nogil=True)
 def measure_ngrams(
-    first: Array, start: Array, end: Array, hashes: Array, lengths: Array, characters: Array, single: bool = False
+    first: Array,
+    start: Array,
+    end: Array,
+    hashes: Array,
+    lengths: Array,
+    last: Array,
+    characters: Array,
+    single: bool = False,
 ) -> None:
     """Fill, for every document and n from 2, the code points in its top or repeating n-grams (documents, up to 9).
 
-    A most frequent n-gram that occurs once counts 0, with `single` its length; of equals the first is taken.
+    The last column is that of n = last[document], which may be beyond the one that its place stands for. A most
+    frequent n-gram that occurs once counts 0, with `single` its length; of equals the first is taken.
     """
     longest = _longest(first)
     keys = np.empty(table_size(longest), np.uint64)
@@ -41,7 +49,7 @@ def measure_ngrams(
         if single:
             for n in range(SHORTEST, min(5, b - a + 1)):
                 characters[document, n - 2] = _length(0, start[a:b], end[a:b], lengths[a:b], n)
-        _measure_document(words, keys, counts, grams, places, slots, characters[document])
+        _measure_document(words, keys, counts, grams, places, slots, last[document], characters[document])
 
 
 @njit(cache=True, nogil=True)
@@ -61,6 +69,7 @@ def _measure_document(
     grams: Array,
     places: Array,
     slots: Array,
+    last: int,
     characters: Array,
 ) -> None:
     """Go from 2-grams to longer ones; `places` holds where one may repeat, grams[p] the hash of the one at p."""
@@ -69,14 +78,16 @@ def _measure_document(
     for p in range(left):
         places[p] = p
         grams[p] = hashes[p]
-    for n in range(SHORTEST, SHORTEST + characters.shape[0]):
+    for n in range(SHORTEST, last + 1):
         left = _extend(places, left, grams, hashes, n)
         left = _keep_repeated(places, left, grams, keys, counts, slots)
         if left == 0:
             break
         if n < 5:
             characters[n - 2] = _most_frequent(places, left, slots, counts, start, end, lengths, n)
-        else:
+        elif n == last:
+            characters[-1] = _repeating(places, left, slots, counts, lengths, n)
+        elif n - 1 < characters.shape[0]:
             characters[n - 2] = _repeating(places, left, slots, counts, lengths, n)
 
 

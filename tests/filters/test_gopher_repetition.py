@@ -67,8 +67,8 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
     ]
     values += [top_gram(found, spaced, n) / len(text) for n in (2, 3, 4)]
     letters = sum(bool(character_classes()[ord(word[0])] & SPACELESS) for word in found)
-    silent = range(5, 10) if 2 * letters > len(found) else ()
-    values += [np.nan if n in silent else repeating_grams(found, n) / len(text) for n in range(5, 11)]
+    lengths = [np.nan] * 5 + [20] if 2 * letters > len(found) else [5, 6, 7, 8, 9, 10]
+    values += [np.nan if np.isnan(n) else repeating_grams(found, int(n)) / len(text) for n in lengths]
     return {signal.name: np.minimum(1, value) for signal, value in zip(FAMILY.signals, values, strict=True)}
 
 
@@ -88,6 +88,15 @@ def test_measurements_equal_the_reference(texts: list[str]) -> None:
     for document, text in enumerate(texts):
         measured = {name: values[document] for name, values in signals.items()}
         assert measured == pytest.approx(reference(passage, document, text), nan_ok=True)
+
+
+def test_letters_that_are_words_repeat_by_twenty() -> None:
+    """A clause of twelve letters comes back in any legal text; a sentence of twenty-four is a copy, of which twenty count."""
+    clause, others = "すべて人は自由であり平等", [chr(0x4E00 + i) for i in range(132)]
+    for part, share in ((clause, 0.0), (clause + clause[::-1], 20 / (132 + 2 * 24))):
+        text = part + "".join(others[:66]) + part + "".join(others[66:])
+        found = measure(passage_of([text], "ja")).signals["duplicate_10_grams"][0]
+        assert found == pytest.approx(share)
 
 
 def test_signals_are_those_declared() -> None:
