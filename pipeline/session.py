@@ -76,7 +76,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
             show_plan(console, config, output, plan, ask)
         return 0
     if not _is_demo(config):
-        make_plan(config)  # a mistake in the inputs leaves no folder behind
+        check_inputs(make_plan(config), output)  # a mistake in the inputs leaves no folder behind
     with claimed(output):
         if asked.force:
             storage.remove(storage.join(output, "stages"))
@@ -87,6 +87,13 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
             raise
         except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
             return _failed(output, error)
+
+
+def check_inputs(plan: Plan, output: str) -> None:
+    """Raise ConfigError where a run would read what it is about to replace."""
+    inside = next((p.path for s in plan.shards for p in s.pieces if storage.lies_in(p.path, output)), "")
+    if inside:
+        raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
 
 
 def check_models(config: Config, evaluator: str) -> None:

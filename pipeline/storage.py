@@ -37,6 +37,13 @@ def join(folder: str, *names: str) -> str:
     return "/".join([folder.rstrip("/"), *names])
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Tell whether a path is in a folder, at any depth."""
+    if is_local(path) and is_local(folder):
+        return Path(path).absolute().is_relative_to(Path(folder).absolute())
+    return path.startswith(folder.rstrip("/") + "/")
+
+
 def retried(action: Callable[[], T]) -> T:
     """Run an action, again after a pause when the store fails; a missing file is no failure of the store."""
     for attempt in range(ATTEMPTS):

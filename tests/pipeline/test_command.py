@@ -91,6 +91,14 @@ def test_what_was_asked_wrongly_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_does_not_replace_its_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Documents of a run are no input for a run into the same folder."""
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
+    assert main(["--input", f"{tmp_path}/documents/*", "--output", str(tmp_path)]) == 2
+    assert "holds the input" in capsys.readouterr().err
+
+
 def test_threads_are_refused(tmp_path: Path) -> None:
     """Beam's multi_threading loses data, so it is refused with the reason."""
     (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
