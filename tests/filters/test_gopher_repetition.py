@@ -91,7 +91,7 @@ def test_measurements_equal_the_reference(texts: list[str]) -> None:
 
 
 def test_letters_that_are_words_repeat_by_twenty() -> None:
-    """A clause of twelve letters comes back in any legal text; a sentence of twenty-four is a copy, of which twenty count."""
+    """A clause of twelve letters comes back in any legal text; twenty-four are a copy, of which twenty count."""
     clause, others = "すべて人は自由であり平等", [chr(0x4E00 + i) for i in range(132)]
     for part, share in ((clause, 0.0), (clause + clause[::-1], 20 / (132 + 2 * 24))):
         text = part + "".join(others[:66]) + part + "".join(others[66:])

@@ -164,12 +164,26 @@ def test_dry_run_says_what_is_done(tmp_path: Path, story: Callable[[int], str], 
     Path(options[1]).write_text(Path(options[1]).read_text() + "[publish]\nvalidation = 0.1\n")
     assert done_stages(start(*options, "--dry-run").stdout) == [True] * 4 + [False] * 2
     assert done_stages(start(*options, "--dry-run", "--until", "deduplicate").stdout) == [True] * 2
+    assert "finished before" not in start(*options, "--force").stdout
 
 
 def done_stages(printed: str) -> list[bool]:
     """Return for each stage of a printed plan whether it is done."""
     words = [line.split() for line in printed.splitlines() if line.startswith("  ") and line[2] != " "]
     return [word.startswith("done") for _, word, *_ in words]
+
+
+def test_a_worker_that_dies_ends_the_run(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """Killed for memory, say: one line, exit code 1, and what the same command does next."""
+    (tmp_path / "deadly.py").write_text("import os\n\ndef die(text: str) -> None:\n    os._exit(9)\n")
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
+    options = small(tmp_path, '[ingest]\nsteps = ["language", "deadly:die"]\n')
+    line = [sys.executable, "-m", "pipeline.run", *options]
+    paths = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(line, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("failed: ingest: a worker process died; the same command goes on from here")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_old_report_does_not_stand_beside_new_results(tmp_path: Path, story: Callable[[int], str]) -> None:
