@@ -6,7 +6,7 @@ was killed goes on after the last finished part without parsing what came before
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
@@ -32,6 +32,12 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
 VERSION = 3
+# For load_kernels: long and plain enough to pass the default rules, so that every step sees it.
+PLAIN = """Early in spring the miller walked down to the river and looked at what the flood had left of his bridge.
+Two planks were gone, and a third hung by one nail, but nobody in that valley would have called it ruined.
+He came back with his daughter, a hammer, some rope and enough bread to last them until evening.
+"We should be done before dark," she said, and began to count the boards that lay in the grass.
+"""
 BATCH_DOCUMENTS = 1000
 BATCH_RECORDS = 10_000  # of every kind, so that what is no document does not pile up either
 ERROR_CHARACTERS = 300  # of an error that are kept
@@ -234,6 +240,18 @@ class Part:
 
 _NUMBER = re.compile(r"(?<![\w-])\d+")
 _VALUE = re.compile(r"""(?<!field )(?<!column )('[^']*'|"[^"]*")""")
+
+
+def load_kernels(config: Config) -> None:
+    """Compile and load what our own steps run, on a text of no matter: processes that are forked then have it."""
+    ours = tuple(name for name in config.ingest.steps if ":" not in name)
+    piece, record = Piece(path="", relative="", input=0, size=0, changed=0.0), Record(position=0, offset=0, text=PLAIN)
+    documents = pa.Table.from_pylist([_row(piece, record, "", "")], schema=DOCUMENT)
+    kept, _ = apply(documents, make_steps(replace(config, ingest=replace(config.ingest, steps=ours))))
+    if len(kept):
+        sign(kept, config.deduplicate)
+
+
 _STEPS: dict[str, list[Step]] = {}  # by folder, which stands for the configuration
 
 

@@ -25,12 +25,14 @@ from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import LOCAL_RUNNERS, RunFailed, start
+from pipeline.ingest import load_kernels
 from pipeline.line import Line
 from pipeline.outcome import projection, sampled, table
 from pipeline.output_folder import Asked, check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.rounds import given_weights
+from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
@@ -137,6 +139,9 @@ def planned(config: Config, output: str, *, dry: bool) -> Iterator[Plan]:
 def _run(
     ask: Asked, config: Config, output: str, options: Sequence[str], console: Console, plan: Plan, began: float
 ) -> int:
+    if read_manifest(clean.ingest_stage(output, config, plan)) is None:
+        console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
+        load_kernels(config)
     with start(options) as engine, display(console) as shown:
         line = Line(config, output, engine, shown)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")

@@ -14,7 +14,8 @@ from pipeline.config import Config, ConfigError, Decontaminate, EvaluationSet, I
 from pipeline.decontaminate import read_items
 from pipeline.plan import Plan
 from pipeline.steps import apply, check_steps, make_steps, signal_fields, thresholds
-from tests.pipeline.test_steps import STORY, table
+from tests.pipeline.tables import with_texts
+from tests.pipeline.test_steps import STORY
 
 QUESTION = "Which of the seven captains of the northern fleet"
 ANSWER = "came back with two boats and a tired crew?"
@@ -39,7 +40,7 @@ def test_a_contaminated_document_is_rejected_with_the_ngram_and_its_set(tmp_path
     config = configured(jsonl(tmp_path / "a.jsonl", {"question": QUESTION, "answer": ANSWER}))
     check_steps(config)
     text = f"{STORY} {QUESTION.lower()} {ANSWER}"
-    kept, rejected = apply(table([STORY, text]), make_steps(config))
+    kept, rejected = apply(with_texts([STORY, text]), make_steps(config))
     assert kept["text"].to_pylist() == [STORY]
     assert kept["decontaminate.ngram"].to_pylist() == [None]
     row = rejected[0].to_pylist()[0]
@@ -53,7 +54,7 @@ def test_a_contaminated_document_is_rejected_with_the_ngram_and_its_set(tmp_path
 def test_annotation_rejects_nothing(tmp_path: Path) -> None:
     """With action = "annotate" the columns say what was found and the document stays."""
     path = jsonl(tmp_path / "a.jsonl", {"question": QUESTION, "answer": ANSWER})
-    kept, rejected = apply(table([f"{QUESTION} {ANSWER}"]), make_steps(configured(path, action="annotate")))
+    kept, rejected = apply(with_texts([f"{QUESTION} {ANSWER}"]), make_steps(configured(path, action="annotate")))
     assert not rejected
     assert kept["decontaminate.matches"].to_pylist() == [6]
     assert "decontaminate.matches" not in thresholds(configured(path, action="annotate"))
@@ -63,7 +64,7 @@ def test_a_share_can_be_the_threshold(tmp_path: Path) -> None:
     """A long text with one question in it stays where the share of its words decides."""
     path = jsonl(tmp_path / "a.jsonl", {"question": QUESTION, "answer": ANSWER})
     texts = [f"{QUESTION} {ANSWER}", f"{STORY} {QUESTION} {ANSWER}"]
-    kept, rejected = apply(table(texts), make_steps(configured(path, measure="share", threshold=0.5)))
+    kept, rejected = apply(with_texts(texts), make_steps(configured(path, measure="share", threshold=0.5)))
     assert kept["text"].to_pylist() == texts[1:]
     assert rejected[0]["value"].to_pylist() == [1.0]
 

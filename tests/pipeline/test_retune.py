@@ -11,7 +11,8 @@ from pipeline.document import Writer, schema
 from pipeline.retune import main, merged, parse_bounds
 from pipeline.retuned import as_toml, ask
 from pipeline.steps import apply, make_steps, signal_fields
-from tests.pipeline.test_steps import STORY, table
+from tests.pipeline.tables import with_texts
+from tests.pipeline.test_steps import STORY
 
 STEPS = ("language", "gopher_quality", "gopher_repetition", "c4", "fineweb", "edits")
 SENTENCE = "The captain of the ship told us that the harbour was closed and that we had to be back with the others."
@@ -27,7 +28,7 @@ TEXTS = [
 
 def written(folder: Path, config: Config, duplicates: int = 0) -> str:
     """Write what a run with this configuration publishes; some kept documents are duplicates of the first."""
-    kept, rejected = apply(table(TEXTS), make_steps(config))
+    kept, rejected = apply(with_texts(TEXTS), make_steps(config))
     signals = signal_fields(config)
     documents = Writer(str(folder / "documents/a.parquet"), schema(signals, rejected=False))
     documents.write(kept.slice(0, len(kept) - duplicates))
@@ -51,7 +52,7 @@ def written(folder: Path, config: Config, duplicates: int = 0) -> str:
 
 def kept_ids(config: Config) -> set[str]:
     """Return what a run keeps."""
-    kept, _ = apply(table(TEXTS), make_steps(config))
+    kept, _ = apply(with_texts(TEXTS), make_steps(config))
     return set(kept["id"].to_pylist())
 
 

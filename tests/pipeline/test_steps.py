@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Config, ConfigError, Ingest, Language
 from pipeline.document import DOCUMENT
+from pipeline.ingest import PLAIN
 from pipeline.steps import apply, check_steps, make_steps, signal_fields
+from tests.pipeline.tables import with_texts
 
 ENGLISH = "The river and the mountain that we found were to be seen in the early morning of the long winter.\n" * 1
 STORY = """The harbour was quiet when the captain came back with two boats and a tired crew.
@@ -20,17 +21,9 @@ They asked about the storm, about the price of salt, and about a letter that nev
 The captain answered what he could and kept the rest for the long evenings of the winter."""
 
 
-def table(texts: Sequence[str]) -> pa.Table:
-    """Return documents with these texts."""
-    rows = [
-        dict.fromkeys(DOCUMENT.names, "") | {"id": f"{i:032x}", "position": i, "text": t} for i, t in enumerate(texts)
-    ]
-    return pa.Table.from_pylist(rows, schema=DOCUMENT)
-
-
 def kept_and_reasons(texts: Sequence[str], config: Config) -> tuple[list[str], dict[str, str]]:
     """Return the kept texts, and each rejected text's reason."""
-    kept, rejected = apply(table(texts), make_steps(config))
+    kept, rejected = apply(with_texts(texts), make_steps(config))
     reasons = {row["text"]: row["reason"] for part in rejected for row in part.to_pylist()}
     return kept["text"].to_pylist(), reasons
 
@@ -39,7 +32,7 @@ def kept_and_reasons(texts: Sequence[str], config: Config) -> tuple[list[str], d
 @given(texts=st.lists(st.text(max_size=300), min_size=1, max_size=8))
 def test_every_document_is_kept_or_rejected_once(texts: list[str]) -> None:
     """Whatever the texts, the ids that go in are the ids that come out."""
-    kept, rejected = apply(table(texts), make_steps(Config()))
+    kept, rejected = apply(with_texts(texts), make_steps(Config()))
     ids = kept["id"].to_pylist() + [i for part in rejected for i in part["id"].to_pylist()]
     assert sorted(ids) == [f"{i:032x}" for i in range(len(texts))]
 
@@ -93,7 +86,7 @@ def test_a_language_may_have_a_bound_of_its_own_and_a_text_be_mixed() -> None:
     check_steps(strict)
     assert kept_and_reasons([STORY, french], strict)[1] == {french: "language_uncertain"}
     mixed = Config(ingest=base, language=Language(minimum_share=0.9))
-    _, (rejected,) = apply(table([STORY, STORY + "\n" + french * 4]), make_steps(mixed))
+    _, (rejected,) = apply(with_texts([STORY, STORY + "\n" + french * 4]), make_steps(mixed))
     row = rejected.to_pylist()[0]
     assert (row["reason"], row["threshold"], row["language.languages"]) == ("languages_mixed", 0.9, 2)
     assert row["value"] == row["language.share"] < 0.9
@@ -102,7 +95,7 @@ def test_a_language_may_have_a_bound_of_its_own_and_a_text_be_mixed() -> None:
 def test_a_guess_is_no_language() -> None:
     """Below `certain` a document is und, and the likeliest language is kept beside it."""
     kept, _ = apply(
-        table([STORY]), make_steps(Config(ingest=Ingest(steps=("language",)), language=Language(certain=1.0)))
+        with_texts([STORY]), make_steps(Config(ingest=Ingest(steps=("language",)), language=Language(certain=1.0)))
     )
     assert kept["language"].to_pylist() == ["und"]
     assert kept["language.first"].to_pylist() == ["en"]
@@ -146,7 +139,7 @@ def test_mistakes_in_steps_are_named(config: Config, message: str) -> None:
 
 def test_signal_columns_are_what_the_steps_leave() -> None:
     """The schema of the documents has a column for every signal, in order, and no other."""
-    kept, _ = apply(table([STORY]), make_steps(Config()))
+    kept, _ = apply(with_texts([STORY]), make_steps(Config()))
     assert kept.column_names[len(DOCUMENT) :] == [field.name for field in signal_fields(Config())]
 
 
@@ -165,7 +158,7 @@ def test_a_bound_by_language_judges_that_language() -> None:
     words = {"min": 1, "by_language": {"en": {"min": 1000}}}
     config = Config(ingest=Ingest(steps=("language", "gopher_quality")), families={"gopher_quality": {"words": words}})
     check_steps(config)
-    _, rejected = apply(table([STORY]), make_steps(config))
+    _, rejected = apply(with_texts([STORY]), make_steps(config))
     assert rejected[0].select(["reason", "threshold"]).to_pylist() == [{"reason": "too_few_words", "threshold": 1000}]
 
 
@@ -176,3 +169,10 @@ def test_a_switched_off_rule_rejects_nothing() -> None:
     )
     kept, _ = kept_and_reasons([ENGLISH], config)
     assert kept == [ENGLISH]
+
+
+def test_the_text_that_loads_the_kernels_reaches_them_all() -> None:
+    """The default steps keep it, so that signatures are compiled too."""
+    kept, rejected = apply(with_texts([PLAIN]), make_steps(Config()))
+    assert not rejected
+    assert len(kept) == 1
