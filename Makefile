@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python -m pipeline.run
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope tests
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests
 
 check: setup
 	$(BIN)/ruff check .
