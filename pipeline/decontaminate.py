@@ -72,16 +72,20 @@ def load_index(settings: Decontaminate) -> Index:
 
 
 def read_items(given: EvaluationSet) -> Iterator[str]:
-    """Yield the items of a set; raises ConfigError for a file that is missing, wrong or empty."""
+    """Yield the items of a set; raises ConfigError for a file that is missing, wrong or empty, and an unknown field."""
+    found: set[str] = set()
     for path in _paths(given):
         try:
             with storage.open_input(path) as file:
-                items = list(_items(file.read(), path, given.fields))
+                items = list(_items(file.read(), path, given.fields, found))
         except (OSError, ValueError, pa.ArrowInvalid, *WRONG_BYTES) as error:
             raise ConfigError(f"evaluation set {given.name!r}: cannot read {path}: {error}") from error
         if not items:
             raise ConfigError(f"evaluation set {given.name!r}: {path} holds no text in {', '.join(given.fields)}")
         yield from items
+    for name in given.fields:
+        if name not in found:
+            raise ConfigError(f"evaluation set {given.name!r}: no record has a text in {name}")
 
 
 def _paths(given: EvaluationSet) -> list[str]:
@@ -91,30 +95,33 @@ def _paths(given: EvaluationSet) -> list[str]:
     return [piece.path for piece in find(Input(name=given.name, paths=given.paths), 0)]
 
 
-def _items(data: bytes, path: str, fields: Sequence[str]) -> Iterator[str]:
-    """Yield the items in a file."""
+def _items(data: bytes, path: str, fields: Sequence[str], found: set[str]) -> Iterator[str]:
+    """Yield the items in a file; `found` gets the fields that a record has, all of them where records have none."""
     stream = io.BytesIO(data)
     kind = recognise(stream, path)
     if kind == "parquet":
         for row in pq.read_table(stream).to_pylist():
-            yield from _joined(row, fields)
+            yield from _joined(row, fields, found)
         return
     if kind not in {"jsonl", "txt"}:
         raise ValueError(f"neither JSON lines, Parquet nor text, but {kind or 'empty'}")
     plain = decompressed(stream)
+    found |= set(fields) if kind == "txt" else set()
     for line in b"".join(iter(lambda: plain.read(READ_BYTES), b"")).split(b"\n"):
         if line.strip():
-            yield from _joined(orjson.loads(line), fields) if kind == "jsonl" else [line.decode()]
+            yield from _joined(orjson.loads(line), fields, found) if kind == "jsonl" else [line.decode()]
 
 
-def _joined(record: Any, fields: Sequence[str]) -> Iterator[str]:
+def _joined(record: Any, fields: Sequence[str], found: set[str]) -> Iterator[str]:
     """Yield the text of a record's fields, if there is any; a dot leads into a field of a field."""
     texts: list[str] = []
     for name in fields:
         value = record
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        texts += _strings(value)
+        strings = list(_strings(value))
+        found |= {name} if strings else set()
+        texts += strings
     if texts:
         yield " ".join(texts)
 

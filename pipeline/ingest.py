@@ -32,6 +32,7 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 
 VERSION = 3
+NOT_SAMPLED = "not sampled"  # what a sample leaves out counts as skipped
 # For load_kernels: long and plain enough to pass the default rules, so that every step sees it.
 PLAIN = """Early in spring the miller walked down to the river and looked at what the flood had left of his bridge.
 Two planks were gone, and a third hung by one nail, but nobody in that valley would have called it ruined.
@@ -159,7 +160,7 @@ class Part:
         if isinstance(event, Skipped):
             self._skip(event.kind)
         elif not self._sampled(identity):
-            self._skip("not sampled")
+            self._skip(NOT_SAMPLED)
         elif isinstance(event, Unreadable):
             at = {"path": piece.path, "position": event.position, "offset": event.offset}
             self._unreadable.append({**at, "error": event.error[:ERROR_CHARACTERS], "records": event.records})

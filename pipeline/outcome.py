@@ -7,6 +7,7 @@ from rich.table import Table
 from pipeline.clean import Corpus
 from pipeline.config import Config
 from pipeline.facts import funnel, rejects
+from pipeline.ingest import NOT_SAMPLED
 from pipeline.plan import Plan
 from pipeline.stage import Manifest
 
@@ -24,7 +25,11 @@ def table(corpus: Corpus, seconds: float) -> Table:
     documents = max(1, rows.get("documents", 0) + rows.get("rejected", 0))
     for step in funnel(corpus)[:2]:
         shown.add_row(step["name"], f"{step['count']:,}", "")
-    shown.add_row("  skipped: no documents", f"{sum(summary.get('skipped', {}).values()):,}", "")
+    skipped = dict(summary.get("skipped", {}))
+    left_out = skipped.pop(NOT_SAMPLED, 0)
+    if left_out:
+        shown.add_row("  left out by --sample", f"{left_out:,}", "")
+    shown.add_row("  skipped: no documents", f"{sum(skipped.values()):,}", "")
     shown.add_row("  unreadable", f"{rows.get('unreadable', 0):,}", "")
     by_stage = {"ingest": rows.get("rejected", 0)}
     if corpus.deduplicated is not None:
@@ -38,7 +43,7 @@ def table(corpus: Corpus, seconds: float) -> Table:
     if corpus.merged is not None:
         tokens = sum(record["shard"]["tokens"] for record in corpus.merged.records)
         shown.add_row("tokens", f"{tokens:,}", "")
-    shown.add_row("minutes", f"{seconds / 60:.1f}", "")
+    shown.add_row("minutes of this start", f"{seconds / 60:.1f}", "")
     return shown
 
 
@@ -66,7 +71,8 @@ def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) ->
     return (
         f"projected from a share of {config.sample:g} of the stored bytes (rough where compressed and plain files are "
         f"mixed): {cost}, {_within_budgets(config, manifests)}"
-        f"{documents / config.sample:,.0f} documents kept by the rules, {tokens / config.sample:,.0f} tokens"
+        f"{documents / config.sample:,.0f} documents kept by the rules, {tokens / config.sample:,.0f} tokens at most: "
+        "most duplicates of a sample's documents are outside of it"
     )
 
 

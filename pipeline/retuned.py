@@ -102,7 +102,10 @@ def make_bench(config: Config, changes: dict[str, Bounds]) -> Bench:
     known = [family.name for judges in old for family in judges.families]
     for family in changes:
         if family not in known:
-            raise ConfigError(f"{family} is no family of rules of this run; there are {', '.join(known)}")
+            raise ConfigError(
+                f"{family} is no family of filters of this run; there are {', '.join(known)} "
+                "(bounds of other steps are not answered for)"
+            )
     new = families_together(replace(config, families=merged(config.families, changes)))
     group_of = {rule.reason: number for number, judges in enumerate(old) for f in judges.families for rule in f.rules}
     groups = tuple(tuple(family.name for family in judges.families) for judges in old)

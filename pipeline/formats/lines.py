@@ -101,9 +101,9 @@ def _json_record(offset: int, data: bytes, given: Input) -> Record | Unreadable:
 
 def from_fields(position: int, offset: int, fields: dict[str, object], given: Input) -> Record | Unreadable:
     """Make a record of named fields; one field may be several things; what is not named goes to meta."""
-    text = fields.pop(given.text, None)
-    if not isinstance(text, str):
-        return Unreadable(position=position, offset=offset, error=_no_text(text, fields, given.text))
+    if not isinstance(fields.get(given.text), str):
+        return Unreadable(position=position, offset=offset, error=_no_text(fields, given.text))
+    text = str(fields.pop(given.text))
     try:
         names = {given.id, given.url, given.date, given.source} - {""}
         named = {name: _as_text(fields.pop(name, None)) for name in names}
@@ -122,9 +122,10 @@ def from_fields(position: int, offset: int, fields: dict[str, object], given: In
     )
 
 
-def _no_text(text: object, fields: dict[str, object], name: str) -> str:
-    if text is not None:
-        return f"the field {name!r} holds {type(text).__name__}, not a string"
+def _no_text(fields: dict[str, object], name: str) -> str:
+    if name in fields:
+        text = fields[name]
+        return f"the field {name!r} " + ("is null" if text is None else f"holds {type(text).__name__}, not a string")
     there = ", ".join(sorted(map(str, fields))[:SHOWN_KEYS])
     return f"no field {name!r}; the record has {there or 'no field at all'}"
 

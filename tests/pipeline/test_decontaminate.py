@@ -91,7 +91,8 @@ def test_sets_are_read_from_every_format(tmp_path: Path) -> None:
         (b"", "neither JSON lines"),
         (b'{"question": "x"', "cannot read"),
         (b'{"other": "field"}', "holds no text in question, answer"),
-        (b'{"question": "too short"}', "has no item of 8 words or more"),
+        (b'{"question": "too short", "answer": "yes"}', "has no item of 8 words or more"),
+        (b'{"question": "a field is misspelt", "answr": "yes"}', "no record has a text in answer"),
         (b"\x1f\x8b\x08broken", "cannot read"),
     ],
 )

@@ -104,7 +104,7 @@ def test_the_source_may_be_a_field_that_is_something_else_too(name: str) -> None
         (b"null", "a JSON object was expected, got NoneType"),
         (b"{}", "no field 'text'; the record has no field at all"),
         (b'{"a":1,"b":2}', "no field 'text'; the record has a, b"),
-        (b'{"text":null}', "no field 'text'"),
+        (b'{"text":null}', "the field 'text' is null"),
         (b'{"text":5}', "the field 'text' holds int, not a string"),
         (b'{"text":["a"]}', "the field 'text' holds list, not a string"),
         (b'{"text":"a","id":' + b"[" * 300 + b"]" * 300 + b"}", "cannot keep the other fields"),
