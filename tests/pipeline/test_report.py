@@ -4,11 +4,15 @@ import copy
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -258,6 +262,25 @@ def test_nothing_from_the_corpus_runs_or_becomes_an_element(tab: Page, poison: s
     assert tab.evaluate("window.hacked") is None
     assert tab.evaluate(HANDLERS) == 0
     assert (requests, said) == ([], [])
+
+
+def test_documents_that_hold_scripts_run_none(tab: Page, tmp_path: Path, story: Callable[[int], str]) -> None:
+    """From the bytes of a crawl to the page: in texts, addresses, sources and the names of fields."""
+    evil = HOSTILE[0]
+    rows = [{"text": f"{evil}\n{story(i)}\n{evil}", "url": f"http://a.example/{evil}", "from": evil} for i in range(30)]
+    junk = [{"text": evil * 3, "url": evil, "from": evil}, {evil: "no text"}, *rows[:2]]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps(row) for row in [*rows, *junk]))
+    (tmp_path / "c.toml").write_text(
+        f'[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n[[input]]\npaths = ["{tmp_path}/a.jsonl"]\n'
+        'source = "from"\n[ingest]\nmax_unreadable = 0.1\nsteps = ["language", "gopher_quality"]\n'
+    )
+    line = [sys.executable, "-m", "pipeline.run", "--config", f"{tmp_path}/c.toml", "--output", f"{tmp_path}/out"]
+    subprocess.run(line, check=True, capture_output=True, timeout=300)
+    html = (tmp_path / "out/report.html").read_text()
+    assert "window.hacked = 1" in html, "the page shows no document that holds a script"
+    for page in (html, without_policy(html)):
+        assert open_page(tab, page) == ([], [])
+        assert tab.evaluate("window.hacked") is None
 
 
 def test_the_policy_stops_a_script_that_escaping_missed(tab: Page) -> None:
