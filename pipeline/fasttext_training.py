@@ -1,7 +1,7 @@
 """Trains one fastText classifier, in a process of its own: `train` starts it.
 
-fastText 0.9 initialises only the first tenth of the vectors when it trains with one thread, and with several it is
-not reproducible; the rest is what the memory held before, often NaN. Under MALLOC_PERTURB_=255 (glibc's mallopt: new
+With several threads fastText is not reproducible; with one, what it trains depends on what the memory held before,
+and is often NaN (measured with small models of fasttext-numpy2 0.10.4). Under MALLOC_PERTURB_=255 (glibc's mallopt: new
 memory is filled with the byte's complement) that is zeros, from which vectors learn as well.
 """
 
