@@ -61,7 +61,6 @@ def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) ->
     Counted are the tasks' own CPU seconds: what a stage takes to start does not grow with the corpus.
     """
     grows = sum(_cpu(m) for m in manifests if not _fixed(m))
-    tokens = sum(r["shard"]["tokens"] for r in corpus.merged.records) if corpus.merged is not None else 0
     documents = corpus.ingested.summary.get("rows", {}).get("documents", 0)
     cost = (
         f"{grows / config.sample:,.0f} CPU seconds that grow with the corpus"
@@ -71,9 +70,16 @@ def projection(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) ->
     return (
         f"projected from a share of {config.sample:g} of the stored bytes (rough where compressed and plain files are "
         f"mixed): {cost}, {_within_budgets(config, manifests)}"
-        f"{documents / config.sample:,.0f} documents kept by the rules, {tokens / config.sample:,.0f} tokens at most: "
-        "most duplicates of a sample's documents are outside of it"
+        f"{documents / config.sample:,.0f} documents kept by the rules{_tokens(corpus, config)}"
     )
+
+
+def _tokens(corpus: Corpus, config: Config) -> str:
+    """Return how many tokens the full run would leave, nothing where none were made."""
+    if corpus.merged is None:
+        return ""
+    tokens = sum(record["shard"]["tokens"] for record in corpus.merged.records) / config.sample
+    return f", {tokens:,.0f} tokens at most: most duplicates of a sample's documents are outside of it"
 
 
 def _within_budgets(config: Config, manifests: Sequence[Manifest]) -> str:
