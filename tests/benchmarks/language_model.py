@@ -54,6 +54,7 @@ def main() -> None:
         for length in asked.lengths if name == "forward" else asked.training_lengths:
             rows = max(1, asked.batch_tokens // length)
             tokens = torch.randint(VOCABULARY, (rows, length + 1), generator=torch.Generator().manual_seed(length))
+            torch._dynamo.reset()  # more shapes than a process scores with: the compiler would stop at its limit
             cells = _measure(models, make, tokens, asked.pairs, clock)
             table.add_row(name, f"{length:,}", str(rows), *cells)
             console.print(name, length, *cells)
