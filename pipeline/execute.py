@@ -60,17 +60,21 @@ Watch = Callable[[int, Sequence[Record], str], None]  # tasks in all, records th
 class ForEach(beam.PTransform):
     """Do `work` once for each task and record it in the stage's folder; recorded tasks are skipped.
 
-    Tasks are small, so the reshuffle that spreads them over workers costs nothing.
+    Tasks are small, so what spreads them over workers is the runner's reshuffle. `spread=False` leaves it out, for a
+    runner with one worker: there it costs half of what an in-memory pipeline takes (0.25 of 0.45 s).
     """
 
-    def __init__(self, work: Work, folder: str) -> None:
+    def __init__(self, work: Work, folder: str, *, spread: bool = True) -> None:
         super().__init__()
         self._work = work
         self._folder = folder
+        self._spread = spread
 
     def expand(self, tasks: PCollection[Any]) -> PCollection[Any]:
         """Return the keys of the tasks done."""
-        return tasks | "Spread" >> beam.Reshuffle() | "Work" >> beam.Map(do_task, self._work, self._folder)
+        if self._spread:
+            tasks = tasks | "Spread" >> beam.Reshuffle()
+        return tasks | "Work" >> beam.Map(do_task, self._work, self._folder)
 
 
 def do_task(task: Task, work: Work, folder: str) -> str:

@@ -30,6 +30,7 @@ from pipeline.step import Step
 from pipeline.steps import apply, make_steps, signal_fields
 from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
+from tokenizer import units
 
 VERSION = 3
 NOT_SAMPLED = "not sampled"  # what a sample leaves out counts as skipped
@@ -251,6 +252,7 @@ def load_kernels(config: Config) -> None:
     kept, _ = apply(documents, make_steps(replace(config, ingest=replace(config.ingest, steps=ours))))
     if len(kept):
         sign(kept, config.deduplicate)
+    units.load_kernels()
 
 
 _STEPS: dict[str, list[Step]] = {}  # by folder, which stands for the configuration

@@ -29,7 +29,9 @@ class Line:
         manifest = read_manifest(stage)
         if manifest is None:
             with self.display.stage(stage.name) as watch:
-                manifest = self.engine.run(stage, ForEach(work, stage.folder), tasks, watch, inside)
+                manifest = self.engine.run(
+                    stage, ForEach(work, stage.folder, spread=not self.engine.local), tasks, watch, inside
+                )
         else:
             self.display.say(f"{stage.name}: finished before")
         self.manifests.append(manifest)

@@ -1,14 +1,21 @@
 """Tokenizer: text to ids and back, exactly."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
 from tokenizer.sentences import RESERVED
+from tokenizer.units import Ids, Ints, encode_units, make_units, same_bytes
 
 SPACE = "\u2581"  # how SentencePiece writes a space
+TOGETHER = 1 << 22  # bytes of texts that are cut into units at once
+
+
+class _Changed(Exception):  # noqa: N818 - what a model does, not an error
+    """A model changes text before it encodes it, so it cannot be given a part at a time."""
 
 
 class Tokenizer:
@@ -30,6 +37,9 @@ class Tokenizer:
         if self._model.unk_id() in self._byte_ids or self.end_of_document < 0:
             raise ValueError("the tokenizer needs byte fallback and an end-of-sentence piece")
         self._bytes = [self._piece_bytes(index) for index in range(self.vocab_size)]
+        byte_ids = set(self._byte_ids)
+        self._units = make_units(piece.decode() for i, piece in enumerate(self._bytes) if i not in byte_ids)
+        self._changes_text = False
 
     def _piece_bytes(self, index: int) -> bytes:
         """Return what a piece stands for; control pieces stand for nothing."""
@@ -51,12 +61,45 @@ class Tokenizer:
         """Return the ids of each text, without an end-of-document id."""
         plain = [i for i, text in enumerate(texts) if not RESERVED.search(text)]
         ids: list[npt.NDArray[np.unsignedinteger]] = [np.empty(0, self.dtype)] * len(texts)
-        encoded = self._model.encode([texts[i] for i in plain], num_threads=1)
-        for i, tokens in zip(plain, encoded, strict=True):
-            ids[i] = np.asarray(tokens, self.dtype)
+        for i, tokens in zip(plain, self._encoded([texts[i] for i in plain]), strict=True):
+            ids[i] = tokens
         for i in set(range(len(texts))) - set(plain):
             ids[i] = np.asarray(self._around_reserved(texts[i]), self.dtype)
         return ids
+
+    def _encoded(self, texts: Sequence[str]) -> list[npt.NDArray[np.unsignedinteger]]:
+        """Return the ids of texts without reserved characters: by units, unless the model changes text."""
+        ids: list[npt.NDArray[np.unsignedinteger]] = []
+        waiting: list[bytes] = []
+        size = 0
+        try:
+            for number, text in enumerate(texts, 1):
+                if self._changes_text:
+                    break
+                waiting.append(text.encode())
+                size += len(waiting[-1])
+                if size >= TOGETHER or number == len(texts):
+                    ids += self._by_units(waiting)
+                    waiting, size = [], 0
+        except _Changed:
+            self._changes_text = True
+        left = texts[len(ids) :]
+        return ids + [np.asarray(tokens, self.dtype) for tokens in self._model.encode(list(left), num_threads=1)]
+
+    def _by_units(self, texts: Sequence[bytes]) -> list[npt.NDArray[np.unsignedinteger]]:
+        data = np.frombuffer(b"".join(texts), np.uint8)
+        offsets = np.cumsum([0, *map(len, texts)])
+        ids, starts = encode_units(self._units, data, offsets, self._encode_units)
+        return np.split(ids.astype(self.dtype), starts[1:-1])
+
+    def _encode_units(self, units: Sequence[bytes]) -> tuple[Ids, Ints]:
+        """Return the ids of units; raises _Changed where they stand for other text."""
+        encoded = self._model.encode(units, num_threads=1)
+        bounds = np.cumsum([0, *map(len, encoded)])
+        ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(bounds[-1]))
+        if not same_bytes(units, ids, bounds, self._bytes):
+            raise _Changed
+        return ids, bounds
 
     def _around_reserved(self, text: str) -> list[int]:
         """Encode what lies between reserved characters, and these byte by byte."""
