@@ -43,7 +43,7 @@ bench-filters: setup
 	$(BIN)/python -m tests.benchmarks.kept_by_language
 
 bench-html: setup
-	$(BIN)/python -m tests.benchmarks.html $(if $(PEERS),--peers $(PEERS)) $(if $(REFERENCE),--reference $(REFERENCE))
+	$(BIN)/python -m tests.benchmarks.html_pages $(if $(PEERS),--peers $(PEERS)) $(if $(REFERENCE),--reference $(REFERENCE))
 
 bench-language: setup
 	$(BIN)/python -m tests.benchmarks.language_id $(if $(PEERS),--peers $(PEERS))

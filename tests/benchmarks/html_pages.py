@@ -1,7 +1,7 @@
 """Main text of web pages: how good and how fast, against resiliparse's settings and trafilatura.
 
     make bench-html PEERS=~/peers/bin/python
-    LUSTRATE_DATA=../data python -m tests.benchmarks.html --peers ~/peers/bin/python --reference evaldata.json
+    LUSTRATE_DATA=../data python -m tests.benchmarks.html_pages --peers ~/peers/bin/python --reference evaldata.json
 
 Two measures, each with the mean over pages or segments and for even and odd pages apart, so that what was tuned on one
 half shows on the other:
