@@ -1,17 +1,16 @@
 # Two commands do everything on a machine with Python 3.11, make and a C compiler:
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
-# PEERS names the Python of an environment that holds what a benchmark compares with (datatrove; datasketch, rensa,
-# text-dedup; trafilatura; fasttext compiled there). REFERENCE names evaldata.json of trafilatura's evaluation,
-# MODEL lid.176.ftz, TOKENIZER a SentencePiece model.
+# What benchmarks compare with: `make peers` sets it up beside, in .venv-peers and .venv-fasttext. REFERENCE names
+# evaldata.json of trafilatura's evaluation.
 PYTHON ?= python3
-PEERS ?=
+PEERS ?= $(wildcard .venv-peers/bin/python)
+FASTTEXT ?= $(wildcard .venv-fasttext/bin/python)
 REFERENCE ?=
-MODEL ?=
-TOKENIZER ?=
+NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -29,8 +28,18 @@ fix: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
+bench: bench-stages bench-filters bench-language bench-html bench-line bench-dedup
+
+bench-stages: setup
 	$(BIN)/python -m tests.benchmarks.stages
+
+peers: setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-peers/bin/python -r tests/benchmarks/peers.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-peers/bin/python --no-deps text-dedup==0.4.0
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-fasttext
+	CFLAGS=-march=native $(BIN)/uv pip install --quiet --no-cache --no-binary fasttext --python .venv-fasttext/bin/python \
+	  fasttext==0.9.3
 
 kernels: setup
 	$(BIN)/python -m kernels.report --all
@@ -39,25 +48,24 @@ gpu: setup
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
 
 bench-filters: setup
-	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),@echo "PEERS=… adds the comparison")
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),$(NO_PEERS))
 	$(BIN)/python -m tests.benchmarks.kept_by_language
 
 bench-html: setup
 	$(BIN)/python -m tests.benchmarks.html_pages $(if $(PEERS),--peers $(PEERS)) $(if $(REFERENCE),--reference $(REFERENCE))
 
 bench-language: setup
-	$(BIN)/python -m tests.benchmarks.language_id $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python -m tests.benchmarks.language_id $(if $(FASTTEXT),--peers $(FASTTEXT))
 
 bench-line: setup
-	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER)
-	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en
-	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER) --language en \
-	  --words spacy
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS),$(NO_PEERS))
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --language en)
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --language en --words spacy)
 
 bench-dedup: setup
 	$(BIN)/python -m tests.benchmarks.dedup_quality
 	$(BIN)/python -m tests.benchmarks.dedup_scale
-	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),@echo "PEERS=… adds the comparison")
+	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),$(NO_PEERS))
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model

@@ -5,8 +5,8 @@ the text (menus, teasers, comments: class_words) goes, unless it holds most of t
 article is taken, or the one that is an <article>, <main> or named as content, or the smallest that holds most of the
 prose. Of its blocks those that are mostly link go, and what is short and stands before or after the prose.
 
-The numbers were chosen on the pages of trafilatura's evaluation (tests/benchmarks/html_pages.py), one half at a time: each
-can be changed by a third either way at a cost of at most 0.01 of F1 on either half.
+The numbers were chosen on the pages of trafilatura's evaluation (tests/benchmarks/html_pages.py), one half at a time:
+each can be changed by a third either way at a cost of at most 0.01 of F1 on either half.
 """
 
 import numpy as np

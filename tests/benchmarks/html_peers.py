@@ -1,4 +1,4 @@
-"""The other side of html.py: trafilatura, run by the Python that has it.
+"""The other side of html_pages.py: trafilatura, run by the Python that has it.
 
     PEERS_PYTHON tests/benchmarks/html_peers.py default | fast | precision
 

@@ -1,7 +1,7 @@
 """The whole text path against datatrove's on the same cores: wall time, and the same documents kept by the rules.
 
-    make bench-line PEERS=~/peers/bin/python TOKENIZER=tokenizer.model
-    python -m tests.benchmarks.whole_line --peers ~/peers/bin/python --tokenizer tokenizer.model --rounds 3
+    make peers bench-line
+    python -m tests.benchmarks.whole_line --peers .venv-peers/bin/python --rounds 3
 
 JSON lines in, language ID (English above 0.65), Gopher repetition and quality and FineWeb in datatrove's variants,
 exact and MinHash deduplication (14 x 8, 5-word shingles), the same SentencePiece model, tokens out, `rounds = 0`; two
@@ -23,6 +23,7 @@ from pathlib import Path
 import orjson
 import pyarrow.parquet as pq
 
+from filters.language import default_model_path
 from tests.measured import Cost, measured
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
@@ -49,8 +50,8 @@ def main() -> None:
         "--input", default=str(DATA / "demo_corpus"), help="folder of .jsonl.gz files with id, text, lang"
     )
     line.add_argument("--language", default="", help="only the documents that declare it")
-    line.add_argument("--model", required=True, help="the language model: lid.176.ftz")
-    line.add_argument("--tokenizer", required=True, help="a SentencePiece model")
+    line.add_argument("--model", default=default_model_path(), help="the language model (default: our lid.176.ftz)")
+    line.add_argument("--tokenizer", default="", help="a SentencePiece model (default: trained on what the rules keep)")
     line.add_argument("--peers", required=True, help="interpreter that has datatrove, sentencepiece and spacy")
     line.add_argument("--words", choices=("spaces", "spacy"), default="spaces")
     line.add_argument("--rounds", type=int, default=1)
@@ -64,6 +65,7 @@ def main() -> None:
         if not documents:
             sys.exit(f"no documents in {asked.input}; set LUSTRATE_DATA or --input to a folder of .jsonl.gz files")
         run_ours(corpus, Path(folder) / "warm", asked)  # compiles
+        asked.tokenizer = asked.tokenizer or str(Path(folder) / "warm/tokenizer/tokenizer.model")
         for number in range(1, asked.rounds + 1):
             ours, theirs = Path(folder) / f"ours-{number}", Path(folder) / f"theirs-{number}"
             load = os.getloadavg()[0]
