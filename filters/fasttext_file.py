@@ -43,6 +43,8 @@ def _read(stream: BinaryIO) -> Classifier:
     vectors = _read_quantised(stream) if quantised else _map_matrix(stream)
     if len(vectors) < len(words) or (kept is None and len(vectors) != len(words) + header.buckets):
         raise ValueError(f"it has {len(vectors)} vectors for {len(words)} words and {header.buckets} n-grams")
+    if kept is not None and not ((kept >= 0) & (kept < (header.buckets, len(vectors) - len(words)))).all():
+        raise ValueError("its n-grams have no vectors")
     (both,) = _take(stream, "?")
     tree = _read_quantised(stream) if quantised and both else np.array(_map_matrix(stream))
     if tree.shape != (len(labels), vectors.shape[1]):
@@ -90,7 +92,7 @@ def _read_header(stream: BinaryIO) -> Header:
     _, _, _, _, _, word_ngrams, loss, model, buckets, shortest, longest, _, _ = _take(stream, "12id")
     if model != SUPERVISED or loss not in LOSSES or buckets < 0:
         raise ValueError("it must be supervised")
-    return Header(buckets, shortest, longest, word_ngrams if buckets else 1, LOSSES[loss])
+    return Header(buckets, shortest, longest if buckets else 0, word_ngrams if buckets else 1, LOSSES[loss])
 
 
 def _read_dictionary(stream: BinaryIO) -> tuple[list[bytes], list[bytes], list[int], NDArray[np.int32] | None]:

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -90,15 +91,15 @@ class OwnFilter:
         verdicts = [
             self._verdict(i, text.as_py()) for i, text in zip(documents["id"], texts_of(documents), strict=True)
         ]
-        numbers = np.array([np.nan if v is None else float(v) for v in verdicts], np.float64)
+        numbers = np.array([np.nan if v is None else v for v in verdicts], np.float64)
         column = f"own.{name_of(self.place)}"
         judged = numbers
         if self.rules[0].reason.startswith("refused_by_"):
-            judged = np.where([isinstance(v, bool | np.bool_) for v in verdicts], numbers, np.nan)
+            judged = np.where([isinstance(v, bool) for v in verdicts], numbers, np.nan)
         shown = pa.array(numbers, from_pandas=True)
         return split_by_rules(with_columns(documents, {column: shown}), self.rules, {column: judged})
 
-    def _verdict(self, identity: str, text: str) -> Any:
+    def _verdict(self, identity: str, text: str) -> bool | float | None:
         """Return what the function says about one text."""
         try:
             verdict = load(self.place)(text)
@@ -106,8 +107,13 @@ class OwnFilter:
             raise OwnFilterError(
                 f"{self.place} failed on document {identity}: {type(error).__name__}: {error}"
             ) from error
-        if verdict is not None and not isinstance(verdict, bool | int | float | np.bool_ | np.number):
-            raise OwnFilterError(
-                f"{self.place} must return a bool, a number or None, got {verdict!r:.100} for document {identity}"
-            )
-        return verdict
+        if verdict is None:
+            return None
+        with suppress(OverflowError):  # a whole number that no float can hold
+            if isinstance(verdict, bool | np.bool_):
+                return bool(verdict)
+            if isinstance(verdict, int | float | np.integer | np.floating):
+                return float(verdict)
+        raise OwnFilterError(
+            f"{self.place} must return a bool, a number or None, got {verdict!r:.100} for document {identity}"
+        )
