@@ -49,7 +49,7 @@ class Input:
 class Ingest:
     """Reading, and the ordered list of edits and judges."""
 
-    steps: tuple[str, ...] = ("language", "gopher_quality", "gopher_repetition", "c4", "edits")
+    steps: tuple[str, ...] = ("language", "url", "gopher_quality", "gopher_repetition", "c4", "fineweb", "edits")
     shard_bytes: int = _number(256_000_000, 100_000)  # inputs are packed and split to about this size
     part_bytes: int = _number(256_000_000, 100_000)  # text in one numbered part of a document shard
     max_document_bytes: int = _number(16_000_000, 1_000, 1_000_000_000)

@@ -21,14 +21,19 @@ from filters.urls import (
     rules,
 )
 from pipeline.config import ConfigError, Url
-from pipeline.step import Prepared, Split, split_by_rules, with_columns
+from pipeline.step import Prepared, Split, keep_all, split_by_rules, with_columns
 from pipeline.storage import checksum, open_input
 
 FIELDS = (*(pa.field(f"url.{name}", pa.float64()) for name in SIGNALS), pa.field("url.entry", pa.string()))
 
 
 def prepare(settings: Url) -> Prepared:
-    """Return the step; raises ConfigError for a list that cannot be used, and where there is nothing to judge by."""
+    """Return the step, which does nothing without settings.
+
+    Raises ConfigError for a list that cannot be used, and for settings that give nothing to judge by.
+    """
+    if settings == Url():
+        return Prepared(keep_all, ())
     files = {name: paths for name, paths in asdict(settings).items() if isinstance(paths, tuple)}
     if not any(files.values()) and not settings.max_length:
         raise ConfigError("the step url has nothing to judge by: give url.blocked_domains or another list of [url]")
