@@ -8,6 +8,7 @@ import dataclasses
 import re
 import tomllib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -290,6 +291,11 @@ def load(path: str, families: frozenset[str]) -> Config:
     config = dataclasses.replace(config, deduplicate=_shaped(config.deduplicate), families=bounds)
     _check(config)
     return config
+
+
+def from_tables(tables: Mapping[str, Any], families: Mapping[str, Bounds]) -> Config:
+    """Return the configuration that tables of a file, or of run.json, stand for; raises ConfigError as `load` does."""
+    return dataclasses.replace(_build(Config, dict(tables), ""), families=dict(families))
 
 
 def _shaped(settings: Deduplicate) -> Deduplicate:

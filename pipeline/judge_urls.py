@@ -42,7 +42,7 @@ def prepare(settings: Url) -> Prepared:
     def decided_by() -> object:
         return {**asdict(settings), **{name: [checksum(path) for path in paths] for name, paths in files.items()}}
 
-    return Prepared(JudgeUrls(settings), FIELDS, _rules(settings), decided_by)
+    return Prepared(JudgeUrls(settings), FIELDS, rules_of(settings), decided_by)
 
 
 @cache
@@ -91,7 +91,8 @@ def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _rules(settings: Url) -> tuple[Rule, ...]:
+def rules_of(settings: Url) -> tuple[Rule, ...]:
+    """Return the rules over the columns, in judging order."""
     found = rules(settings.max_doubtful_words, settings.max_length)
     return tuple(replace(rule, signal=f"url.{rule.signal}") for rule in found)
 
@@ -108,4 +109,4 @@ class JudgeUrls:
         columns = {f"url.{name}": values for name, values in signals.items()}
         listed = pa.array([entry or None for entry in entries], pa.string())
         shown = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
-        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), _rules(self.settings), columns)
+        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), rules_of(self.settings), columns)

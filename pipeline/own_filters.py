@@ -35,6 +35,11 @@ def name_of(place: str) -> str:
     return place.rpartition(":")[2]
 
 
+def refused_by(name: str) -> str:
+    """Return the reason of what a function rejects by False."""
+    return f"refused_by_{name}"
+
+
 def prepare(place: str, settings: Own) -> Prepared:
     """Return the step; raises ConfigError where there is no such function."""
     load(place)
@@ -84,7 +89,7 @@ class OwnFilter:
         """The configured bounds; without any, only a bool rejects."""
         name, general = name_of(self.place), Between(min=self.settings.min, max=self.settings.max)
         bounds = bound_rules(f"own.{name}", name, general, self.settings.by_language)
-        return bounds or (Rule(reason=f"refused_by_{name}", signal=f"own.{name}", minimum=1),)
+        return bounds or (Rule(reason=refused_by(name), signal=f"own.{name}", minimum=1),)
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the numbers; a function that fails, fails the run."""
@@ -94,7 +99,7 @@ class OwnFilter:
         numbers = np.array([np.nan if v is None else v for v in verdicts], np.float64)
         column = f"own.{name_of(self.place)}"
         judged = numbers
-        if self.rules[0].reason.startswith("refused_by_"):
+        if self.rules[0].reason == refused_by(name_of(self.place)):
             judged = np.where([isinstance(v, bool) for v in verdicts], numbers, np.nan)
         shown = pa.array(numbers, from_pandas=True)
         return split_by_rules(with_columns(documents, {column: shown}), self.rules, {column: judged})
