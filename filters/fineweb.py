@@ -26,6 +26,7 @@ from filters.characters import (
     Array,
     character_classes,
     decode,
+    ends_in_word_spaces,
     previous,
     strip,
 )
@@ -148,6 +149,6 @@ def _is_ended(data: Array, start: int, stop: int, classes: Array, marks: int, ex
         before = previous(data, stop)
         code, _ = decode(data, before)
         if not (classes[code] & CLOSER or code in (0x22, 0x27, 0x29)):
-            return classes[code] & marks != 0
+            return classes[code] & marks != 0 or ends_in_word_spaces(data, start, stop)
         stop = before
     return False

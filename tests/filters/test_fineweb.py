@@ -30,6 +30,9 @@ def signals_of(text: str, language: str = "en") -> dict[str, float]:
         ("结束了。", 1),
         ("他说：“结束了。”", 1),
         ("यह समाप्त हुआ।", 1),
+        ("ነገሩ አለቀ።", 1),
+        ("ነገሩ፡አለቀ፡፡", 1),
+        ("ነገሩ፡አለቀ፡", 0),
     ],
 )
 def test_marks_may_be_followed_by_quotes_and_space(line: str, ended: float) -> None:
