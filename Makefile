@@ -10,7 +10,7 @@ REFERENCE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -28,7 +28,7 @@ fix: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-stages bench-filters bench-language bench-html bench-line bench-dedup
+bench: bench-stages bench-filters bench-language bench-steps bench-html bench-line bench-dedup
 
 bench-stages: setup
 	$(BIN)/python -m tests.benchmarks.stages
@@ -56,6 +56,9 @@ bench-html: setup
 
 bench-language: setup
 	$(BIN)/python -m tests.benchmarks.language_id $(if $(FASTTEXT),--peers $(FASTTEXT))
+
+bench-steps: setup
+	$(BIN)/python -m tests.benchmarks.steps $(if $(FASTTEXT),--peers $(FASTTEXT))
 
 bench-line: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS),$(NO_PEERS))

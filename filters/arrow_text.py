@@ -1,5 +1,7 @@
 """Arrow's string columns as the two arrays that compiled code reads, and back."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -21,6 +23,16 @@ def text_buffers(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]
     width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     offsets = np.frombuffer(bounds, width)[texts.offset : texts.offset + len(texts) + 1]
     return offsets.astype(np.int64), _frozen(np.frombuffer(values or b"", np.uint8))
+
+
+def string_array(texts: Iterable[str]) -> pa.Array:
+    """Return any Python strings as a large_string array; U+FFFD stands for unpaired surrogates, which UTF-8 lacks."""
+    texts = list(texts)
+    try:
+        return pa.array(texts, pa.large_string())
+    except UnicodeEncodeError:
+        paired = [text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") for text in texts]
+        return pa.array(paired, pa.large_string())
 
 
 def text_array(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> pa.Array:

@@ -21,7 +21,9 @@ from filters.characters import (
     UPPER,
     WORD_SPACE,
     Array,
+    begins_word_space,
     decode,
+    ends_in_word_spaces,
     previous,
     strip,
 )
@@ -45,6 +47,7 @@ _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CU
 
 _CASES = LETTER | LOWER | UPPER
 _SEPARATORS = SPACE | WORD_SPACE
+ETHIOPIC_SPACE = 0x1361
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
 PHRASES = (  # TFDS c4_utils, clean_page, in its order; compared in lower case, in every language
     ("lorem ipsum", _LOREM_IPSUM),
@@ -256,6 +259,8 @@ def _ends_sentence(text: Array, start: int, stop: int, classes: Array) -> bool:
         i = before
     if i == start:
         return False
+    if ends_in_word_spaces(text, start, i):
+        return True
     ellipsis = i - start >= 3 and text[i - 1] == 0x2E and text[i - 2] == 0x2E and text[i - 3] == 0x2E
     if classes[code] & TERMINAL or (code == 0x22 and i == stop):
         return not ellipsis
@@ -337,15 +342,16 @@ def count_sentences(text: Array, start: int, stop: int, classes: Array) -> int:
 def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, int]:
     """Return where the sentence that begins at byte i ends, and whether it is ENDED, UNENDED or NOTHING.
 
-    A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in
-    it is not ASCII (the Chinese full stop), or where it stands between letters of scripts without upper case, of
-    which flattened Arabic pages are full. It does not before a lower-case letter ("etc. and"), nor after a single
-    letter ("J. Smith").
+    A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in it is not
+    ASCII (the Chinese full stop; two Ethiopic word spaces are one, too), or where it stands between letters of scripts
+    without upper case, of which flattened Arabic pages are full. It does not before a lower-case letter ("etc. and"),
+    nor after a single letter ("J. Smith").
     """
     state, letters, caseless = NOTHING, 0, False
     while i < stop:
         code, i = decode(text, i)
-        if not classes[code] & TERMINAL:
+        mark = classes[code] & TERMINAL != 0 or (code == ETHIOPIC_SPACE and begins_word_space(text, i, stop))
+        if not mark:
             if not classes[code] & SPACE:
                 state = UNENDED
             letters = letters + 1 if classes[code] & LETTER else 0
@@ -366,7 +372,7 @@ def _end_of_sentence(text: Array, i: int, stop: int, classes: Array, ends: Any, 
     """
     while i < stop:
         code, after = decode(text, i)
-        if not (classes[code] & (TERMINAL | CLOSER) or code in (0x22, 0x27, 0x29)):
+        if not (classes[code] & (TERMINAL | CLOSER | WORD_SPACE) or code in (0x22, 0x27, 0x29)):
             break
         ends |= classes[code] & TERMINAL != 0 and code >= 0x80
         i = after

@@ -79,7 +79,7 @@ TERMINALS = (
     "᱾᱿꯫"  # Ol Chiki, Meetei Mayek
     "‼‽⁇⁈⁉"  # doubled marks
 )
-WORD_SPACES = "፡"  # Ethiopic
+WORD_SPACES = "፡"  # Ethiopic; two of them stand for the full stop ።, which typewriters lacked
 CLOSERS = "”’»」』）》〉】〕"  # closing quotes and brackets
 # First and last code point, in hexadecimal, of datatrove's marks: utils/text.py, TERMINAL_PUNCTUATION, version 0.10.1.
 # They are Unicode's Sentence_Terminal without U+1B4E, 1B4F, 1B7F, 2024, 2CF9 to 2CFB, 2E60, 2E61, FE12, FE15, FE16,
@@ -179,3 +179,15 @@ def strip(data: Array, start: int, stop: int, classes: Array) -> tuple[int, int]
             break
         stop = before
     return start, stop
+
+
+@njit(cache=True, nogil=True)
+def begins_word_space(data: Array, i: int, stop: int) -> bool:
+    """Tell whether an Ethiopic word space begins at byte i of data[:stop]."""
+    return i + 3 <= stop and data[i] == 0xE1 and data[i + 1] == 0x8D and data[i + 2] == 0xA1
+
+
+@njit(cache=True, nogil=True)
+def ends_in_word_spaces(data: Array, start: int, stop: int) -> bool:
+    """Tell whether data[start:stop] ends in two Ethiopic word spaces, which end a sentence."""
+    return stop - start >= 6 and begins_word_space(data, stop - 6, stop) and begins_word_space(data, stop - 3, stop)

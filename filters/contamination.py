@@ -15,6 +15,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from filters.arrow_text import string_array
 from filters.characters import COMBINING, DIGIT, LETTER, Array, character_classes, decode
 from filters.hashing import mix, table_size
 from filters.words import split_words
@@ -66,7 +67,7 @@ def build_index(sets: Sequence[tuple[str, Sequence[str]]], words: int = WORDS, f
     found: list[tuple[NDArray[np.uint64], int]] = []
     items, lengths = [], set()
     for number, (_, texts) in enumerate(sets):
-        first, hashes, _ = _read_words(pa.array(texts, pa.large_string()))
+        first, hashes, _ = _read_words(string_array(texts))
         counts = np.diff(first)
         items.append(int((counts >= fewest).sum()))
         lengths |= {min(words, int(count)) for count in np.unique(counts) if count >= fewest}

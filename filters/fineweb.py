@@ -8,10 +8,11 @@ rules, `datatrove` the code's four, measured as the code does. The paper rejects
 A line is what stands between line feeds; blank ones are none. Where `paper` differs from the code, for the sake of
 languages other than English:
 
-- A mark may be followed by closing quotes or brackets (characters.CLOSERS, and the straight ones) and white space;
-  Thai and Lao, which end a sentence with a space, are not judged.
-- Where most words are single letters (Chinese, Thai) a short line has 10 characters: HPLT takes 10 characters a line
-  of Chinese, Japanese or Korean for as much as 5 words a line of another language.
+- A mark may be followed by closing quotes or brackets (characters.CLOSERS, and the straight ones) and white space; a
+  straight double quote at the end is a mark, as it is for C4, whose pages these rules judge; Thai and Lao, which end a
+  sentence with a space, are not judged.
+- Where most words are single letters (Chinese, Thai), and in Korean, a short line has 10 characters: HPLT takes 10
+  characters a line of Chinese, Japanese or Korean for as much as 5 words a line of another language.
 """
 
 import numpy as np
@@ -25,6 +26,7 @@ from filters.characters import (
     Array,
     character_classes,
     decode,
+    ends_in_word_spaces,
     previous,
     strip,
 )
@@ -38,7 +40,7 @@ SHORT_LINE_OF_LETTERS = 10  # characters; HPLT monotextor-slurm, scripts/annotat
 SIGNALS = (
     Signal("lines", 0, np.inf, whole=True, about="lines that are not blank"),
     Signal("ended_lines", 0, 1, about="fraction of lines that end in a terminal mark; NaN without lines"),
-    Signal("short_lines", 0, 1, about="fraction of lines of at most 30 characters, 10 in Chinese and the like"),
+    Signal("short_lines", 0, 1, about="fraction of lines of at most 30 characters, 10 in Chinese, Korean and the like"),
     Signal("duplicate_characters", 0, 1, about="fraction of characters in lines equal to an earlier one"),
     Signal("line_feeds_per_word", 0, np.inf, about="line feeds per word between white space"),
 )
@@ -75,7 +77,7 @@ _LINES, _ENDED, _SHORT, _REPEATED, _CHARACTERS, _FEEDS = range(6)
 
 def measure(passage: Passage) -> Measured:
     """Return the five signals, one array (documents) each."""
-    short = np.where(passage.spaceless, SHORT_LINE_OF_LETTERS, SHORT_LINE)
+    short = np.where(passage.spaceless | (passage.languages == "ko"), SHORT_LINE_OF_LETTERS, SHORT_LINE)
     return Measured(_measure(passage, TERMINAL, short, exact=False))
 
 
@@ -141,10 +143,12 @@ def _is_ended(data: Array, start: int, stop: int, classes: Array, marks: int, ex
         code, _ = decode(data, previous(data, stop))
         return classes[code] & marks != 0
     start, stop = strip(data, start, stop, classes)
+    if stop - start > 1 and data[stop - 1] == 0x22:
+        return True
     while stop > start:
         before = previous(data, stop)
         code, _ = decode(data, before)
         if not (classes[code] & CLOSER or code in (0x22, 0x27, 0x29)):
-            return classes[code] & marks != 0
+            return classes[code] & marks != 0 or ends_in_word_spaces(data, start, stop)
         stop = before
     return False

@@ -10,6 +10,7 @@ each for the sake of languages other than English:
 - Word length is that of words between spaces: letters that are words of their own have none. It is measured
   where at least half of the words are such, and not judged in languages written without spaces, nor where a
   language's words are near a bound by nature (SHORT_WORDS, LONG_WORDS).
+- A soft hyphen is no part of a word's length.
 - Stop words are judged in the languages that have a list, by that list.
 
 The variant `datatrove` measures what datatrove 0.10.1 does when its words are str.split's, for English.
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from filters.characters import LINE_BREAK, Array, character_classes, decode, previous, strip
 from filters.hashing import hash_span
-from filters.passage import ALPHABETIC, PROPER, PROPER_IN_DATATROVE, SINGLE, Passage
+from filters.passage import ALPHABETIC, HYPHENATED, PROPER, PROPER_IN_DATATROVE, SINGLE, Passage
 from filters.rules import Family, Measured, Rule, Signal
 from filters.stop_words import STOP_WORDS
 from filters.words import SPACELESS_LANGUAGES
@@ -113,7 +114,9 @@ def _count(passage: Passage, proper: int, single: int) -> NDArray[np.int64]:
     """Return the counts of words and lines (documents, 11); proper and single are bits of a word's kind."""
     counts = np.zeros((len(passage.texts), 11), np.int64)
     words, traits = passage.words, passage.traits
-    _count_words(words.first, words.start, words.end, traits.lengths, traits.kinds, proper, single, counts)
+    hyphens = HYPHENATED if single else 0
+    arrays = (words.first, words.start, words.end, traits.lengths, traits.kinds)
+    _count_words(passage.data, *arrays, proper, single, hyphens, counts)
     _count_lines(passage.data, passage.offsets, character_classes(), counts)
     return counts
 
@@ -189,9 +192,21 @@ def _count_listed(first: Array, hashes: Array, rows: Array, table: Array, likely
 
 @njit(cache=True, nogil=True)
 def _count_words(
-    first: Array, start: Array, end: Array, lengths: Array, kinds: Array, proper: int, single: int, counts: Array
+    data: Array,
+    first: Array,
+    start: Array,
+    end: Array,
+    lengths: Array,
+    kinds: Array,
+    proper: int,
+    single: int,
+    hyphens: int,
+    counts: Array,
 ) -> None:
-    """Count words, words with more than punctuation, their length, and words with a letter."""
+    """Count words, words with more than punctuation, their length, and words with a letter.
+
+    `proper`, `single` and `hyphens` are bits of kinds: of words that count, have no length, hold soft hyphens.
+    """
     for document in range(first.shape[0] - 1):
         row = counts[document]
         for w in range(first[document], first[document + 1]):
@@ -201,11 +216,23 @@ def _count_words(
                 row[_PROPER] += 1
                 row[_LENGTH] += lengths[w] * spaced
                 row[_SPACED] += spaced
+                if kinds[w] & hyphens:
+                    row[_LENGTH] -= _count_hyphens(data, start[w], end[w]) * spaced
                 row[_WORDS] += 1
             else:
                 glued = w > first[document] and end[w - 1] == start[w]
                 glued |= w + 1 < first[document + 1] and start[w + 1] == end[w]
                 row[_WORDS] += not glued
+
+
+@njit(cache=True, nogil=True)
+def _count_hyphens(data: Array, i: int, stop: int) -> int:
+    """Count the soft hyphens of a word."""
+    hyphens = 0
+    while i < stop:
+        code, i = decode(data, i)
+        hyphens += code == 0xAD
+    return hyphens
 
 
 @njit(cache=True, nogil=True)

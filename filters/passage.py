@@ -26,6 +26,7 @@ ALPHABETIC = 1  # kinds of words: with a letter
 PROPER = 2  # with anything but punctuation
 PROPER_IN_DATATROVE = 4  # with anything but datatrove's punctuation
 SINGLE = 8  # a letter of a script written without spaces, by itself
+HYPHENATED = 16  # with a soft hyphen (U+00AD), which shows only where a line is broken there
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _describe(data: Array, start: Array, end: Array, classes: Array) -> tuple[Ar
     kinds = np.empty(start.shape[0], np.uint8)
     for w in range(start.shape[0]):
         value = np.uint64(0xCBF29CE484222325)  # FNV-1a offset basis, draft-eastlake-fnv
-        i, length, anywhere, missing = start[w], 0, 0, 0
+        i, length, anywhere, missing, hyphens = start[w], 0, 0, 0, False
         while i < end[w]:
             code, after = decode(data, i)
             while i < after:
@@ -137,12 +138,13 @@ def _describe(data: Array, start: Array, end: Array, classes: Array) -> tuple[Ar
             kind = int(classes[code])
             anywhere |= kind
             missing |= ~kind
+            hyphens |= code == 0xAD
             length += 1
         hashes[w], lengths[w] = mix(value), length
         kind = ALPHABETIC * (anywhere & LETTER != 0) | PROPER * (missing & PUNCTUATION != 0)
         kinds[w] = kind | PROPER_IN_DATATROVE * (missing & DATATROVE_PUNCTUATION != 0)
         lead, _ = decode(data, start[w])
-        kinds[w] |= SINGLE * (classes[lead] & SPACELESS != 0)
+        kinds[w] |= SINGLE * (classes[lead] & SPACELESS != 0) | HYPHENATED * hyphens
     return hashes, lengths, kinds
 
 

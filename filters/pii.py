@@ -28,7 +28,12 @@ _EMAIL = re.compile(
     rb"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}))"
     rb"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])"
 )
-_RESERVED = re.compile(rb"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)  # RFC 2606
+_RESERVED = re.compile(
+    rb"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost"  # RFC 2606
+    rb"|local|intranet|internal|private|corp|home|lan|home\.arpa)$",  # RFC 6762, 3 and appendix G; RFC 8375
+    re.IGNORECASE,
+)
+_METHODS = re.compile(rb"@openssh\.com$|@libssh\.org$|^rijndael-cbc@lysator\.liu\.se$")  # RFC 4251, 6: ciphers' names
 _FILES = re.compile(rb"\.(?:png|jpe?g|gif|svg|webp|ico|pdf|css|js|html?|php|py|sh|service)$", re.IGNORECASE)  # a@2x.png
 _IPV4 = re.compile(
     rb"(?<![A-Za-z0-9._%+@-])(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?![A-Za-z0-9_%@-]|\.[A-Za-z0-9])"
@@ -126,9 +131,10 @@ def _find_addresses(data: memoryview, start: int, end: int) -> Iterator[Span]:
 
 
 def _is_no_person(match: re.Match[bytes]) -> bool:
-    """Tell whether an address is made up, a file's name, or the user of a repository (git@)."""
+    """Tell whether an address is made up or private, the name of a file or a cipher, or a repository's user (git@)."""
     domain = match.group(1)
-    return bool(_RESERVED.search(domain) or _FILES.search(domain)) or match.group().startswith(b"git@")
+    listed = _RESERVED.search(domain) or _FILES.search(domain) or _METHODS.search(match.group())
+    return bool(listed) or match.group().startswith(b"git@")
 
 
 @lru_cache(10_000)

@@ -3,15 +3,20 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
+
+from filters.script_countries import countries_of
 
 Found = tuple[int, int, str, str]  # first byte, last + 1, kind, the number without its marks
 
 _PHONE = re.compile(
-    rb"(?<![A-Za-z0-9_.,+/-])(?:\+ ?)?\(?(?:\+)?[0-9]{1,15}+\)?"
+    rb"(?<![A-Za-z0-9_.,+/#-])(?:\+ ?)?\(?(?:\+)?[0-9]{1,15}+\)?"
     rb"(?:[ ./-]{0,2}+\(?[0-9]{1,15}+\)?){0,7}+"  # possessive: there is one way to read a run
 )
 _GROUP = re.compile(rb"[0-9]+")
+_YEARS = re.compile(r"\(?[12][0-9]{3} ?[-/] ?[12][0-9]{3}\)?")  # from year to year, or as much of something else
+_NAMED = re.compile(rb"(?:ISSN|ISBN|DOI|PMID|arXiv|RFC|CVE)[ :.#-]{0,3}$", re.IGNORECASE)  # numbers of something else
 _CARD = re.compile(
     rb"(?<![A-Za-z0-9_.,+-])(?:[0-9]{4}([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|[0-9]{4}([ -]?)[0-9]{6}\2[0-9]{4,5})"
     rb"(?![A-Za-z0-9_-]|[.,][0-9])"
@@ -27,7 +32,7 @@ _CARD_WORDS = re.compile(
     rb"card|visa|master|amex|american express|discover|karte|carte|tarjeta|cart\xc3\xa3o|carta|\xe5\x8d\xa1",
     re.IGNORECASE,
 )
-_BEFORE = 60  # bytes in which such a word is looked for
+_NEAR = 60  # bytes in which such a word is looked for, and the letters next to a telephone number
 _ACCOUNT = re.compile(rb"(?<![A-Za-z0-9_])[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+")
 FEWEST_DIGITS, MOST_DIGITS = 7, 15  # ITU-T E.164: fifteen at most; shorter ones are services
 # SWIFT, IBAN Registry: characters by country.
@@ -55,18 +60,20 @@ _LENGTHS = {code: int(line.split()[0]) for line in _COUNTRIES.split("\n") for co
 
 
 def find_phones(data: memoryview, start: int, end: int, regions: Sequence[str]) -> Iterator[Found]:
-    """Yield telephone numbers: with a leading +, and those of the regions where marks part their groups."""
+    """Yield telephone numbers: with a leading +, and those of the regions where marks part their groups.
+
+    A region's are looked for where the letters next to a number, before and after, are of scripts that it may have.
+    """
     for match in _PHONE.finditer(data, start, end):
         raw = match.group()
         international = b"+" in raw[:3]
-        if not international and (not regions or _is_plain(raw)):
-            continue
-        if _follows_letter(data, match.end()):
+        likely = () if international or _is_plain(raw) else _likely_regions(data, match.start(), match.end(), regions)
+        if not (international or likely) or _follows_letter(data, match.end()):
             continue
         groups = list(_GROUP.finditer(raw))
         for group in reversed(groups if international else groups[-1:]):
             written = raw[: group.end()].decode()
-            number = _read_phone(written, () if international else tuple(regions))
+            number = _read_phone(written, likely)
             if number:
                 lead = written.startswith("(") and ")" not in written
                 yield match.start() + lead, match.start() + group.end(), "phone", number
@@ -79,7 +86,7 @@ def find_cards(data: memoryview, start: int, end: int) -> Iterator[Found]:
         digits = re.sub(r"[ -]", "", match.group().decode())
         if not _ISSUERS.fullmatch(digits) or not has_luhn_digit(digits) or _follows_letter(data, match.end()):
             continue
-        before = bytes(data[max(0, match.start() - _BEFORE) : match.start()])
+        before = bytes(data[max(0, match.start() - _NEAR) : match.start()])
         if match.group() != digits.encode() or _CARD_WORDS.search(before):
             yield match.start(), match.end(), "card", digits
 
@@ -120,7 +127,20 @@ def has_account_digits(number: str) -> bool:
 
 def _is_plain(raw: bytes) -> bool:
     """Tell whether nothing but digits stands there: an identifier, rather than a telephone number."""
-    return bytes(raw).isdigit()
+    return bytes(raw).strip(b"()").isdigit()
+
+
+def _likely_regions(data: memoryview, start: int, end: int, regions: Sequence[str]) -> tuple[str, ...]:
+    """Return the regions that nothing next to a number contradicts; none where it is said to be another number."""
+    if not regions:
+        return ()
+    before = bytes(data[max(0, start - _NEAR) : start])
+    if _NAMED.search(before):
+        return ()
+    after = bytes(data[end : end + _NEAR]).decode(errors="ignore")
+    sides = (reversed(before.decode(errors="ignore")), after)
+    near = [countries_of(letter) for letter in (next(filter(str.isalpha, side), "") for side in sides) if letter]
+    return tuple(region for region in regions if all(there is None or region in there for there in near))
 
 
 def _follows_letter(data: memoryview, at: int) -> bool:
@@ -136,8 +156,7 @@ def _read_phone(written: str, regions: tuple[str, ...]) -> str:
     """Return a telephone number in the international form, "" for what is none."""
     import phonenumbers
 
-    digits = sum(character.isdigit() for character in written)
-    if not FEWEST_DIGITS <= digits <= MOST_DIGITS:
+    if not FEWEST_DIGITS <= len(_digits(written)) <= MOST_DIGITS or (regions and _YEARS.fullmatch(written)):
         return ""
     for region in regions or (None,):
         try:
@@ -150,8 +169,21 @@ def _read_phone(written: str, regions: tuple[str, ...]) -> str:
 
 
 def _is_grouped(written: str, number: Any) -> bool:
-    """Tell whether the digits are grouped as the number's country does it."""
+    """Tell whether the first group of digits is as in the number's country, and none is cut where it is not there.
+
+    These are libphonenumber's strict groups (Leniency.STRICT_GROUPING), but for digits that are not grouped at all.
+    """
     import phonenumbers
 
     usual = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
-    return re.findall(r"[0-9]+", written) == re.findall(r"[0-9]+", usual)
+    cuts, usual_cuts = _group_ends(written), _group_ends(usual)
+    return cuts[0] == usual_cuts[0] and set(cuts) <= set(usual_cuts) and _digits(written) == _digits(usual)
+
+
+def _digits(written: str) -> str:
+    return "".join(re.findall(r"[0-9]+", written))
+
+
+def _group_ends(written: str) -> list[int]:
+    """Return how many digits there are to the end of every group."""
+    return list(accumulate(len(group) for group in re.findall(r"[0-9]+", written)))

@@ -13,6 +13,7 @@ from filters.characters import (
     WORD_SPACE,
     Array,
     decode,
+    ends_in_word_spaces,
     strip,
 )
 from filters.words import next_word
@@ -125,7 +126,7 @@ def _find_cause(text: Array, start: int, stop: int, classes: Array, words: int, 
         return _NUMERIC
     if english and _is_counter(text, start, stop, classes):
         return _COUNTER
-    return _ONE_WORD if words == 1 and not ended else _KEEP
+    return _ONE_WORD if words == 1 and not (ended or ends_in_word_spaces(text, start, stop)) else _KEEP
 
 
 @njit(cache=True, nogil=True)

@@ -12,11 +12,10 @@ from itertools import islice
 from urllib.parse import unquote
 
 import numpy as np
-import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from filters.arrow_text import text_buffers
+from filters.arrow_text import string_array, text_buffers
 from filters.characters import Array
 from filters.hashing import mix
 from filters.rules import Rule
@@ -32,11 +31,12 @@ SIGNALS = {  # number of entries found; NaN without an address, on an exempt dom
     "doubtful_words": "different words of the list in it",
     "blocked_parts": "different parts of the list in it",
 }
+LONGEST_HOST = 253  # characters; RFC 1035, 2.3.4
 HASHED_TOGETHER = 100_000  # entries; no list need be held as text
 _WORD = re.compile(r"[^\W_]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|//", re.IGNORECASE)
 _END_OF_PLACE = re.compile(r"[/?#\\]")
-_LABELS = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_-]{1,63}")  # RFC 1035, 2.3.4
+_LABELS = re.compile(rf"(?=.{{1,{LONGEST_HOST}}}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{{0,61}}[a-z0-9_])?\.)*[a-z0-9_-]{{1,63}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def hash_table(entries: Iterable[str]) -> Table:
     """
     rest, hashes = iter(entries), [np.zeros(0, np.uint64)]
     while some := list(islice(rest, HASHED_TOGETHER)):
-        hashes.append(_hash_backwards(*text_buffers(pa.array(some, pa.large_string()))))
+        hashes.append(_hash_backwards(*text_buffers(string_array(some))))
     return np.unique(np.concatenate(hashes))
 
 
@@ -136,7 +136,7 @@ def measure(urls: Iterable[str], lists: UrlLists) -> tuple[dict[str, NDArray[np.
 def _ascii(host: str) -> str:
     """Return a host in lower-case ASCII without a last dot; what has no such form stays as it is."""
     host = host.strip().lower().removesuffix(".")
-    if host.isascii():
+    if host.isascii() or len(host) > LONGEST_HOST:
         return host
     try:
         return host.encode("idna").decode()
@@ -163,7 +163,7 @@ def _find_urls(urls: list[str], table: Table | None) -> list[list[str]]:
     if table is None:
         return [[] for _ in urls]
     plain = [_comparable(url) for url in urls]
-    offsets, data = text_buffers(pa.array(plain, pa.large_string()))
+    offsets, data = text_buffers(string_array(plain))
     listed = _is_in(table, _hash_backwards(offsets, data))
     return [[url] if there and url else [] for url, there in zip(plain, listed, strict=True)]
 
@@ -178,10 +178,10 @@ def _find_domains(hosts: list[str], table: Table | None) -> list[str]:
     """Return for every host the longest listed domain that it is or lies in, "" where there is none."""
     if table is None:
         return [""] * len(hosts)
-    offsets, data = text_buffers(pa.array(hosts, pa.large_string()))
+    offsets, data = text_buffers(string_array(hosts))
     lengths = _listed_length(offsets, data, table).tolist()
-    encoded = [host.encode() for host in hosts]
-    return [host[len(host) - length :].decode() for host, length in zip(encoded, lengths, strict=True)]
+    ends = offsets[1:].tolist()
+    return [data[end - length : end].tobytes().decode() for end, length in zip(ends, lengths, strict=True)]
 
 
 def _find_words(urls: list[str], lists: UrlLists) -> dict[str, list[list[str]]]:

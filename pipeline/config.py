@@ -8,6 +8,7 @@ import dataclasses
 import re
 import tomllib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -49,7 +50,7 @@ class Input:
 class Ingest:
     """Reading, and the ordered list of edits and judges."""
 
-    steps: tuple[str, ...] = ("language", "gopher_quality", "gopher_repetition", "c4", "edits")
+    steps: tuple[str, ...] = ("language", "url", "gopher_quality", "gopher_repetition", "c4", "fineweb", "edits")
     shard_bytes: int = _number(256_000_000, 100_000)  # inputs are packed and split to about this size
     part_bytes: int = _number(256_000_000, 100_000)  # text in one numbered part of a document shard
     max_document_bytes: int = _number(16_000_000, 1_000, 1_000_000_000)
@@ -290,6 +291,11 @@ def load(path: str, families: frozenset[str]) -> Config:
     config = dataclasses.replace(config, deduplicate=_shaped(config.deduplicate), families=bounds)
     _check(config)
     return config
+
+
+def from_tables(tables: Mapping[str, Any], families: Mapping[str, Bounds]) -> Config:
+    """Return the configuration that tables of a file, or of run.json, stand for; raises ConfigError as `load` does."""
+    return dataclasses.replace(_build(Config, dict(tables), ""), families=dict(families))
 
 
 def _shaped(settings: Deduplicate) -> Deduplicate:

@@ -49,14 +49,20 @@ def prepare(settings: Decontaminate) -> Prepared:
     for name, items in zip(index.sets, index.items, strict=True):
         if not items:
             raise ConfigError(f"evaluation set {name!r} has no item of {settings.fewest_words} words or more")
-    # The bound itself rejects, unlike that of other rules: one n-gram is one too many.
-    rule = Rule(reason=REASON, signal=f"decontaminate.{settings.measure}", maximum=settings.threshold)
     return Prepared(
         Decontaminated(settings),
         SIGNALS,
-        (rule,) if settings.action == "reject" else (),
+        rules_of(settings),
         lambda: [asdict(replace(settings, sets=())), [_identity(given) for given in settings.sets]],
     )
+
+
+def rules_of(settings: Decontaminate) -> tuple[Rule, ...]:
+    """Return the rule, none where documents are only annotated."""
+    if settings.action != "reject":
+        return ()
+    # The bound itself rejects, unlike that of other rules: one n-gram is one too many.
+    return (Rule(reason=REASON, signal=f"decontaminate.{settings.measure}", maximum=settings.threshold),)
 
 
 def _identity(given: EvaluationSet) -> object:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from filters.fasttext_network import Classifier
 from filters.language import default_model_path, identify, load, trusted_codes
-from filters.rules import Rule
-from pipeline.config import ConfigError, Language
+from filters.rules import Rule, judge
+from pipeline.config import MAX_BOUND, ConfigError, Language
 from pipeline.step import Prepared, Split, split, texts_of, with_columns
 from pipeline.storage import checksum
 
@@ -36,26 +36,30 @@ def prepare(settings: Language) -> Prepared:
         labels = language_model(settings.model).labels
     except (OSError, ValueError) as error:
         raise ConfigError(f"no language model: {error}") from error
-    for code, least in settings.minimum_by_language.items():
+    for code in settings.minimum_by_language:
         if code not in labels:
             raise ConfigError(f"language.minimum_by_language.{code}: the language model does not know {code}")
-        if not 0 <= least <= 1:
-            raise ConfigError(f"language.minimum_by_language.{code} must be between 0 and 1, got {least:g}")
     return Prepared(
         Identify(settings),
         FIELDS,
-        _rules(settings),
+        rules_of(settings),
         lambda: {**asdict(settings), "model": checksum(path)},
     )
 
 
-def _rules(settings: Language) -> tuple[Rule, ...]:
-    """Return the bounds that are not 0."""
-    rules = (
-        Rule(reason="language_uncertain", signal="language.probability", minimum=settings.minimum),
-        Rule(reason="languages_mixed", signal="language.share", minimum=settings.minimum_share),
-    )
-    return tuple(rule for rule in rules if rule.minimum)
+def rules_of(settings: Language) -> tuple[Rule, ...]:
+    """Return the bounds there are; those by language are for the likeliest, language.first, certain or not.
+
+    Raises ConfigError for a bound by language that is no probability.
+    """
+    for code, bound in settings.minimum_by_language.items():
+        if not 0 <= bound <= 1:
+            raise ConfigError(f"language.minimum_by_language.{code} must be between 0 and 1, got {bound:g}")
+    own = tuple(sorted(settings.minimum_by_language.items()))
+    least = settings.minimum or -MAX_BOUND
+    uncertain = Rule(reason="language_uncertain", signal="language.probability", minimum=least, own=own)
+    mixed = Rule(reason="languages_mixed", signal="language.share", minimum=settings.minimum_share)
+    return (*([uncertain] if settings.minimum or own else []), *([mixed] if settings.minimum_share else []))
 
 
 @cache
@@ -90,21 +94,16 @@ class Identify:
         probability = np.asarray(found.probability, np.float64)
         allowed = _is_in(codes, self.settings.allow) if self.settings.allow else np.ones(len(documents), bool)
         denied = _is_in(codes, self.settings.deny)
-        least = self._least(found.language.to_pylist())
-        reasons = np.select(
-            [denied, ~allowed, probability < least, found.share < self.settings.minimum_share],
-            ["language_denied", "language_not_allowed", "language_uncertain", "languages_mixed"],
-            default="",
+        listed = denied | ~allowed
+        verdicts = judge(
+            rules_of(self.settings),
+            {"language.probability": probability, "language.share": found.share},
+            np.array(found.language.to_pylist(), np.str_),
         )
-        mixed = reasons == "languages_mixed"
-        bounds = np.where(reasons == "language_uncertain", least, NO_THRESHOLD)
-        values, bounds = np.where(mixed, found.share, probability), np.where(mixed, self.settings.minimum_share, bounds)
-        return split(documents, reasons != "", reasons, values, bounds)
-
-    def _least(self, codes: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return the least probability of every document, by its likeliest language."""
-        own = self.settings.minimum_by_language
-        return np.array([own.get(code, self.settings.minimum) for code in codes], np.float64)
+        broken = np.array([*(rule.reason for rule in rules_of(self.settings)), ""], np.str_)[verdicts.rule]
+        reasons = np.select([denied, ~allowed], ["language_denied", "language_not_allowed"], default=broken)
+        values = np.where(listed, probability, verdicts.value)
+        return split(documents, reasons != "", reasons, values, np.where(listed, NO_THRESHOLD, verdicts.threshold))
 
 
 def _is_in(codes: pa.ChunkedArray, wanted: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -21,14 +21,19 @@ from filters.urls import (
     rules,
 )
 from pipeline.config import ConfigError, Url
-from pipeline.step import Prepared, Split, split_by_rules, with_columns
+from pipeline.step import Prepared, Split, keep_all, split_by_rules, with_columns
 from pipeline.storage import checksum, open_input
 
 FIELDS = (*(pa.field(f"url.{name}", pa.float64()) for name in SIGNALS), pa.field("url.entry", pa.string()))
 
 
 def prepare(settings: Url) -> Prepared:
-    """Return the step; raises ConfigError for a list that cannot be used, and where there is nothing to judge by."""
+    """Return the step, which does nothing without settings.
+
+    Raises ConfigError for a list that cannot be used, and for settings that give nothing to judge by.
+    """
+    if settings == Url():
+        return Prepared(keep_all, ())
     files = {name: paths for name, paths in asdict(settings).items() if isinstance(paths, tuple)}
     if not any(files.values()) and not settings.max_length:
         raise ConfigError("the step url has nothing to judge by: give url.blocked_domains or another list of [url]")
@@ -37,7 +42,7 @@ def prepare(settings: Url) -> Prepared:
     def decided_by() -> object:
         return {**asdict(settings), **{name: [checksum(path) for path in paths] for name, paths in files.items()}}
 
-    return Prepared(JudgeUrls(settings), FIELDS, _rules(settings), decided_by)
+    return Prepared(JudgeUrls(settings), FIELDS, rules_of(settings), decided_by)
 
 
 @cache
@@ -86,7 +91,8 @@ def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _rules(settings: Url) -> tuple[Rule, ...]:
+def rules_of(settings: Url) -> tuple[Rule, ...]:
+    """Return the rules over the columns, in judging order."""
     found = rules(settings.max_doubtful_words, settings.max_length)
     return tuple(replace(rule, signal=f"url.{rule.signal}") for rule in found)
 
@@ -103,4 +109,4 @@ class JudgeUrls:
         columns = {f"url.{name}": values for name, values in signals.items()}
         listed = pa.array([entry or None for entry in entries], pa.string())
         shown = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
-        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), _rules(self.settings), columns)
+        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), rules_of(self.settings), columns)

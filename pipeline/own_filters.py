@@ -9,6 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -32,6 +33,11 @@ class OwnFilterError(RuntimeError):
 def name_of(place: str) -> str:
     """Return the function's name, which its column, its bounds and its reasons have."""
     return place.rpartition(":")[2]
+
+
+def refused_by(name: str) -> str:
+    """Return the reason of what a function rejects by False."""
+    return f"refused_by_{name}"
 
 
 def prepare(place: str, settings: Own) -> Prepared:
@@ -83,22 +89,22 @@ class OwnFilter:
         """The configured bounds; without any, only a bool rejects."""
         name, general = name_of(self.place), Between(min=self.settings.min, max=self.settings.max)
         bounds = bound_rules(f"own.{name}", name, general, self.settings.by_language)
-        return bounds or (Rule(reason=f"refused_by_{name}", signal=f"own.{name}", minimum=1),)
+        return bounds or (Rule(reason=refused_by(name), signal=f"own.{name}", minimum=1),)
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the numbers; a function that fails, fails the run."""
         verdicts = [
             self._verdict(i, text.as_py()) for i, text in zip(documents["id"], texts_of(documents), strict=True)
         ]
-        numbers = np.array([np.nan if v is None else float(v) for v in verdicts], np.float64)
+        numbers = np.array([np.nan if v is None else v for v in verdicts], np.float64)
         column = f"own.{name_of(self.place)}"
         judged = numbers
-        if self.rules[0].reason.startswith("refused_by_"):
-            judged = np.where([isinstance(v, bool | np.bool_) for v in verdicts], numbers, np.nan)
+        if self.rules[0].reason == refused_by(name_of(self.place)):
+            judged = np.where([isinstance(v, bool) for v in verdicts], numbers, np.nan)
         shown = pa.array(numbers, from_pandas=True)
         return split_by_rules(with_columns(documents, {column: shown}), self.rules, {column: judged})
 
-    def _verdict(self, identity: str, text: str) -> Any:
+    def _verdict(self, identity: str, text: str) -> bool | float | None:
         """Return what the function says about one text."""
         try:
             verdict = load(self.place)(text)
@@ -106,8 +112,13 @@ class OwnFilter:
             raise OwnFilterError(
                 f"{self.place} failed on document {identity}: {type(error).__name__}: {error}"
             ) from error
-        if verdict is not None and not isinstance(verdict, bool | int | float | np.bool_ | np.number):
-            raise OwnFilterError(
-                f"{self.place} must return a bool, a number or None, got {verdict!r:.100} for document {identity}"
-            )
-        return verdict
+        if verdict is None:
+            return None
+        with suppress(OverflowError):  # a whole number that no float can hold
+            if isinstance(verdict, bool | np.bool_):
+                return bool(verdict)
+            if isinstance(verdict, int | float | np.integer | np.floating):
+                return float(verdict)
+        raise OwnFilterError(
+            f"{self.place} must return a bool, a number or None, got {verdict!r:.100} for document {identity}"
+        )

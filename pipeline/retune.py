@@ -2,6 +2,7 @@
 
     python -m pipeline.retune --output out/web --set gopher_quality.mean_word_length.min=2.5
     python -m pipeline.retune --output out/web --set c4.sentences.min=2 --set gopher_quality.words.by_language.ko.min=9
+    python -m pipeline.retune --output out/web --set language.minimum=0.65 --set classifier.quality.min=0.3
 
 Answers from the signals stored beside the kept and the rejected documents: how many would change each way, language by
 language, some of them with the beginning of their text, and the configuration to adopt. What the stored numbers cannot
@@ -11,15 +12,20 @@ say is said. Exit codes: 0 answered, 2 a mistake in what was asked.
 import argparse
 import copy
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import Bounds, ConfigError
+from pipeline.config import ConfigError
 
 NO_BOUND = "false"
+_PATH = re.compile(
+    r"language\.(?:minimum|minimum_share|minimum_by_language\.[^.]+)"
+    r"|(?!language\.)[^.]+\.[^.]+\.(?:[^.]+|by_language\.[^.]+\.[^.]+)"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,8 +38,9 @@ def parser() -> argparse.ArgumentParser:
     )
     line.add_argument("--output", metavar="OUT", required=True, help="output folder of a finished run")
     line.add_argument("--set", metavar="BOUND", action="append", required=True, dest="bounds",
-                      help="FAMILY.SIGNAL.min=NUMBER, .max=NUMBER, or .by_language.CODE.min=NUMBER; false for no such "
-                           "rule; may be given several times")  # fmt: skip
+                      help="FAMILY.SIGNAL.min=NUMBER, .max=NUMBER, or .by_language.CODE.min=NUMBER; own.NAME and "
+                           "classifier.NAME likewise; language.minimum, .minimum_by_language.CODE, .minimum_share; "
+                           "false for no such rule; may be given several times")  # fmt: skip
     line.add_argument("--samples", metavar="N", type=int, default=3, help="documents shown each way (default 3)")
     line.add_argument("--json", action="store_true", help="print the answer as JSON")
     return line
@@ -60,22 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse_bounds(given: Sequence[str]) -> dict[str, Bounds]:
-    """Return bounds by family and signal; raises ConfigError for what is no bound."""
-    found: dict[str, Bounds] = {}
+def parse_bounds(given: Sequence[str]) -> dict[str, Any]:
+    """Return bounds as tables in tables, as a configuration has them; raises ConfigError for what is no bound."""
+    found: dict[str, Any] = {}
     for bound in given:
         path, equals, value = bound.partition("=")
-        family, _, rest = path.partition(".")
-        signal, _, key = rest.partition(".")
-        inner = key.split(".")
-        if not equals or not key or not (len(inner) == 1 or (len(inner) == 3 and inner[0] == "by_language")):
+        if not equals or not _PATH.fullmatch(path):
             raise ConfigError(
-                f"--set must be FAMILY.SIGNAL.min=NUMBER or FAMILY.SIGNAL.by_language.CODE.min=NUMBER, got {bound!r}"
+                "--set must be FAMILY.SIGNAL.min=NUMBER, FAMILY.SIGNAL.by_language.CODE.min=NUMBER, the same with "
+                f"own.NAME or classifier.NAME, or language.minimum=NUMBER, got {bound!r}"
             )
-        table: dict[str, Any] = found.setdefault(family, {}).setdefault(signal, {})
-        for name in inner[:-1]:
+        *outer, key = path.split(".")
+        table = found
+        for name in outer:
             table = table.setdefault(name, {})
-        table[inner[-1]] = _number(value, bound)
+        table[key] = _number(value, bound)
     return found
 
 

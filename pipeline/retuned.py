@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from filters.rules import Rule, judge
+from filters.rules import judge
 from pipeline import storage
-from pipeline.config import Bounds, Config, ConfigError, Ingest
-from pipeline.retune import merged
-from pipeline.steps import Judges, families_together
+from pipeline.asked_bounds import read_asked
+from pipeline.judging import Group, judging_groups
+from pipeline.own_filters import refused_by
 
+REFUSED = refused_by("")
 EXCERPT = 200  # characters of a sampled text
 LANGUAGES = 20  # in the table on the screen
 # What would become of a document.
@@ -41,12 +42,11 @@ COLUMNS = ("lost", "won", "unknown", "lost later", "otherwise")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The rules of a run, old and new, and how far each of their reasons lets a document go."""
+    """The rules of a run, old and new, group by group, and the group of each old reason."""
 
-    old: tuple[Rule, ...]  # their signals as columns: family.signal
-    new: tuple[Rule, ...]
-    groups: tuple[tuple[str, ...], ...]  # families measured together, in order
-    group_of: dict[str, int]  # of each reason
+    old: tuple[Group, ...]
+    new: tuple[Group, ...]
+    group_of: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -57,71 +57,30 @@ class Tally:
     kept: Counter[str] = field(default_factory=Counter)
     changes: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in TITLES})
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in TITLES})
-    unmeasured: Counter[str] = field(default_factory=Counter)  # families that never saw an unknown document
+    unmeasured: Counter[str] = field(default_factory=Counter)  # steps that never saw an unknown document
     disagreeing: int = 0  # documents whose stored reason is not what the stored signals give
     sampled: dict[str, list[tuple[str, Any]]] = field(default_factory=lambda: {name: [] for name in SAMPLED})
     lost_ids: set[str] = field(default_factory=set)
     keepers: Counter[str] = field(default_factory=Counter)  # how many duplicates point at a document
 
 
-def ask(output: str, changes: dict[str, Bounds], samples: int) -> dict[str, Any]:
+def ask(output: str, changes: dict[str, Any], samples: int) -> dict[str, Any]:
     """Return what changed bounds would do to a finished run; raises ConfigError as a configuration with them would."""
-    config = _config(output)
-    bench = make_bench(config, changes)
+    asked = read_asked(output, changes)
+    old, new = judging_groups(asked.now), judging_groups(asked.then)
+    bench = Bench(tuple(old), tuple(new), {rule.reason: n for n, group in enumerate(old) for rule in group.rules})
     tally = Tally()
     for kind in ("documents", "rejected"):
         for path, group, rows in _read(output, kind, bench):
             _count(tally, bench, rows, (path, group), samples)
-    return _answer(tally, merged_bounds(config, changes), changes)
-
-
-def _config(output: str) -> Config:
-    """Return what a finished run says of its steps and bounds."""
-    try:
-        table = storage.read_json(storage.join(output, "run.json"))["config"]
-        finished = storage.exists(storage.join(output, "_SUCCESS"))
-        steps, families = tuple(table["ingest"]["steps"]), table["families"]
-    except (OSError, ValueError, KeyError, TypeError):
-        finished = False
-    if not finished:
-        raise ConfigError(f"{output} is not the output folder of a finished run")
-    return Config(ingest=Ingest(steps=steps), families=families)
-
-
-def merged_bounds(config: Config, changes: dict[str, Bounds]) -> dict[str, Bounds]:
-    """Return the bounds of the changed signals, those in force now and those asked for together."""
-    return {
-        family: {name: merged(config.families.get(family, {}).get(name, {}), bounds) for name, bounds in table.items()}
-        for family, table in changes.items()
-    }
-
-
-def make_bench(config: Config, changes: dict[str, Bounds]) -> Bench:
-    """Return the rules before and after; raises ConfigError for an unknown family, signal or key and a wrong bound."""
-    old = families_together(config)
-    known = [family.name for judges in old for family in judges.families]
-    for family in changes:
-        if family not in known:
-            raise ConfigError(
-                f"{family} is no family of filters of this run; there are {', '.join(known)} "
-                "(bounds of other steps are not answered for)"
-            )
-    new = families_together(replace(config, families=merged(config.families, changes)))
-    group_of = {rule.reason: number for number, judges in enumerate(old) for f in judges.families for rule in f.rules}
-    groups = tuple(tuple(family.name for family in judges.families) for judges in old)
-    return Bench(_rules(old), _rules(new), groups, group_of)
-
-
-def _rules(judges: Sequence[Judges]) -> tuple[Rule, ...]:
-    """Return the rules in judging order, over flat columns."""
-    families = [family for step in judges for family in step.families]
-    return tuple(replace(rule, signal=f"{f.name}.{rule.signal}") for f in families for rule in f.rules)
+    return _answer(tally, asked.toml, changes)
 
 
 def _read(output: str, kind: str, bench: Bench) -> Iterator[tuple[str, int, pa.Table]]:
     """Yield the row groups of published documents or rejects, without their texts."""
-    signals = {rule.signal for rule in (*bench.old, *bench.new)}
-    wanted = {"id", "language", "stage", "reason", "duplicate_of", *signals}
+    signals = {rule.signal for group in (*bench.old, *bench.new) for rule in group.rules}
+    codes = {group.codes for group in bench.old}
+    wanted = {"id", "language", "stage", "reason", "duplicate_of", *signals, *codes}
     folder = storage.join(output, kind)
     for name in storage.names(folder):
         if not name.endswith(".parquet"):
@@ -136,22 +95,19 @@ def _read(output: str, kind: str, bench: Bench) -> Iterator[tuple[str, int, pa.T
 
 def _count(tally: Tally, bench: Bench, rows: pa.Table, place: tuple[str, int], samples: int) -> None:
     """Judge a row group again and add what changes."""
-    languages = np.array([code or "" for code in rows["language"].to_pylist()], np.str_)
-    signals = {rule.signal: _numbers(rows, rule.signal) for rule in (*bench.old, *bench.new)}
-    then, now = judge(bench.new, signals, languages).rule, judge(bench.old, signals, languages).rule
+    then, now = _first_broken(bench.new, rows), _first_broken(bench.old, rows)
     rejected = "reason" in rows.column_names
     reasons = rows["reason"].to_pylist() if rejected else [None] * len(rows)
     stages = rows["stage"].to_pylist() if rejected else [None] * len(rows)
     if rejected:
         tally.keepers.update(name for name in rows["duplicate_of"].to_pylist() if name)
     ids = rows["id"].to_pylist()
-    for row, (reason, stage, language) in enumerate(zip(reasons, stages, languages.tolist(), strict=True)):
+    for row, (reason, stage, language) in enumerate(zip(reasons, stages, _codes(rows, "language"), strict=True)):
         tally.documents[language] += 1
         tally.kept[language] += reason is None
         by_rules = stage == "ingest" and reason in bench.group_of
-        recounted = bench.old[now[row]].reason if now[row] >= 0 else None
-        tally.disagreeing += (recounted != reason) if by_rules or stage is None else False
-        new_reason = bench.new[then[row]].reason if then[row] >= 0 else None
+        tally.disagreeing += (now[row] != reason) if by_rules or stage is None else False
+        new_reason = then[row]
         change = _change(reason, new_reason, stage, bench) if by_rules or stage != "ingest" else None
         if change is None:
             continue
@@ -178,12 +134,33 @@ def _change(reason: str | None, new_reason: str | None, stage: str | None, bench
 
 
 def _unmeasured(bench: Bench, reason: str) -> list[str]:
-    """Return the families that never saw what this reason rejected."""
-    return [name for group in bench.groups[bench.group_of[reason] + 1 :] for name in group]
+    """Return the steps that would judge what this reason rejected and never saw it."""
+    return [name for group in bench.new[bench.group_of[reason] + 1 :] if group.rules for name in group.names]
+
+
+def _first_broken(groups: Sequence[Group], rows: pa.Table) -> list[str | None]:
+    """Return the reason of the first rule that each row breaks."""
+    reasons: list[str | None] = [None] * len(rows)
+    for group in groups:
+        signals = {rule.signal: _numbers(rows, rule.signal) for rule in group.rules}
+        broken = judge(group.rules, signals, np.array(_codes(rows, group.codes), np.str_)).rule.tolist()
+        names = [*(rule.reason for rule in group.rules), None]
+        reasons = [reason or names[rule] for reason, rule in zip(reasons, broken, strict=True)]
+    return reasons
+
+
+def _codes(rows: pa.Table, name: str) -> list[str]:
+    """Return a column of languages."""
+    return [code or "" for code in rows[name].to_pylist()]
 
 
 def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
-    """Return a column of signals, NaN where nothing was measured."""
+    """Return a column of signals, NaN where nothing was measured.
+
+    One that has a reason's name is 0 where that is the reason: what a function refused is told by nothing else.
+    """
+    if name.startswith(REFUSED) and "reason" in rows.column_names:
+        return np.where(pc.fill_null(pc.equal(rows["reason"], name), False).to_numpy(), 0, np.nan)
     if name not in rows.column_names:
         return np.full(len(rows), np.nan)
     values: npt.NDArray[np.float64] = pc.cast(rows[name], pa.float64()).to_numpy()
@@ -198,7 +175,7 @@ def _sample(sampled: list[tuple[str, Any]], found: tuple[str, Any], samples: int
         del sampled[samples:]
 
 
-def _answer(tally: Tally, bounds: dict[str, Bounds], changes: dict[str, Bounds]) -> dict[str, Any]:
+def _answer(tally: Tally, toml: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Return what was counted as plain values."""
     replaced = sorted(tally.lost_ids & tally.keepers.keys())
     languages = [
@@ -223,7 +200,7 @@ def _answer(tally: Tally, bounds: dict[str, Bounds], changes: dict[str, Bounds])
         "their_duplicates": sum(tally.keepers[name] for name in replaced),
         "disagreeing": tally.disagreeing,
         "unknown": caveats(tally, len(replaced)),
-        "toml": as_toml(bounds),
+        "toml": toml,
     }
 
 
@@ -254,31 +231,6 @@ def _excerpt(identity: str, found: tuple[str, int, int, str, str]) -> dict[str, 
     with storage.open_input(path) as file:
         text = pq.ParquetFile(file, pre_buffer=False).read_row_group(group, columns=["text"])["text"][row].as_py()
     return {"id": identity, "language": language, "reason": reason, "text": (text or "")[:EXCERPT]}
-
-
-def as_toml(bounds: dict[str, Bounds]) -> str:
-    """Return bounds as the configuration writes them."""
-    lines: list[str] = []
-    for family, table in bounds.items():
-        for signal, given in table.items():
-            lines.append(f"[{family}.{signal}]")
-            lines += [f"{key} = {_value(value)}" for key, value in given.items() if key != "by_language"]
-            if own := given.get("by_language"):
-                lines.append(f"[{family}.{signal}.by_language]")
-                lines += [f"{code} = {{ {_pairs(pairs)} }}" for code, pairs in own.items()]
-    return "\n".join(lines)
-
-
-def _pairs(table: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {_value(value)}" for key, value in table.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
-    return f"{value!r}"
 
 
 def show(answer: dict[str, Any], console: Console) -> None:

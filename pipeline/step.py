@@ -87,6 +87,7 @@ def split_by_rules(
 
 
 def keep_all(documents: pa.Table) -> Split:
-    """Reject no document."""
-    nothing = np.zeros(len(documents), bool)
-    return split(documents, nothing, np.full(len(documents), ""), np.zeros(len(documents)), np.zeros(len(documents)))
+    """Reject no document; nothing is copied."""
+    nothing = np.zeros(0)
+    none = split(documents.slice(0, 0), nothing.astype(bool), nothing.astype(str), nothing, nothing)
+    return Split(documents, none.rejected)

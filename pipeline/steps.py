@@ -5,7 +5,7 @@ measured. Successive families share one pass over the text; a rejected document 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters import edits
-from filters.families import FAMILIES, find_family
+from filters.families import FAMILIES
 from filters.language import UNKNOWN
 from filters.passage import read_passage
-from filters.rules import Family, Rule, named_languages, with_bounds
+from filters.rules import Family, named_languages
 from pipeline import classify, decontaminate, identify, judge_urls, mask_pii, own_filters
 from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
+from pipeline.families import configured_family, flat_rules
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
 PLAIN_STEPS = ("language", "url", "pii", "decontaminate", "edits")  # beside the families
@@ -100,15 +101,11 @@ def _prepare(name: str, config: Config) -> Prepared:
 
 def _prepare_family(name: str, families: dict[str, Bounds]) -> Prepared:
     """Return a family with its configured bounds."""
-    try:
-        family = find_family(name)
-        bounds = families.get(family.name, {})
-        family = with_bounds(family, bounds)
-    except ValueError as error:
-        raise ConfigError(f"{error}") from error
+    family = configured_family(name, families)
     kinds = {True: pa.int64(), False: pa.float64()}
     fields = tuple(pa.field(f"{family.name}.{s.name}", kinds[s.whole]) for s in family.signals)
-    return Prepared(Judges((family,)), fields, _flat_rules(family), lambda: bounds, family.edits)
+    bounds = families.get(family.name, {})
+    return Prepared(Judges((family,)), fields, flat_rules(family), lambda: bounds, family.edits)
 
 
 def signal_fields(config: Config) -> list[pa.Field]:
@@ -129,15 +126,6 @@ def thresholds(config: Config) -> dict[str, list[float]]:
 def make_steps(config: Config) -> list[Step]:
     """Compile the configured list; families that read the same text become one step."""
     return [*_together(one.apply for one in prepare(config)), refuse_empty]
-
-
-def families_together(config: Config) -> list["Judges"]:
-    """Return the families as they measure together; what the other steps need is not looked for."""
-    steps = [
-        _prepare_family(name, config.families).apply if name.partition("@")[0] in FAMILIES else keep_all
-        for name in config.ingest.steps
-    ]
-    return [step for step in _together(steps) if isinstance(step, Judges)]
 
 
 def _together(steps: Iterable[Step]) -> list[Step]:
@@ -171,13 +159,8 @@ class Judges:
         for family in self.families:
             measured = family.measure(passage)
             signals |= {f"{family.name}.{name}": values for name, values in measured.signals.items()}
-        rules = [rule for family in self.families for rule in _flat_rules(family)]
+        rules = [rule for family in self.families for rule in flat_rules(family)]
         return split_by_rules(with_columns(documents, signals), rules, signals, measured.texts)
-
-
-def _flat_rules(family: Family) -> tuple[Rule, ...]:
-    """Return a family's rules over the flat columns `family.signal`."""
-    return tuple(replace(rule, signal=f"{family.name}.{rule.signal}") for rule in family.rules)
 
 
 def clean(documents: pa.Table) -> Split:

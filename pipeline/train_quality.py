@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 the training failed, 2 a mistake in what was asked.
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -26,8 +27,18 @@ from pipeline.fasttext_training import TrainingError, train
 
 MOST_BYTES = 16_000_000  # of a record, as ingest.max_document_bytes
 FEWEST = 2  # texts of each kind, to train on and held out
+SAID = 10  # kinds of records that cannot be read, the commonest
 SHOWN = 20  # documents of a language, of each kind, for numbers of its own
 _SPACES = str.maketrans(dict.fromkeys("\n\r\v\f\0", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where texts of one kind come from."""
+
+    name: str  # good or bad
+    paths: tuple[str, ...]
+    field: str  # that holds the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
                           help=f"files of {name} texts: JSONL, Parquet, WARC, WET, ARC or text")  # fmt: skip
     line.add_argument("--output", metavar="FILE", required=True, help="where to write the model (.bin)")
     line.add_argument("--text", metavar="FIELD", default="text", help="field that holds the text (default: text)")
+    line.add_argument("--bad-text", metavar="FIELD", help="that of the bad texts, where it is another")
     line.add_argument("--held-out", metavar="SHARE", type=float, default=0.1, help="share to measure on (default: 0.1)")
     line.add_argument("--epochs", type=int, default=5, help="passes over the texts (default: 5)")
     line.add_argument("--rate", type=float, default=0.1, help="learning rate (default: 0.1, fastText's)")
@@ -66,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         check(asked)
-        samples = collect(asked.good, asked.bad, asked.text, asked.held_out)
+        good = Source("good", tuple(asked.good), asked.text)
+        samples = collect(good, Source("bad", tuple(asked.bad), asked.bad_text or asked.text), asked.held_out)
         train_model(samples, asked)
         report(Console(soft_wrap=True), samples, asked.output)
     except ConfigError as error:
@@ -91,12 +104,12 @@ def check(asked: argparse.Namespace) -> None:
         raise ConfigError(f"--output {asked.output}: there is no folder {folder}")
 
 
-def collect(good: Sequence[str], bad: Sequence[str], field: str, held_out: float) -> list[Sample]:
+def collect(good: Source, bad: Source, held_out: float) -> list[Sample]:
     """Return every different text of the inputs, in an order that depends on the texts alone.
 
     Raises ConfigError where an input cannot be read or there are too few texts.
     """
-    kinds = {True: _by_hash(good, field), False: _by_hash(bad, field)}
+    kinds = {True: _by_hash(good), False: _by_hash(bad)}
     both = kinds[True].keys() & kinds[False].keys()
     samples = [
         (key, Sample(text, kind, int(key[:12], 16) < held_out * 2**48))
@@ -113,30 +126,35 @@ def collect(good: Sequence[str], bad: Sequence[str], field: str, held_out: float
     return [sample for _, sample in sorted(samples, key=lambda pair: pair[0])]
 
 
-def _by_hash(paths: Sequence[str], field: str) -> dict[str, str]:
-    """Return the texts of an input by their hash, those of white space left out."""
-    texts = (text for text in read_texts(paths, field) if text.strip())
+def _by_hash(source: Source) -> dict[str, str]:
+    """Return the texts of a source by their hash, those of white space left out."""
+    texts = (text for text in read_texts(source) if text.strip())
     return {blake2b(text.encode(), digest_size=16).hexdigest(): text for text in texts}
 
 
-def read_texts(paths: Sequence[str], field: str) -> Iterator[str]:
-    """Yield the texts of files; raises ConfigError where none can be read."""
+def read_texts(source: Source) -> Iterator[str]:
+    """Yield the texts of files, and print which records cannot be read; raises ConfigError where none can."""
     from pipeline.formats.read import read_piece  # Beam's file systems take seconds to import
-    from pipeline.formats.record import Record, Unreadable
+    from pipeline.formats.record import Record, TooLarge, Unreadable
     from pipeline.plan import make_plan
 
-    given = Input(paths=tuple(paths), text=field)
-    error, found = "no record holds a text", False
-    for shard in make_plan(Config(input=(given,))).shards:
-        for piece in shard.pieces:
-            for event in read_piece(piece, given, MOST_BYTES):
-                if isinstance(event, Record):
-                    found = True
-                    yield event.text
-                elif isinstance(event, Unreadable):
-                    error = event.error
+    given = Input(paths=source.paths, text=source.field)
+    found, lost = False, Counter[tuple[str, str]]()
+    for piece in (piece for shard in make_plan(Config(input=(given,))).shards for piece in shard.pieces):
+        for event in read_piece(piece, given, MOST_BYTES):
+            if isinstance(event, Record):
+                found = True
+                yield event.text
+            elif isinstance(event, Unreadable):
+                lost[piece.relative, event.error] += event.records
+            elif isinstance(event, TooLarge):
+                lost[piece.relative, f"larger than {MOST_BYTES:,} bytes"] += 1
     if not found:
-        raise ConfigError(f"no text in {', '.join(paths)}: {error}")
+        error = next(iter(lost), ("", "no record holds a text"))[1]
+        raise ConfigError(f"no text in {', '.join(source.paths)}: {error}")
+    for (path, error), count in lost.most_common(SAID):
+        what = "record" if count == 1 else "records"
+        print(f"--{source.name}: {count:,} {what} of {path} not read: {error}", file=sys.stderr)
 
 
 def line_of(sample: Sample) -> str:

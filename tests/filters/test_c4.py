@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.c4 import FAMILY, RULES, measure
-from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, character_classes
+from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, WORD_SPACE, character_classes
 from filters.passage import Passage, read_passage
 from filters.policy_phrases import POLICY_PHRASES
 from filters.rules import Measured, judge
@@ -34,6 +34,9 @@ PIECES = [
     "\u2028",
     "ไทย ไท ย",
     "文字",
+    "ነው",
+    "፡",
+    "፡፡",
 ]
 PIECES += [
     "[3]",
@@ -84,6 +87,8 @@ def ends_sentence(line: str) -> bool:
     bare = line.rstrip("”’»」』）》〉】〕")
     if not bare:
         return False
+    if bare.endswith("፡፡"):
+        return True
     if has(bare[-1], TERMINAL) or line.endswith('"'):
         return not bare.endswith("...")
     letters = [character for character in line if has(character, LETTER)]
@@ -100,15 +105,15 @@ def pieces_of(line: str) -> list[tuple[str, bool | None]]:
     pieces: list[tuple[str, bool | None]] = []
     begin, unended, letters, i = 0, False, 0, 0
     while i < len(line):
-        if not has(line[i], TERMINAL):
+        if not has(line[i], TERMINAL) and line[i : i + 2] != "፡፡":
             unended |= not line[i].isspace()
             letters = letters + 1 if has(line[i], LETTER) else 0
             i += 1
             continue
         run = i + 1
-        while run < len(line) and (has(line[run], TERMINAL) or has(line[run], CLOSER) or line[run] in "\"')"):
+        while run < len(line) and (has(line[run], TERMINAL | CLOSER | WORD_SPACE) or line[run] in "\"')"):
             run += 1
-        strong = any(has(c, TERMINAL) and not c.isascii() for c in line[i:run])
+        strong = line[i] == "፡" or any(has(c, TERMINAL) and not c.isascii() for c in line[i:run])
         rest = line[run:]
         strong |= bool(rest) and caseless(line[max(0, i - 1)]) and caseless(rest[0])
         ends = strong or not rest.strip() or (rest != rest.lstrip() and not has(rest.lstrip()[0], LOWER))
@@ -169,7 +174,7 @@ def cleaned_line(line: str, counts: dict[str, int], fewest: int, *, ended: bool 
     if not line:
         return ""
     bare = re.sub(r"\[[0-9]*\]|\[edit\]|\[citation needed\]", "", line)
-    long = max(map(len, words_in(line))) > 1000
+    long = max(map(len, words_in(line)), default=0) > 1000
     cause = "lines_with_long_word" if long else cause_of(bare, fewest, ended=ended)
     counts[cause] += 1
     if cause != "kept_lines":

@@ -1,6 +1,7 @@
 """Our reader and our compiled network against the fastText library, for every kind of classifier."""
 
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_every_beginning_of_a_model_is_refused(tmp_path: Path) -> None:
         (tmp_path / "cut.bin").write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"cut\.bin is not a fastText classifier"):
             read_classifier(str(tmp_path / "cut.bin"))
+
+
+def test_an_n_gram_without_a_vector_is_refused(tmp_path: Path) -> None:
+    """A pruned model whose table points beyond its vectors would have the kernels read elsewhere."""
+    path, lines = str(tmp_path / "m.ftz"), training_file(tmp_path)
+    train(lines, str(tmp_path / "m.bin"), {"dim": 4, "epoch": 1, "wordNgrams": 2, "bucket": 1000})
+    model = fasttext.load_model(str(tmp_path / "m.bin"))
+    model.quantize(input=lines, cutoff=300, retrain=False, verbose=0)
+    model.save_model(path)
+    content = Path(path).read_bytes()
+    n_words, n_labels, n_kept = (struct.unpack_from("<3i2q", content, 64)[at] for at in (1, 2, 4))
+    table = 64 + 28
+    for _ in range(n_words + n_labels):
+        table = content.index(b"\0", table) + 10  # a count and a byte after every name
+    assert n_kept > 0
+    for place, value in ((table, 1000), (table, -1), (table + 4, n_kept), (table + 4, -1)):
+        wrong = bytearray(content)
+        struct.pack_into("<i", wrong, place, value)
+        Path(path).write_bytes(wrong)
+        with pytest.raises(ValueError, match="its n-grams have no vectors"):
+            read_classifier(path)
 
 
 def test_word_vectors_are_no_classifier(tmp_path: Path) -> None:

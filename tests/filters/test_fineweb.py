@@ -24,9 +24,15 @@ def signals_of(text: str, language: str = "en") -> dict[str, float]:
         ("It does not", 0),
         ("It does not,", 0),
         ("”", 0),
+        ('"', 0),
+        ('He said: "It does"', 1),
+        ('(He said: "It does not")', 0),
         ("结束了。", 1),
         ("他说：“结束了。”", 1),
         ("यह समाप्त हुआ।", 1),
+        ("ነገሩ አለቀ።", 1),
+        ("ነገሩ፡አለቀ፡፡", 1),
+        ("ነገሩ፡አለቀ፡", 0),
     ],
 )
 def test_marks_may_be_followed_by_quotes_and_space(line: str, ended: float) -> None:
@@ -35,13 +41,13 @@ def test_marks_may_be_followed_by_quotes_and_space(line: str, ended: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("line", "short"),
-    [("a" * 30, 1), ("a" * 31, 0), ("漢" * 10, 1), ("漢" * 11, 0)],
-    ids=["30", "31", "zh 10", "zh 11"],
-)
-def test_short_is_thirty_characters_or_ten_letters_that_are_words(line: str, short: float) -> None:
+    ("line", "language", "short"),
+    [("a" * 30, "en", 1), ("a" * 31, "en", 0), ("漢" * 10, "zh", 1), ("漢" * 11, "zh", 0), ("글" * 10, "ko", 1),
+     ("글" * 11, "ko", 0), ("글" * 11, "und", 1)],
+)  # fmt: skip
+def test_short_is_thirty_characters_or_ten_that_are_words_or_syllables(line: str, language: str, short: float) -> None:
     """The bound itself is short."""
-    assert signals_of(line)["short_lines"] == short
+    assert signals_of(line, language)["short_lines"] == short
 
 
 def test_blank_lines_are_none() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.characters import PUNCTUATION, SPACELESS, character_classes
+from filters.families import find_family
 from filters.gopher_quality import FAMILY, RULES, measure
 from filters.passage import Passage, read_passage
 from filters.rules import judge
@@ -44,12 +45,13 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
     proper = [word for word in words if not all(has(word, PUNCTUATION))]
     spaced = [word for word in proper if not has(word, SPACELESS)[0]]
     letters = sum(has(word, SPACELESS)[0] for word, _ in words_of(passage, document))
+    lengths = [len(word.replace("\xad", "")) for word in spaced]
     measurable = spaced and 2 * letters <= len(words_of(passage, document))
     lines = text.splitlines()
     listed = STOP_WORDS.get(str(passage.languages[document]))
     return {
         "words": len(proper),
-        "mean_word_length": sum(map(len, spaced)) / len(spaced) if measurable else np.nan,
+        "mean_word_length": sum(lengths) / len(lengths) if measurable else np.nan,
         "hashes_per_word": min(1, text.count("#") / max(1, len(words))),
         "ellipses_per_word": min(1, (text.count("...") + text.count("…")) / max(1, len(words))),
         "bullet_lines": sum(line.lstrip().startswith(("•", "-")) for line in lines) / max(1, len(lines)),
@@ -57,6 +59,14 @@ def reference(passage: Passage, document: int, text: str) -> dict[str, float]:
         "alphabetic_words": sum(any(c.isalpha() for c in w) for w in words) / max(1, len(words)),
         "stop_words": len(set(words) & set(listed)) if listed else np.nan,
     }
+
+
+def test_a_soft_hyphen_has_no_length() -> None:
+    """It shows only where a line is broken there; datatrove counts it."""
+    plain, hyphenated = "Donau dampf schiff fahrt " * 20, "Do\xadnau dampf schi\xad\xadff fahrt " * 20
+    for name, difference in (("gopher_quality", 0), ("gopher_quality@datatrove", 3 / 4)):
+        lengths = find_family(name).measure(passage_of([plain, hyphenated], "de")).signals["mean_word_length"]
+        assert lengths[1] - lengths[0] == difference
 
 
 def first_reason(text: str, language: str = "en") -> str | None:

@@ -43,6 +43,8 @@ def test_personal_data_is_masked(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "aes256-gcm@openssh.com,rijndael-cbc@lysator.liu.se, root@web.lan, pi@rasp.local, a@b.internal, c@d.home.arpa",
+        "ISSN 0271-2091, ISSN: 0271-2091, (BZ#1692616, BZ#1692815, 1692816), 电话：0551-68588810",
         "user@example.com, a@mail.example, git@github.com:x/y, icon@2x.png, a@b, @handle, a@b@c.org, a@1.2.3",
         "127.0.0.1 10.1.2.3 192.168.1.77 169.254.3.4 224.0.0.251 203.0.113.9 0.0.0.0 256.100.3.4 01.200.3.4",
         "version 93.184.216.34, v93.184.216.34, kernel 4.15.200.77, section 1.2.3.4, 8.8.8.8, 7.0.33.0, 1.2.3.200.5",
@@ -74,6 +76,34 @@ def test_national_numbers_need_their_region() -> None:
     """Without one, only numbers with a plus are telephone numbers."""
     assert masked("(650) 253-0000", ()) == "(650) 253-0000"
     assert masked("(650) 253-0000", ("DE",)) == "(650) 253-0000"
+
+
+@pytest.mark.parametrize(
+    ("text", "regions", "found"),
+    [
+        ("联系电话：0551-68588810 QQ", ("DE",), 0),
+        ("联系电话：0551-68588810 QQ", ("DE", "CN"), 1),
+        ("Tel. 0551-68588810 传真", ("DE",), 0),
+        ("Tel. 0341/696290, Fax", ("DE",), 1),
+        ("Tel. 02382/590", ("DE",), 1),
+        ("Тел. 8 (495) 123-45-67", ("RU",), 1),
+        ("Тел. (650) 253-0000", ("US",), 0),
+        ("(650) 253-0000", ("US",), 1),
+        ("電話 03-1234-5678 まで", ("JP",), 1),
+        ("call 650-2530000", ("US",), 1),
+        ("(1687-1763), 1600-2400", ("CN", "US"), 0),
+        ("call 650253-0000, 65 02530000 or 650-25-30000", ("US",), 0),
+        ("電話 +49 30 12345678", (), 1),
+    ],
+)
+def test_a_script_may_contradict_a_country(text: str, regions: tuple[str, ...], found: int) -> None:
+    """A national number next to Chinese letters is no German one; a number with a plus says its country itself."""
+    assert len(find_spans(pa.array([text]), KINDS, regions)[0]) == found
+
+
+def test_a_number_is_that_of_the_country_whose_script_is_next_to_it() -> None:
+    """Whatever country is named first."""
+    assert find_spans(pa.array(["电话：0551-68588810"]), KINDS, ("DE", "CN"))[0][0].key == "+8655168588810"
 
 
 def test_spans_are_bytes_of_the_text() -> None:

@@ -1,5 +1,7 @@
 """Functions as a user of the pipeline writes them."""
 
+import numpy as np
+
 
 def commas(text: str) -> float:
     """Return the share of characters that are commas."""
@@ -24,6 +26,17 @@ def fails(text: str) -> bool:
 def says_words(text: str) -> object:
     """Return what is no verdict."""
     return text.split()
+
+
+def length_to_the_power(text: str) -> int:
+    """Return a whole number that soon is too large for a float."""
+    return 10 ** len(text)
+
+
+def ratio(text: str) -> float:
+    """Return a NumPy number: infinite without spaces, no number without text."""
+    with np.errstate(all="ignore"):
+        return np.float64(len(text)) / np.float64(text.count(" "))
 
 
 NUMBER = 5

@@ -59,12 +59,22 @@ def test_lists_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 
 def test_settings_and_step_come_together(tmp_path: Path) -> None:
-    """A step without a list and a list without the step would do nothing."""
+    """Settings without a list to use them on, and a list without the step, would do nothing."""
     with pytest.raises(ConfigError, match="nothing to judge by"):
-        check_steps(Config(ingest=STEPS))
+        check_steps(Config(ingest=STEPS, url=Url(max_doubtful_words=3)))
     words = listed(tmp_path, "words", "casino\n")
     with pytest.raises(ConfigError, match="settings for url, which is not in"):
         check_steps(Config(ingest=Ingest(steps=("language",)), url=Url(blocked_words=words)))
+
+
+def test_without_settings_the_step_does_nothing() -> None:
+    """It is one of the default steps: the documents it keeps are those it was given, and it has no columns."""
+    (step,) = prepare(Config(ingest=Ingest(steps=("url",))))
+    documents = with_urls(["http://bad.example/", ""])
+    found = step.apply(documents)
+    assert found.kept is documents
+    assert len(found.rejected) == 0
+    assert (step.fields, step.rules) == ((), ())
 
 
 def test_what_stands_in_a_list_counts_its_place_does_not(tmp_path: Path) -> None:

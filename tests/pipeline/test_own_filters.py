@@ -4,7 +4,10 @@ import importlib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from filters.arrow_text import string_array
 from pipeline import own_filters
 from pipeline.config import Between, Config, ConfigError, Ingest, Own
 from pipeline.own_filters import OwnFilterError
@@ -64,6 +67,22 @@ def test_an_error_names_function_and_document() -> None:
         apply(with_texts(["x" * 1001, SENTENCE]), make_steps(config))
     with pytest.raises(OwnFilterError, match=r"must return a bool, a number or None, got \['The', 'river'"):
         apply(with_texts([SENTENCE]), make_steps(configured("says_words")))
+    with pytest.raises(OwnFilterError, match="must return a bool, a number or None, got 1000000"):
+        apply(with_texts(["x" * 400]), make_steps(configured("length_to_the_power")))
+
+
+@settings(deadline=None, max_examples=50)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=[]), max_size=60), min_size=1, max_size=4))
+@example(["", " ", "\n" * 50, "\ud800", "\U0010ffff", "e\u0301", "\u202eabc", "a" * 300])
+def test_every_text_has_a_verdict(texts: list[str]) -> None:
+    """Whatever the texts, and whatever NumPy makes of them: infinity is too high, and no number says nothing."""
+    readable = string_array(texts).to_pylist()
+    config = configured("ratio", ratio=Own(max=10))
+    kept, rejected = apply(with_texts(readable), make_steps(config))
+    reasons = [reason for part in rejected for reason in part["reason"].to_pylist()]
+    assert len(kept) + len(reasons) == len(texts)
+    assert set(reasons) <= {"ratio_too_high", "nothing_left"}
+    assert all(own is None or own <= 10 for own in kept["own.ratio"].to_pylist())
 
 
 @pytest.mark.parametrize(

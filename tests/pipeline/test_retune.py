@@ -6,15 +6,25 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.config import Config, Ingest, as_table, load
+from filters.language import default_model_path
+from pipeline.asked_bounds import as_toml, read_asked
+from pipeline.config import Classifier, Config, Ingest, Language, Own, as_table, load
 from pipeline.document import Writer, schema
 from pipeline.retune import main, merged, parse_bounds
-from pipeline.retuned import as_toml, ask
+from pipeline.retuned import ask
 from pipeline.steps import apply, make_steps, signal_fields
 from tests.pipeline.tables import with_texts
 from tests.pipeline.test_steps import STORY
 
 STEPS = ("language", "gopher_quality", "gopher_repetition", "c4", "fineweb", "edits")
+OWN = "tests.pipeline.own_functions"
+ALL = Config(
+    ingest=Ingest(steps=("language", "gopher_quality", "classifier.english", f"{OWN}:commas", f"{OWN}:has_river")),
+    language=Language(minimum=0.3, minimum_by_language={"de": 0.1}),
+    classifier={"english": Classifier(model=default_model_path(), label="en", min=0.2)},
+    own={"commas": Own(max=0.5)},
+    families={"gopher_quality": {"words": {"min": 5}}},
+)
 SENTENCE = "The captain of the ship told us that the harbour was closed and that we had to be back with the others."
 TEXTS = [
     *(f"{STORY}\nNumber {n} of the stories that were told to the people of the village." for n in range(4)),
@@ -22,6 +32,9 @@ TEXTS = [
     *(f"{SENTENCE} # # # # # # # # # # # # {n}" for n in range(2)),
     "word " * 70,
     "Zu kurz.",
+    "That of the end.",
+    "Der Fluss, der Berg, das Dorf und die Brücke, von denen alle sprachen, waren im Winter nicht zu sehen.",
+    SENTENCE.replace("harbour", "river, mountain, and the harbour"),
     *(f"Lorem ipsum is here, and so {SENTENCE} {STORY} {n}" for n in range(2)),
 ]
 
@@ -82,6 +95,66 @@ def test_the_answer_is_what_a_run_would_do(tmp_path: Path, bounds: list[str]) ->
     assert answer["documents"] == len(TEXTS)
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ["language.minimum=0.9"],
+        ["language.minimum=false", "language.minimum_by_language.de=false"],
+        ["language.minimum_by_language.en=1", "gopher_quality.words.min=30"],
+        ["language.minimum_share=1"],
+        ["classifier.english.min=0.95"],
+        ["classifier.english.min=false", "classifier.english.max=0.5"],
+        ["classifier.english.by_language.en.min=1"],
+        ["own.commas.max=0.01"],
+        ["own.commas.max=false", "own.commas.min=0.001"],
+        ["own.commas.by_language.en.max=0.001", "own.commas.by_language.de.max=false"],
+        ["own.has_river.min=false", "own.has_river.max=0"],
+    ],
+)
+def test_the_answer_is_what_a_run_would_do_in_every_step(tmp_path: Path, bounds: list[str]) -> None:
+    """Languages, classifiers and functions are answered as families are, and the lines printed are those bounds."""
+    answer = ask(written(tmp_path, ALL), parse_bounds(bounds), 100)
+    other = read_asked(str(tmp_path), parse_bounds(bounds)).then
+    before, after = kept_ids(ALL), kept_ids(other)
+    sampled = {name: {sample["id"] for sample in found} for name, found in answer["samples"].items()}
+    assert sampled["lost"] == before - after
+    assert sampled["won"] <= after - before <= sampled["won"] | sampled["unknown"]
+    assert answer["disagreeing"] == 0
+    (tmp_path / "new.toml").write_text(answer["toml"])
+    loaded = load(str(tmp_path / "new.toml"), frozenset({"gopher_quality"}))
+    for name, asked in parse_bounds(bounds).items():
+        if name in {"own", "classifier"}:
+            assert getattr(loaded, name) == {inner: getattr(other, name)[inner] for inner in asked}
+        elif name == "language":
+            assert loaded.language == other.language
+
+
+def test_what_a_function_refused_is_told_by_its_reason(tmp_path: Path) -> None:
+    """A number without bounds may be as low as a refusal; a bound takes the refusal's place."""
+    config = Config(ingest=Ingest(steps=("language", f"{OWN}:has_river", f"{OWN}:commas")))
+    answer = ask(written(tmp_path, config), parse_bounds(["own.has_river.min=0"]), 0)
+    assert answer["disagreeing"] == 0
+    assert answer["changes"]["won"] + answer["changes"]["unknown"] == len(TEXTS) - len(kept_ids(config)) > 0
+    assert answer["toml"] == "[own.has_river]\nmin = 0.0"
+
+
+def test_a_step_that_comes_later_is_named(tmp_path: Path) -> None:
+    """What a classifier or a function never saw is unknown."""
+    answer = ask(written(tmp_path, ALL), parse_bounds(["gopher_quality.words.min=1"]), 0)
+    unknown = answer["changes"]["unknown"]
+    assert unknown > 0
+    assert answer["unmeasured"] == dict.fromkeys(("classifier.english", "own.commas", "own.has_river"), unknown)
+
+
+def test_tables_by_language_are_printed_as_they_are_configured() -> None:
+    """A language a line, empty where nothing bounds it."""
+    own = {"max": 0.5, "by_language": {"ja": {"max": 1}, "zh": {}}}
+    assert as_toml({"own": {"commas": own}, "language": {"deny": ("x",)}}).split("\n") == [
+        "[own.commas]", "max = 0.5", "[own.commas.by_language]", "ja = { max = 1 }", "zh = {}", "[language]",
+        'deny = ["x"]',
+    ]  # fmt: skip
+
+
 def test_what_a_later_family_never_saw_is_not_promised(tmp_path: Path) -> None:
     """A document rejected before FineWeb measured it is unknown, and the answer says by whom it was not measured."""
     bounds = parse_bounds(["gopher_quality.words.min=5", "c4.sentences.min=1"])
@@ -118,8 +191,12 @@ def test_keepers_that_go_and_later_rejects_are_counted(tmp_path: Path) -> None:
         ("gopher_quality.bullet_lines.max=1.5", "must be false or a number from 0 to 1"),
         ("gopher_quality.words.by_language.en.max=x", "must be a number or false"),
         ("gopher_quality.stop_words.by_language.ko.min=1", "has no list"),
-        ("mc4.third_longest_line.min=2", "mc4 is no family of filters of this run"),
-        ("language.probability.min=0.5", "language is no family of filters of this run"),
+        ("mc4.third_longest_line.min=2", "mc4 is no step of this run with bounds to ask about; there are language, go"),
+        ("language.probability.min=0.5", "or language.minimum=NUMBER"),
+        ("language.minimum=2", "language.minimum must be between 0 and 1"),
+        ("language.minimum_by_language.en=2", "language.minimum_by_language.en must be between 0 and 1"),
+        ("own.commas.max=1", "own.commas is no step of this run"),
+        ("classifier.quality.min=0.5", "classifier.quality is no step of this run"),
         ("gopher_quality.words=3", "must be FAMILY.SIGNAL.min=NUMBER"),
         ("gopher_quality", "must be FAMILY.SIGNAL.min=NUMBER"),
     ],

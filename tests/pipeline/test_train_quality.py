@@ -1,18 +1,23 @@
 """Training a classifier from the command line, using it as a step, and its numbers against plain counting."""
 
+import gzip
 import itertools
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Between, Classifier, Config, ConfigError, Ingest
 from pipeline.steps import apply, check_steps, make_steps, prepare
-from pipeline.train_quality import Sample, area_under_curve, collect, line_of, main, precision_and_recall
+from pipeline.train_quality import Sample, Source, area_under_curve, collect, line_of, main, precision_and_recall
+from tests.pipeline.formats.archives import http, members, page, warc_record
 from tests.pipeline.tables import with_texts
 
 GOOD = "river mountain letter harbour winter village teacher bridge captain market".split()
@@ -46,6 +51,59 @@ def test_numbers_and_settings_are_printed(tmp_path: Path, capsys: pytest.Capture
     assert "1.000 │  1.000 │ 1.000" in printed
     assert 'steps = ["language", "classifier.quality"]' in printed
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
+
+
+def write_as(kind: str, path: Path, words: list[str], count: int) -> str:
+    """Write the texts of `write` in another format: row groups of a Parquet file, pages of a web archive, or lines."""
+    texts = [orjson.loads(line)["text"] for line in Path(write(path, words, count)).read_bytes().split(b"\n")]
+    if kind == "parquet":
+        table = pa.table({"number": range(count), "text": pa.array(texts).dictionary_encode()})
+        pq.write_table(table, path, row_group_size=70)
+    elif kind == "warc":
+        pages = [http(page(text).encode(), "content-type: text/html; charset=utf-8") for text in texts]
+        path.write_bytes(b"".join(members([warc_record("response", response) for response in pages])))
+    elif kind == "wet":
+        path.write_bytes(b"".join(warc_record("conversion", text.encode()) for text in texts))
+    elif kind == "jsonl.gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [("parquet", "warc"), ("warc", "parquet"), ("wet", "jsonl.gz"), ("parquet", "parquet")]
+)
+def test_the_two_inputs_may_be_of_any_format(
+    tmp_path: Path, good: str, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever holds the texts, all of them are read and told apart."""
+    line = ["--good", write_as(good, tmp_path / f"good.{good}", GOOD, 200)]
+    line += ["--bad", write_as(bad, tmp_path / f"bad.{bad}", BAD, 200), "--output", str(tmp_path / "m.bin")]
+    assert main([*line, "--buckets", "2000", "--epochs", "20"]) == 0
+    printed = capsys.readouterr().out
+    trained, held = re.findall(r"trained on ([\d,]+) texts, measured on ([\d,]+)", printed)[0]
+    assert int(trained) + int(held) == 400
+    assert "1.000 │  1.000 │ 1.000" in printed
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file among others without the field, or a record that is broken, is counted with its reason."""
+    good, bad = write(tmp_path / "good.jsonl", GOOD, 200), write(tmp_path / "bad.jsonl", BAD, 200)
+    pq.write_table(pa.table({"body": ["x"] * 3}), tmp_path / "more.parquet")
+    (tmp_path / "more.warc").write_bytes(warc_record("conversion", b"\xff"))
+    more = [str(tmp_path / "more.parquet"), str(tmp_path / "more.warc")]
+    line = ["--good", good, *more, "--bad", bad, "--output", str(tmp_path / "m.bin"), "--buckets", "2000"]
+    assert main(line) == 0
+    said = capsys.readouterr().err
+    assert "--good: 3 records of more.parquet not read: no column 'text'; the file has body" in said
+    assert "--good: 1 record of more.warc not read: invalid UTF-8" in said
+
+
+def test_the_field_of_the_bad_texts_may_be_another(tmp_path: Path) -> None:
+    """As two inputs seldom agree on it."""
+    good = write(tmp_path / "good.jsonl", GOOD, 100)
+    pq.write_table(pa.table({"body": [f"{' '.join(BAD)} {n}" for n in range(100)]}), tmp_path / "bad.parquet")
+    line = ["--good", good, "--bad", str(tmp_path / "bad.parquet"), "--bad-text", "body", "--buckets", "2000"]
+    assert main([*line, "--output", str(tmp_path / "m.bin")]) == 0
 
 
 def test_a_trained_model_judges_documents(model: str) -> None:
@@ -121,10 +179,11 @@ def test_a_text_that_is_both_is_left_out_and_equal_ones_count_once(tmp_path: Pat
     """Too few are left, and the message says of what."""
     same = write(tmp_path / "same.jsonl", GOOD, 50)
     with pytest.raises(ConfigError, match="--good: 0 different texts held out"):
-        collect([same], [same], "text", 0.5)
+        collect(Source("good", (same,), "text"), Source("bad", (same,), "text"), 0.5)
     texts = [orjson.dumps({"text": f"text {n % 40}"}) for n in range(400)]
     (tmp_path / "g.jsonl").write_bytes(b"\n".join(texts))
-    samples = collect([str(tmp_path / "g.jsonl")], [write(tmp_path / "b.jsonl", BAD, 50)], "text", 0.5)
+    good, bad = str(tmp_path / "g.jsonl"), write(tmp_path / "b.jsonl", BAD, 50)
+    samples = collect(Source("good", (good,), "text"), Source("bad", (bad,), "text"), 0.5)
     assert sum(sample.good for sample in samples) == 40
 
 

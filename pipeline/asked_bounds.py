@@ -1,0 +1,128 @@
+"""A finished run's configuration as it is, and as it would be with the bounds that are asked about."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from filters.families import FAMILIES
+from pipeline import storage
+from pipeline.config import Bounds, Config, ConfigError, from_tables
+from pipeline.judging import judging_groups
+from pipeline.retune import merged
+
+JUDGING = ("ingest", "language", "url", "own", "classifier", "decontaminate")  # what rules come from, beside families
+NOT_ASKED = ("url", "decontaminate")  # their bounds are not answered for
+NAMED = ("own", "classifier")  # tables of tables: own.NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The two configurations, as far as they decide what is kept, and the lines that make the first the second."""
+
+    now: Config
+    then: Config
+    toml: str
+
+
+def read_asked(output: str, changes: Mapping[str, Any]) -> Asked:
+    """Read what a run was configured with, and put the changes in.
+
+    Raises ConfigError where there is no finished run, and for an unknown name or key and a wrong bound.
+    """
+    tables, families = _read_tables(output)
+    now = from_tables(tables, families)
+    _check_names(now, changes)
+    of_families = {name: table for name, table in changes.items() if name in FAMILIES}
+    others = {name: table for name, table in changes.items() if name not in FAMILIES}
+    if "language" in others:
+        others["language"] = _zero_for_false(others["language"])
+    then = from_tables(_without_false(merged(tables, others)), merged(families, of_families))
+    return Asked(now, then, as_toml({**_signals(families, of_families), **_settings(then, others)}))
+
+
+def _read_tables(output: str) -> tuple[dict[str, Any], dict[str, Bounds]]:
+    """Return the tables of run.json that rules come from, and the bounds of families."""
+    try:
+        table = storage.read_json(storage.join(output, "run.json"))["config"]
+        finished = storage.exists(storage.join(output, "_SUCCESS"))
+        tables, families = {name: table[name] for name in JUDGING}, table["families"]
+    except (OSError, ValueError, KeyError, TypeError):
+        finished = False
+    if not finished:
+        raise ConfigError(f"{output} is not the output folder of a finished run")
+    return tables, families
+
+
+def _check_names(config: Config, changes: Mapping[str, Any]) -> None:
+    """Refuse bounds of what is no step of the run, or has none to ask about."""
+    known = [name for group in judging_groups(config) for name in group.names if name not in NOT_ASKED]
+    asked = [f"{name}.{inner}" if name in NAMED else name for name, table in changes.items() for inner in table]
+    for name in asked:
+        if name not in known:
+            raise ConfigError(f"{name} is no step of this run with bounds to ask about; there are {', '.join(known)}")
+
+
+def _zero_for_false(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return probabilities with 0, which none is below, for no bound."""
+    return {key: _zero_for_false(v) if isinstance(v, dict) else 0.0 if v is False else v for key, v in table.items()}
+
+
+def _without_false(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables without what is switched off: a bound that is not given bounds nothing."""
+    return {key: _without_false(v) if isinstance(v, dict) else v for key, v in table.items() if v is not False}
+
+
+def _signals(families: Mapping[str, Bounds], changes: Mapping[str, Bounds]) -> dict[str, Any]:
+    """Return the bounds of the changed signals, those in force now and those asked for together."""
+    return {
+        family: {name: merged(families.get(family, {}).get(name, {}), bounds) for name, bounds in table.items()}
+        for family, table in changes.items()
+    }
+
+
+def _settings(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed tables of other steps, whole, but for what is as it is by default and was not asked for."""
+    found: dict[str, Any] = {}
+    for name, table in changes.items():
+        if name in NAMED:
+            found[name] = {inner: _given(getattr(config, name)[inner], table[inner]) for inner in table}
+        else:
+            found[name] = _given(getattr(config, name), table)
+    return found
+
+
+def _given(settings: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not as by default, or were asked for."""
+    default, values = type(settings)(), {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value != getattr(default, field.name) or asked.get(field.name, False) is not False:
+            is_table = isinstance(value, dict)
+            values[field.name] = {k: _plain(v) for k, v in value.items()} if is_table else value
+    return values
+
+
+def _plain(value: Any) -> Any:
+    return _given(value, {}) if dataclasses.is_dataclass(value) else value
+
+
+def as_toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
+    """Return tables as a configuration writes them; those by language on a line each."""
+    inline = path[-1:] == ("by_language",)
+    plain = {key: value for key, value in table.items() if inline or not isinstance(value, dict)}
+    parts = []
+    if plain or (path and not table):
+        parts.append("\n".join([f"[{'.'.join(path)}]", *(f"{key} = {_value(value)}" for key, value in plain.items())]))
+    parts += [as_toml(value, (*path, key)) for key, value in table.items() if key not in plain]
+    return "\n".join(parts)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else f"{value!r}"
