@@ -11,7 +11,7 @@ MODEL ?=
 TOKENIZER ?=
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-filters bench-html bench-language bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
+.PHONY: demo test check fix bench bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -47,6 +47,9 @@ bench-html: setup
 
 bench-language: setup
 	$(BIN)/python -m tests.benchmarks.language_id $(if $(PEERS),--peers $(PEERS))
+
+bench-steps: setup
+	$(BIN)/python -m tests.benchmarks.steps $(if $(PEERS),--peers $(PEERS))
 
 bench-line: setup
 	$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --model $(MODEL) --tokenizer $(TOKENIZER)

@@ -17,6 +17,7 @@ from filters.characters import Array
 SMALLEST = np.float32(1e-5)  # fastText, std_log: added to every probability in the tree
 CACHED_WORDS = 8192  # tuned: half a megabyte of vectors; most words of a text come again
 CACHED_BYTES = 32  # tuned: longer words hardly do
+QUEUED = 512  # n-grams of words whose vectors are added in one go: reads from all over the memory, that do not wait
 TREE, SIGMOID, SOFTMAX = 1, 2, 3  # fastText, loss_name: hs, ns (and ova), softmax
 END_HASH = 3617362777  # of "</s>", fastText's hash
 _LABEL = np.frombuffer(b"__label__", np.uint8)  # fastText, Args::label: such a word is not part of a text
@@ -95,10 +96,10 @@ def predict_label(network: Network, offsets: Array, data: Array, label: int) -> 
 
 @njit(cache=True, nogil=True)
 def make_cache(network: Network) -> Any:
-    """Return what `read_words` remembers of words: keys, vectors, how many vectors each is the sum of, one to spare."""
-    width = network.vectors.shape[1]
-    keys, counts = np.zeros(CACHED_WORDS, np.uint64), np.zeros(CACHED_WORDS, np.int64)
-    return keys, np.empty((CACHED_WORDS, width), np.float32), counts, np.empty((1, width), np.float32)
+    """Return what `read_words` needs: words' keys, their vectors, how many each is the sum of, and a queue."""
+    keys, counts = np.zeros(CACHED_WORDS + 1, np.uint64), np.zeros(CACHED_WORDS + 1, np.int64)
+    vectors = np.empty((CACHED_WORDS + 1, network.vectors.shape[1]), np.float32)
+    return keys, vectors, counts, np.empty(QUEUED + 2 * network.word_ngrams, np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -107,9 +108,10 @@ def read_words(network: Network, cache: Any, data: Array, i: int, stop: int, hid
 
     What ends a text is its caller's to add, by `add_end`, but for n-grams of words, which take it in.
     """
-    keys, vectors, counts, words = cache
+    keys, vectors, counts, queue = cache
     total, before = 0, np.zeros(network.word_ngrams, np.uint64)
-    opened = 0
+    opened, queued, buckets = 0, 0, np.uint64(network.ngram_row.shape[0])
+    known = (network.vectors, network.word_slot, network.word_bytes, network.word_start)
     while True:
         while i < stop and _is_space(data[i]):
             i += 1
@@ -121,20 +123,24 @@ def read_words(network: Network, cache: Any, data: Array, i: int, stop: int, hid
             key = (key ^ np.uint64(data[i])) * np.uint64(0x100000001B3)  # FNV-1a, 64 bits: prime
             i += 1
         if network.word_ngrams > 1 and not _is_label(data, start, i):
-            total += _add_word_ngrams(network, before, opened, slow, hidden)
+            if queued > QUEUED:
+                total += _add_buckets(network, queue, queued, hidden)
+                queued = 0
+            queued = _queue_word_ngrams(before, opened, slow, buckets, queue, queued)
             opened = min(opened + 1, network.word_ngrams - 1)
-        slot = np.int64((key ^ key >> np.uint64(29)) & np.uint64(CACHED_WORDS - 1))
-        if i - start > CACHED_BYTES:
-            total += _add_word(network, data, start, i, slow, words[0])
-            add(hidden, words, 0)
+        if network.longest == 0:  # a word is its own vector, and found as fast as in the cache
+            total += _add_known_word(known, network.end_of_line, data, start, i, slow, hidden)
             continue
+        slot = np.int64((key ^ key >> np.uint64(29)) & np.uint64(CACHED_WORDS - 1))
+        slot = slot if i - start <= CACHED_BYTES else np.int64(CACHED_WORDS)  # they share the last
         if keys[slot] != key:
             counts[slot] = _add_word(network, data, start, i, slow, vectors[slot])
             keys[slot] = key
         total += counts[slot]
         add(hidden, vectors, slot)
     if network.word_ngrams > 1:
-        total += _add_word_ngrams(network, before, opened, np.uint32(END_HASH), hidden)
+        queued = _queue_word_ngrams(before, opened, np.uint32(END_HASH), buckets, queue, queued)
+        total += _add_buckets(network, queue, queued, hidden)
     return total
 
 
@@ -148,33 +154,49 @@ def add_end(network: Network, hidden: Array) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _add_word_ngrams(network: Network, before: Array, opened: int, value: Any, hidden: Array) -> int:
-    """Add the n-grams that end with a word of this hash; `before` holds those that the words before it began.
+def _queue_word_ngrams(before: Array, opened: int, value: Any, buckets: Any, queue: Array, queued: int) -> int:
+    """Put the buckets of the n-grams that end with a word of this hash into the queue; return how many are in it.
 
-    fastText, Dictionary::addWordNgrams: hashes are signed 32-bit numbers that are extended to 64 bits.
+    `before` holds the n-grams that the words before it began. fastText, Dictionary::addWordNgrams: hashes are signed
+    32-bit numbers that are extended to 64 bits.
     """
-    word, found = np.uint64(np.int64(np.int32(value))), 0
+    word = np.uint64(np.int64(np.int32(value)))
     for k in range(opened - 1, -1, -1):
         ngram = before[k] * np.uint64(116049371) + word  # fastText, addWordNgrams
-        found += _add_bucket(network, np.int64(ngram % np.uint64(network.ngram_row.shape[0])), hidden)
+        queue[queued] = np.int64(ngram % buckets)
+        queued += 1
         before[k + 1] = ngram
     before[0] = word
-    return found
+    return queued
 
 
 @njit(cache=True, nogil=True)
-def _add_bucket(network: Network, bucket: Any, vector: Array) -> int:
-    """Add the vector of a bucket of n-grams, unless it was pruned; return how many were added."""
-    if not network.ngram_kept[bucket >> 3] >> (bucket & 7) & 1:
-        return 0
-    add(vector, network.vectors, network.ngram_row[bucket])
-    return 1
+def _add_buckets(network: Network, queue: Array, queued: int, vector: Array) -> int:
+    """Add the vectors of buckets of n-grams, unless they were pruned; return how many were added."""
+    vectors, kept, rows, added = network.vectors, network.ngram_kept, network.ngram_row, 0
+    for place in range(queued):
+        bucket = queue[place]
+        if kept[bucket >> 3] >> (bucket & 7) & 1:
+            add(vector, vectors, rows[bucket])
+            added += 1
+    return added
 
 
 @njit(cache=True, nogil=True)
 def _is_space(byte: np.uint8) -> bool:
     """Tell whether fastText ends a word at this byte."""
     return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
+
+
+@njit(cache=True, nogil=True)
+def _add_known_word(known: Any, end_of_line: int, data: Array, start: int, stop: int, value: Any, vector: Array) -> int:
+    """Add the vector of a word of the dictionary; return 1, 0 where it is not in there."""
+    vectors, slots, words, starts = known
+    number = _find_word(slots, words, starts, data, start, stop, value)
+    if number < 0 or number == end_of_line:
+        return 0
+    add(vector, vectors, number)
+    return 1
 
 
 @njit(cache=True, nogil=True)

@@ -1,8 +1,9 @@
-"""The other side of language_id.py: fastText's own library, run by the Python that has it.
+"""The other side of language_id.py and steps.py: fastText's own library, run by the Python that has it.
 
     PEERS_PYTHON tests/benchmarks/language_id_peers.py lid.176.ftz
 
-Reads a JSON list of texts a line, answers with the likeliest label of each and the CPU seconds they took.
+Reads a JSON list of texts a line, answers with the likeliest label of each, the three likeliest with their
+probabilities, and the CPU seconds they took.
 """
 
 import json
@@ -22,10 +23,12 @@ def main(path: str) -> None:
     for line in sys.stdin:
         texts = json.loads(line)
         began = time.process_time()
-        labels, _ = model.predict(texts, k=RANKS)
+        labels, values = model.predict(texts, k=RANKS)
         seconds = time.process_time() - began
-        named = [row[0].removeprefix("__label__") for row in labels]
-        print(json.dumps({"labels": named, "seconds": seconds}), flush=True)
+        named = [[label.removeprefix("__label__") for label in row] for row in labels]
+        pairs = [[*zip(row, map(float, some), strict=True)] for row, some in zip(named, values, strict=True)]
+        answer = {"labels": [row[0] for row in named], "probabilities": pairs, "seconds": seconds}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

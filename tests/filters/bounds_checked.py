@@ -93,7 +93,7 @@ def main() -> None:
             languages = np.array(["en", LANGUAGES[number % len(LANGUAGES)]])
             for column in (texts, texts.slice(1)):
                 run_all(column, languages[: len(column)])
-    for size in (15, 16, 17, 199, 200, 201, 399, 400, 401, 999, 1000, 1001, 4096):
+    for size in (15, 16, 17, 199, 200, 201, 256, 257, 258, 259, 400, 512, 513, 514, 515, 1000, 4096):
         units = ("a", "a ", "a漢", "漢", "a\n", "1", "a@", "1 ", "+")
         run_all(exact([unit * size for unit in units]), np.array(["en"] * len(units)))
     print("done")
