@@ -47,7 +47,7 @@ def main() -> None:
         "--messages", default=str(DATA / "junk/sms_spam.jsonl.gz"), help="texts with a label, ham or spam"
     )
     line.add_argument("--peers", help="interpreter that has fasttext")
-    line.add_argument("--rounds", type=int, default=3)
+    line.add_argument("--rounds", type=int, default=2)
     asked = line.parse_args()
     batches = list(read_batches(Path(asked.input)))
     if not batches:

@@ -37,6 +37,7 @@ class Inline:
     """An engine that does every task here and now, in a given order: no Beam, no processes."""
 
     seed: int = 0
+    local: bool = True
 
     def run(self, stage: Stage, transform: Any, tasks: Sequence[Any], *_: Any, **__: Any) -> Manifest:
         """Run a stage to its manifest."""
