@@ -65,8 +65,9 @@ def _find(offsets: Array, data: Array, classes: Array) -> Array:
             if wanted and end - i <= MOST_ADDRESS_BYTES:
                 rows[count] = document, ADDRESS, i, end
                 count += 1
-            if _begins_account(data, i, end, classes):
-                rows[count] = document, ACCOUNT, i, min(stop, i + 50)
+            account = _find_account(data, i, end, classes)
+            if account >= 0:
+                rows[count] = document, ACCOUNT, account, min(stop, account + 50)
                 count += 1
             i = end
     return rows[:count]
@@ -96,9 +97,12 @@ def _read_address(data: Array, i: int, stop: int, classes: Array) -> tuple[int, 
 
 
 @njit(cache=True, nogil=True)
-def _begins_account(data: Array, i: int, end: int, classes: Array) -> bool:
-    """Tell whether a run begins with two capitals and two digits."""
-    if end - i < 4:
-        return False
-    letters = classes[data[i]] & _CAPITAL and classes[data[i + 1]] & _CAPITAL
-    return bool(letters and classes[data[i + 2]] & _DIGIT and classes[data[i + 3]] & _DIGIT)
+def _find_account(data: Array, i: int, end: int, classes: Array) -> int:
+    """Return where two capitals and two digits begin in a run, first or after a mark (IBAN:DE89); -1: nowhere."""
+    for at in range(i, end - 3):
+        if at > i and classes[data[at - 1]] & _ALPHANUMERIC:
+            continue
+        letters = classes[data[at]] & _CAPITAL and classes[data[at + 1]] & _CAPITAL
+        if letters and classes[data[at + 2]] & _DIGIT and classes[data[at + 3]] & _DIGIT:
+            return at
+    return -1

@@ -1,5 +1,6 @@
 """Starring: signatures to pairs of (hash, document), pairs to stars, and stars to candidates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -52,8 +53,7 @@ def shard_pairs(shard: DocumentShard, linking: Linking) -> Array:
     if linking.exact:
         parts += [exact_pairs(rows, linking.count + HASH_WORDS * i, i) for i in range(len(linking.keys))]
     if linking.hosts:
-        hosts = np.asarray(table["host"].to_pylist(), dtype=np.str_)
-        parts.append((_host_hash(hosts[hosts != ""]), np.flatnonzero(hosts != "")))
+        parts.append(_host_pairs(table["host"].to_pylist()))
     hashed, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
     pairs = np.empty(len(hashed), PAIR)
     pairs["hash"], pairs["key"], pairs["number"] = hashed, keys[owner], numbers[owner]
@@ -67,10 +67,11 @@ def exact_pairs(rows: Array, at: int, salt: int) -> tuple[Array, Array]:
     return hashes ^ np.uint64(salt * 0x9E3779B97F4A7C15 % 2**64), present
 
 
-def _host_hash(hosts: Array) -> Array:
-    distinct, which = np.unique(hosts, return_inverse=True)
-    digests = b"".join(blake2b(b"host\0" + h.encode(), digest_size=8).digest() for h in distinct.tolist())
-    return np.frombuffer(digests, np.uint64)[which]
+def _host_pairs(hosts: Sequence[str]) -> tuple[Array, Array]:
+    """Return (hash of the host, row) where there is one."""
+    hashes = {h: int.from_bytes(blake2b(b"host\0" + h.encode(), digest_size=8).digest(), "little") for h in set(hosts)}
+    present = [row for row, h in enumerate(hosts) if h]
+    return np.array([hashes[hosts[row]] for row in present], np.uint64), np.array(present, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
