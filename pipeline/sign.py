@@ -23,10 +23,11 @@ from pipeline.config import Deduplicate
 from pipeline.document import read_table
 from pipeline.shards import DocumentShard
 
-VERSION = 2
+VERSION = 3
 HASH_WORDS = 4  # an exact hash: 128 bits as four uint32 after the MinHash values; zeros where there is none
 SCHEME = b"lustrate"  # key of the schema's metadata under which the signatures' settings are
 _URL_HEAD = re.compile(r"^[a-z][a-z0-9+.-]*://(www\.)?", re.IGNORECASE)
+_TRACKING = re.compile(r"\?(?:utm_|ref|feed).*", re.DOTALL)
 
 Array = npt.NDArray[Any]
 
@@ -89,8 +90,13 @@ def _digests(values: Sequence[str], *, empty: bool = False) -> Array:
 
 
 def normal_url(url: str | None) -> str:
-    """Return a URL without scheme, `www.`, fragment and slash at the end (TFDS text/c4_utils.py, normalize_url)."""
-    return _URL_HEAD.sub("", (url or "").partition("#")[0]).rstrip("/")
+    """Return a URL without scheme, `www.`, where its reader came from, and slash at the end.
+
+    As TFDS (text/c4_utils.py, normalize_url), which lets the fragment and a host's capitals stand.
+    """
+    whole = _TRACKING.sub("", _URL_HEAD.sub("", (url or "").partition("#")[0]))
+    host, slash, path = whole.partition("/")
+    return (host.lower() + slash + path).rstrip("/")
 
 
 def read_signatures(path: str) -> tuple[pa.Table, npt.NDArray[np.uint32]]:

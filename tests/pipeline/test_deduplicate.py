@@ -302,6 +302,8 @@ def test_urls_are_compared_without_what_does_not_count() -> None:
     """Scheme, www., fragment and the slash at the end do not make two URLs differ."""
     assert normal_url("HTTP://www.a.example/b/#c") == normal_url("https://a.example/b") == "a.example/b"
     assert normal_url("http://a.example/b?c=1") != normal_url("http://a.example/b")
+    assert normal_url("http://A.example/b?utm_source=x") == normal_url("http://a.example/b/?ref=y") == "a.example/b"
+    assert normal_url("http://a.example/B") != normal_url("http://a.example/b")
     assert normal_url(None) == normal_url("") == ""
 
 
