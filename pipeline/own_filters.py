@@ -98,13 +98,9 @@ class OwnFilter:
         ]
         numbers = np.array([np.nan if v is None else v for v in verdicts], np.float64)
         column = f"own.{name_of(self.place)}"
-        decides = np.array([isinstance(v, bool) for v in verdicts], bool)
-        bounded = self.rules[0].reason != refused_by(name_of(self.place))
-        if bounded and decides.any():
-            raise OwnFilterError(
-                f"{self.place} returns a bool, a verdict: [own.{name_of(self.place)}] has nothing to bound"
-            )
-        judged = numbers if bounded else np.where(decides, numbers, np.nan)
+        judged = numbers
+        if self.rules[0].reason == refused_by(name_of(self.place)):
+            judged = np.where([isinstance(v, bool) for v in verdicts], numbers, np.nan)
         shown = pa.array(numbers, from_pandas=True)
         return split_by_rules(with_columns(documents, {column: shown}), self.rules, {column: judged})
 

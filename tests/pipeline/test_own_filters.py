@@ -54,12 +54,6 @@ def test_a_bool_keeps_or_rejects() -> None:
     assert rejects(configured("has_river"), [SENTENCE, LIST]) == [("refused_by_has_river", 0.0, 1.0)]
 
 
-def test_a_bool_is_not_bounded() -> None:
-    """True is a verdict, not a number above a bound."""
-    with pytest.raises(OwnFilterError, match=r"own_functions:has_river returns a bool"):
-        rejects(configured("has_river", has_river=Own(max=0.5)), [SENTENCE])
-
-
 def test_bounds_by_language_hold_instead() -> None:
     """English has its own bound, whatever the general one."""
     bounds = Own(min=0.5, by_language={"en": Between(max=1)})
