@@ -4,8 +4,9 @@ Raffel et al. 2020 (arXiv:1910.10683), section 2.2, in the form of the code that
 Datasets, text/c4_utils.py, clean_page): its order, its five words a line and three sentences a page. A
 line goes when a word in it is longer than 1000 characters, when it does not end in a terminal mark or
 ends in "...", has under five words, or names JavaScript or a cookie or privacy policy; citation marks
-such as [3] are cut out. A page goes when a line that got so far holds "lorem ipsum" or a curly bracket,
-or with fewer than three sentences. Where the variant `tfds`, our default, differs:
+such as [3] are cut out. A page goes when a line that got so far holds "lorem ipsum" or a curly bracket, or
+with fewer than three sentences, and before any of that when it has more than 190,000 characters. Where the variant
+`tfds`, our default, differs:
 
 - Terminal marks of other scripts count, and a mark may be followed by closing quotes or brackets
   (characters.CLOSERS). A line in a script without such marks (Thai, Lao) needs none, and their sentences are
@@ -23,7 +24,9 @@ or with fewer than three sentences. Where the variant `tfds`, our default, diffe
 
 The variant `datatrove` is datatrove 0.10.1's C4QualityFilter, which swaps the two numbers (three words, five
 sentences), counts words before citations are cut, splits them at white space, and takes the straight single quote for
-a terminal mark but no mark beyond ASCII; only its sentences are counted by our rules.
+a terminal mark but no mark beyond ASCII; only its sentences are counted by our rules. It has no longest page. The
+variant `fineweb` is the same with the lines that do not end in a mark left in, as FineWeb used it (Penedo et al. 2024,
+arXiv:2406.17557, section 3.5; datatrove examples/fineweb.py, filter_no_terminal_punct=False).
 """
 
 import numpy as np
@@ -36,6 +39,7 @@ from filters.passage import Passage
 from filters.rules import Family, Measured, Rule, Signal
 
 _ABOUT = {
+    "characters": "characters of the page before any line is cut",
     "kept_lines": "lines that passed every line rule",
     "lines_with_long_word": "lines cut for a word of more than 1000 characters",
     "lines_without_end_mark": "lines cut because they do not end in a terminal mark, or end in ...",
@@ -46,8 +50,9 @@ _ABOUT = {
     "curly_brackets": "lines with an opening curly bracket, among those that passed the rules above",
     "sentences": "sentences in the kept lines",
 }
-SIGNALS = tuple(Signal(name, 0, np.inf, whole=True, about=_ABOUT[name]) for name in COLUMNS)
+SIGNALS = tuple(Signal(name, 0, np.inf, whole=True, about=about) for name, about in _ABOUT.items())
 RULES = (
+    Rule(reason="page_too_long", signal="characters", maximum=190_000),  # TFDS c4_utils, is_valid_length
     Rule(reason="lorem_ipsum", signal="lorem_ipsum", maximum=0),  # TFDS c4_utils, clean_page
     Rule(reason="curly_bracket", signal="curly_brackets", maximum=0),  # TFDS c4_utils, clean_page
     Rule(
@@ -60,7 +65,7 @@ RULES = (
 
 
 DATATROVE_RULES = (
-    *RULES[:2],
+    *RULES[1:3],
     Rule(reason="too_few_sentences", signal="sentences", minimum=5),  # datatrove C4QualityFilter, min_num_sentences
 )
 FEWEST_WORDS = 5  # in a line; TFDS c4_utils, MIN_WORDS_PER_LINE
@@ -69,33 +74,49 @@ FLAT_SENTENCES = 3  # in a line that is a page; TFDS c4_utils, MIN_NUM_SENTENCES
 
 
 def measure(passage: Passage) -> Measured:
-    """Return the nine signals, one array (documents) each, and the texts' kept lines, joined by line feeds."""
+    """Return the ten signals, one array (documents) each, and the texts' kept lines, joined by line feeds."""
     rows = [POLICY_ROWS.get(str(language), NO_POLICY_ROW) for language in passage.languages]
-    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, own=True, flat=FLAT_SENTENCES)
+    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, flat=FLAT_SENTENCES)
 
 
 def measure_lines(passage: Passage) -> Measured:
     """Return the same with every line judged as a whole."""
     rows = [POLICY_ROWS.get(str(language), NO_POLICY_ROW) for language in passage.languages]
-    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, own=True, flat=0)
+    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS)
 
 
 def measure_as_datatrove(passage: Passage) -> Measured:
     """Return the same by datatrove's rules for lines, with the English phrases for every language."""
     rows = np.full(len(passage.texts), POLICY_ROWS["en"])
-    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False, flat=0)
+    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False)
+
+
+def measure_as_fineweb(passage: Passage) -> Measured:
+    """Return the same with lines that may end in anything."""
+    rows = np.full(len(passage.texts), POLICY_ROWS["en"])
+    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False, unended=True)
 
 
 FAMILY = Family("c4", SIGNALS, RULES, measure, edits=True)
 LINES = Family("c4", SIGNALS, RULES, measure_lines, edits=True)
 DATATROVE = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_datatrove, edits=True)
+FINEWEB = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_fineweb, edits=True)
 
 
-def _measure(passage: Passage, policies: NDArray[np.int64], fewest: int, *, own: bool, flat: int) -> Measured:
+def _measure(
+    passage: Passage,
+    policies: NDArray[np.int64],
+    fewest: int,
+    *,
+    own: bool = True,
+    unended: bool = False,
+    flat: int = 0,
+) -> Measured:
     """Clean a copy of the texts."""
     begin, end = passage.offsets[0], passage.offsets[-1]
     text = passage.data[begin:end].copy()
     counts = np.zeros((len(passage.texts), len(COLUMNS)), np.int64)
-    offsets = clean_lines(text, passage.offsets - begin, character_classes(), policies, fewest, own, flat, counts)
+    classes = character_classes()
+    offsets = clean_lines(text, passage.offsets - begin, classes, policies, fewest, own, unended, flat, counts)
     signals = {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
-    return Measured(signals, text_array(offsets, text[: offsets[-1]]))
+    return Measured({"characters": passage.characters, **signals}, text_array(offsets, text[: offsets[-1]]))

@@ -90,14 +90,22 @@ for _row, _phrase in enumerate(CITATIONS):
 
 @njit(cache=True, nogil=True)
 def clean_lines(
-    text: Array, offsets: Array, classes: Array, policies: Array, fewest: int, own: bool, flat: int, counts: Array
+    text: Array,
+    offsets: Array,
+    classes: Array,
+    policies: Array,
+    fewest: int,
+    own: bool,
+    unended: bool,
+    flat: int,
+    counts: Array,
 ) -> Array:
     """Cut the lines of every document in `text` in place; return the new offsets (documents + 1).
 
     What is kept of document d is text[new[d]:new[d + 1]], lines joined by a line feed; counts (documents, 9)
     are those of COLUMNS. `policies` (documents) are rows of POLICY_ROWS, `fewest` the words of the shortest line,
-    `own` whether words and marks are those of c4.py or English; a line with `flat` sentences that end in a mark is
-    cut sentence by sentence, 0 for none.
+    `own` whether words and marks are those of c4.py or English, `unended` whether lines without a mark at their end
+    stay; a line with `flat` sentences that end in a mark is cut sentence by sentence, 0 for none.
     """
     new = np.zeros_like(offsets)
     out = 0
@@ -109,7 +117,7 @@ def clean_lines(
             if flat and _has_sentences(text, i, end, classes, flat):
                 length = _clean_sentences(text, i, end, classes, policies[document], own, counts[document])
             else:
-                length = _clean_line(text, i, end, classes, policies[document], fewest, own, False, counts[document])
+                length = _clean_line(text, i, end, classes, policies[document], fewest, own, unended, counts[document])
             if length:
                 if out > new[document]:
                     text[out] = 0x0A
@@ -176,7 +184,7 @@ def _clean_line(
 ) -> int:
     """Move the cleaned line to `start` and return its length, 0 where it goes; count why in `row`.
 
-    `ended` says that it is known to end in a mark.
+    `ended` says that it is known to end in a mark, or need not.
     """
     a, b = strip(text, start, stop, classes)
     if a == b:

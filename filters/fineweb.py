@@ -2,8 +2,9 @@
 
 Penedo et al. 2024, "The FineWeb Datasets" (arXiv:2406.17557), section 3.6, and the code that made it (datatrove,
 FineWebQualityFilter). They disagree: the paper rejects a page with a tenth of its characters in repeated lines, the
-code with a hundredth, and the code has a fourth rule, line feeds per word. The variant `paper` has the paper's three
-rules, `datatrove` the code's four, measured as the code does. The paper rejects at a bound, the code and we beyond it.
+code with a hundredth; the paper rejects at a bound, the code beyond it; a line of 30 characters is short to the code
+only; and the code has a fourth rule, line feeds per word. The variant `paper` has the paper's three rules, `datatrove`
+the code's four, measured as the code does.
 
 A line is what stands between line feeds; blank ones are none. Where `paper` differs from the code, for the sake of
 languages other than English:
@@ -34,13 +35,19 @@ from filters.lines import BLANK, REPEATED
 from filters.passage import Passage
 from filters.rules import Family, Measured, Rule, Signal
 
-SHORT_LINE = 30  # characters; Penedo et al. 2024, section 3.6
+SHORT_LINE = 29  # characters, at most; Penedo et al. 2024, section 3.6: fewer than 30
+SHORT_LINE_IN_DATATROVE = 30  # characters, at most; datatrove FineWebQualityFilter, short_line_length
 SHORT_LINE_OF_LETTERS = 10  # characters; HPLT monotextor-slurm, scripts/annotate.py, for CJK
 
 SIGNALS = (
     Signal("lines", 0, np.inf, whole=True, about="lines that are not blank"),
     Signal("ended_lines", 0, 1, about="fraction of lines that end in a terminal mark; NaN without lines"),
-    Signal("short_lines", 0, 1, about="fraction of lines of at most 30 characters, 10 in Chinese, Korean and the like"),
+    Signal(
+        "short_lines",
+        0,
+        1,
+        about="fraction of lines of fewer than 30 characters, at most 10 in Chinese, Korean and the like",
+    ),
     Signal("duplicate_characters", 0, 1, about="fraction of characters in lines equal to an earlier one"),
     Signal("line_feeds_per_word", 0, np.inf, about="line feeds per word between white space"),
 )
@@ -51,13 +58,20 @@ RULES = (
         reason="too_few_ended_lines",
         signal="ended_lines",
         minimum=0.12,  # Penedo et al. 2024, section 3.6
+        inclusive=True,
         exempt=frozenset({"th", "lo"}),
     ),
-    Rule(reason="too_many_short_lines", signal="short_lines", maximum=0.67),  # Penedo et al. 2024, section 3.6
+    Rule(
+        reason="too_many_short_lines",
+        signal="short_lines",
+        maximum=0.67,  # Penedo et al. 2024, section 3.6
+        inclusive=True,
+    ),
     Rule(
         reason="too_many_duplicate_characters",
         signal="duplicate_characters",
         maximum=0.1,  # Penedo et al. 2024, section 3.6
+        inclusive=True,
     ),
 )
 DATATROVE_RULES = (
@@ -83,7 +97,7 @@ def measure(passage: Passage) -> Measured:
 
 def measure_as_datatrove(passage: Passage) -> Measured:
     """Return the same signals of lines that end in one of datatrove's marks itself, short at 30 in every script."""
-    short = np.full(len(passage.texts), SHORT_LINE)
+    short = np.full(len(passage.texts), SHORT_LINE_IN_DATATROVE)
     return Measured(_measure(passage, DATATROVE_TERMINAL, short, exact=True))
 
 

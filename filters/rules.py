@@ -29,12 +29,13 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A bound on one signal: a value below `minimum` or above `maximum` breaks it, an equal one does not."""
+    """A bound on one signal: a value below `minimum` or above `maximum` breaks it, an equal one if `inclusive`."""
 
     reason: str  # a complaint that is true of the rejected text
     signal: str
     minimum: float | None = None
     maximum: float | None = None
+    inclusive: bool = False  # whether the bound itself breaks it
     languages: frozenset[str] | None = None  # lid.176 codes that it has a list of words or marks for; None: needs none
     exempt: frozenset[str] = frozenset()  # lid.176 codes it does not speak about
     own: tuple[tuple[str, float], ...] = ()  # codes with a bound of their own, by configuration
@@ -129,7 +130,8 @@ def named_languages(bounds: Mapping[str, Mapping[str, object]]) -> set[str]:
 
 def _broken(rule: Rule, values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Compare without rounding; NaN compares false."""
-    return values > bounds if rule.minimum is None else values < bounds
+    beyond = values > bounds if rule.minimum is None else values < bounds
+    return beyond | (values == bounds) if rule.inclusive else beyond
 
 
 def _bound(rule: Rule) -> float:

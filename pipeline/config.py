@@ -142,7 +142,7 @@ class Decontaminate:
     words: int = _number(13, 2, 100)  # of an n-gram
     fewest_words: int = _number(8, 2, 100)  # of an item; one with fewer than `words` is looked for whole
     measure: str = _choice("matches", "share")  # words at which an n-gram begins, or share of the words in n-grams
-    threshold: float = _number(1.0, 0)  # a document that reaches it is rejected
+    threshold: float = _number(1.0, 1e-9)  # a document that reaches it is rejected
     action: str = _choice("reject", "annotate")
 
 

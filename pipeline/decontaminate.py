@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +21,7 @@ from pipeline.config import ConfigError, Decontaminate, EvaluationSet, Input
 from pipeline.formats.compression import WRONG_BYTES, decompressed
 from pipeline.formats.recognise import recognise
 from pipeline.plan import find
-from pipeline.step import Prepared, Split, split, texts_of, with_columns
+from pipeline.step import Prepared, Split, split_by_rules, texts_of, with_columns
 
 SIGNALS = (
     pa.field("decontaminate.matches", pa.int64()),  # words at which an n-gram of an evaluation set begins
@@ -61,8 +60,8 @@ def rules_of(settings: Decontaminate) -> tuple[Rule, ...]:
     """Return the rule, none where documents are only annotated."""
     if settings.action != "reject":
         return ()
-    # The bound itself rejects, unlike that of other rules: one n-gram is one too many.
-    return (Rule(reason=REASON, signal=f"decontaminate.{settings.measure}", maximum=settings.threshold),)
+    signal = f"decontaminate.{settings.measure}"
+    return (Rule(reason=REASON, signal=signal, maximum=settings.threshold, inclusive=True),)
 
 
 def _identity(given: EvaluationSet) -> object:
@@ -156,8 +155,5 @@ class Decontaminated:
             "decontaminate.ngram": found.ngram,
             "decontaminate.set": found.found_in,
         }
-        values = np.asarray(columns[f"decontaminate.{self.settings.measure}"], np.float64)
-        reached = (found.matches > 0) & (values >= self.settings.threshold) & (self.settings.action == "reject")
-        reasons = np.where(reached, REASON, "")
-        bounds = np.full(len(documents), self.settings.threshold)
-        return split(with_columns(documents, columns), reached, reasons, values, bounds)
+        signals = {f"decontaminate.{name}": columns[f"decontaminate.{name}"] for name in ("matches", "share")}
+        return split_by_rules(with_columns(documents, columns), rules_of(self.settings), signals)

@@ -4,7 +4,6 @@ This follows from the configuration alone: no model, list or function is looked 
 about its bounds on any machine.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -52,8 +51,7 @@ def _groups_of(step: str, config: Config) -> Sequence[Group]:
     if step == "url" and config.url != Url():
         return [Group((step,), judge_urls.rules_of(config.url))]
     if step == "decontaminate":
-        below = math.nextafter(config.decontaminate.threshold, 0)  # the threshold itself rejects
-        return [Group((step,), tuple(replace(r, maximum=below) for r in decontaminate.rules_of(config.decontaminate)))]
+        return [Group((step,), decontaminate.rules_of(config.decontaminate))]
     if step in classify.step_names(config.classifier):
         settings = config.classifier[step.removeprefix(classify.PREFIX)]
         return [Group((step,), classify.Classify(step, settings).rules)]

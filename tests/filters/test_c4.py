@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from filters.c4 import FAMILY, RULES, measure
 from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, WORD_SPACE, character_classes
+from filters.families import find_family
 from filters.passage import Passage, read_passage
 from filters.policy_phrases import POLICY_PHRASES
 from filters.rules import Measured, judge
@@ -143,7 +144,7 @@ def cause_of(line: str, fewest: int, *, ended: bool) -> str:
 
 def reference(text: str) -> tuple[str, dict[str, int]]:
     """Clean one text line by line, sentence by sentence where a line has three of them; return it and the counts."""
-    counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0)
+    counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0) | {"characters": len(text)}
     kept = []
     for line in text.splitlines():
         pieces = pieces_of(line)
@@ -186,7 +187,7 @@ def cleaned_line(line: str, counts: dict[str, int], fewest: int, *, ended: bool 
 @given(st.lists(TEXT, max_size=4))
 @settings(deadline=None)
 def test_cleaning_equals_the_reference(texts: list[str]) -> None:
-    """Texts and all nine counts of every string."""
+    """Texts and all ten counts of every string."""
     passage = passage_of(texts)
     measured = measure(passage)
     signals, edited = measured.signals, edited_texts(measured)
@@ -196,11 +197,11 @@ def test_cleaning_equals_the_reference(texts: list[str]) -> None:
 
 
 def clean(text: str, language: str = "en") -> tuple[str, dict[str, int], str | None]:
-    """Return the edited text, its non-zero counts, and the reason of the family's own rules."""
+    """Return the edited text, its non-zero counts but that of characters, and the reason of the family's own rules."""
     passage = passage_of([text], language)
     measured = measure(passage)
     rule = judge(RULES, measured.signals, passage.languages).rule[0]
-    counts = {name: int(values[0]) for name, values in measured.signals.items() if values[0]}
+    counts = {name: int(values[0]) for name, values in measured.signals.items() if values[0] and name != "characters"}
     return edited_texts(measured)[0], counts, None if rule < 0 else RULES[rule].reason
 
 
@@ -247,20 +248,41 @@ def test_tfds_clean_page_loremipsum() -> None:
 
 
 def test_tfds_clean_page_citations() -> None:
-    """T5: three lines stay, one ends in nothing but a citation."""
-    lines = [
-        "This claim[3] has a number in it.",
-        "This claim[citation needed] would need a number.",
-        "History",
-    ]
-    lines += ["The [edit] button of old stood here.", "It ended like this, said one[]"]
-    text, counts, _ = clean("\n".join(lines))
-    assert text.split("\n") == [
-        "This claim has a number in it.",
-        "This claim would need a number.",
-        "The  button of old stood here.",
-    ]
+    """T5: three of four lines stay, without their citations; what has no mark before its citation goes."""
+    lines = ["There is some text here.", "A line may lack its full stop", "Many a line ends in citations.[3]"]
+    lines += ["Others ask for one[citation needed]. Or may be changed by all.[edit]"]
+    text, counts, reason = clean("\n".join(lines))
+    stays = "There is some text here.\nMany a line ends in citations.\nOthers ask for one. Or may be changed by all."
+    assert (text, counts, reason) == (stays, {"kept_lines": 3, "lines_without_end_mark": 1, "sentences": 4}, None)
+
+
+def test_citations_are_cut_wherever_they_stand() -> None:
+    """Within a line, with a number or without, and where nothing but a citation ends it."""
+    lines = ["This claim[3] has a number in it.", "History", "The [edit] button of old stood here."]
+    text, counts, _ = clean("\n".join([*lines, "It ended like this, said one[]"]))
+    assert text == "This claim has a number in it.\nThe  button of old stood here."
     assert counts["lines_without_end_mark"] == 2
+
+
+@pytest.mark.parametrize(("characters", "reason"), [(190_000, None), (190_001, "page_too_long")])
+def test_a_page_has_at_most_190_000_characters(characters: int, reason: str | None) -> None:
+    """TFDS is_valid_length: the whole page, in characters and not bytes, before a line of it is cut."""
+    page = f"{GOOD}\n{FINE}\n"
+    assert clean(page + "é" * (characters - len(page)))[2] == reason
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [("three words stay", True), ("two words", False), ("it goes on...", True), ("javascript is on", False)],
+)
+def test_fineweb_keeps_lines_without_an_end_mark(line: str, kept: bool) -> None:
+    """The other rules are datatrove's: three words, five sentences, no JavaScript, and no longest page."""
+    family = find_family("c4@fineweb")
+    measured = family.measure(passage_of(["\n".join([line, *["And so does this"] * 4])]))
+    assert measured.signals["kept_lines"].tolist() == [4 + kept]
+    rule = judge(family.rules, measured.signals, np.array(["en"])).rule[0]
+    assert (None if rule < 0 else family.rules[rule].reason) == (None if kept else "too_few_sentences")
+    assert not [rule for rule in family.rules if rule.reason == "page_too_long"]
 
 
 def test_tfds_clean_page_policy() -> None:

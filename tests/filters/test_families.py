@@ -34,6 +34,7 @@ REASONS = [
     "too_many_lines_end_in_ellipsis",
     "too_few_alphabetic_words",
     "too_few_stop_words",
+    "page_too_long",
     "lorem_ipsum",
     "curly_bracket",
     "too_few_sentences",

@@ -1,10 +1,12 @@
 """FineWeb's rules as the paper has them, in languages other than English too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.fineweb import FAMILY, RULES, measure
+from filters.fineweb import DATATROVE, FAMILY, RULES, measure
 from filters.passage import read_passage
 from filters.rules import judge
 
@@ -42,11 +44,11 @@ def test_marks_may_be_followed_by_quotes_and_space(line: str, ended: float) -> N
 
 @pytest.mark.parametrize(
     ("line", "language", "short"),
-    [("a" * 30, "en", 1), ("a" * 31, "en", 0), ("漢" * 10, "zh", 1), ("漢" * 11, "zh", 0), ("글" * 10, "ko", 1),
+    [("a" * 29, "en", 1), ("a" * 30, "en", 0), ("漢" * 10, "zh", 1), ("漢" * 11, "zh", 0), ("글" * 10, "ko", 1),
      ("글" * 11, "ko", 0), ("글" * 11, "und", 1)],
 )  # fmt: skip
-def test_short_is_thirty_characters_or_ten_that_are_words_or_syllables(line: str, language: str, short: float) -> None:
-    """The bound itself is short."""
+def test_short_is_below_thirty_characters_or_ten_words_or_syllables(line: str, language: str, short: float) -> None:
+    """Thirty characters are not short, ten letters that are words or syllables are."""
     assert signals_of(line, language)["short_lines"] == short
 
 
@@ -66,6 +68,27 @@ def test_blank_lines_are_none() -> None:
 def test_characters_of_repeats_are_a_fraction_of_all_but_line_feeds() -> None:
     """The first copy is none."""
     assert signals_of("abcd\nabcd\nab")["duplicate_characters"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("rule", "share"),
+    [("too_few_ended_lines", 0.12), ("too_many_short_lines", 0.67), ("too_many_duplicate_characters", 0.1)],
+)
+def test_the_paper_rejects_at_its_bounds(rule: str, share: float) -> None:
+    """Penedo et al. 2024, section 3.6: at most 0.12, at least 0.67 and 0.1; datatrove's code only beyond them."""
+    for family, rejected in ((FAMILY, True), (DATATROVE, False)):
+        (found,) = [one for one in family.rules if one.reason == rule]
+        found = replace(found, minimum=found.minimum and share, maximum=found.maximum and share)
+        assert (judge([found], {found.signal: np.array([share])}, np.array(["en"])).rule == 0).tolist() == [rejected]
+
+
+def test_a_page_at_the_paper_s_bound_is_rejected() -> None:
+    """Three of twenty-five lines end in a mark: 0.12 exactly."""
+    lines = [f"Line number {n} of the page says something of its own{'.' * (n < 3)}" for n in range(25)]
+    for family, reason in ((FAMILY, "too_few_ended_lines"), (DATATROVE, None)):
+        passage = read_passage(pa.array(["\n".join(lines)]), np.array(["en"]))
+        rule = judge(family.rules[:2], family.measure(passage).signals, passage.languages).rule[0]
+        assert (None if rule < 0 else family.rules[rule].reason) == reason
 
 
 MENU = "".join(f"Menu of the {number} things that we offer to you\n" for number in range(9))

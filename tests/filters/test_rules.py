@@ -1,5 +1,7 @@
 """Rules, verdicts and configured bounds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,17 @@ FAMILY = Family(
 def test_a_value_equal_to_the_bound_is_kept(value: int, rule: int) -> None:
     """Only below a minimum, only above a maximum."""
     assert judge((SHORT, LONG), {"length": np.array([value])}, np.array(["en"])).rule.tolist() == [rule]
+
+
+@pytest.mark.parametrize(("value", "rule"), [(2, 0), (3, 0), (4, -1), (5, 1), (6, 1)])
+def test_an_inclusive_bound_is_broken_by_its_own_value(value: int, rule: int) -> None:
+    """On both sides, and also after another bound was configured; what was not measured still breaks none."""
+    rules = (replace(SHORT, inclusive=True), replace(LONG, inclusive=True))
+    family = replace(FAMILY, rules=(replace(rules[0], minimum=0), replace(rules[1], maximum=9)))
+    configured = with_bounds(family, {"length": {"min": 3, "max": 5}}).rules
+    for same in (rules, configured):
+        assert judge(same, {"length": np.array([value])}, np.array(["en"])).rule.tolist() == [rule]
+        assert judge(same, {"length": np.array([np.nan])}, np.array(["en"])).rule.tolist() == [-1]
 
 
 def test_the_first_broken_rule_decides() -> None:
