@@ -13,7 +13,7 @@ from pipeline.judging import judging_groups
 from pipeline.retune import merged
 
 JUDGING = ("ingest", "language", "url", "own", "classifier", "decontaminate")  # what rules come from, beside families
-NOT_ASKED = ("url", "decontaminate")  # their bounds are not answered for
+NOT_ASKED = ("url", "badwords", "decontaminate")  # their bounds are not answered for
 NAMED = ("own", "classifier")  # tables of tables: own.NAME
 
 

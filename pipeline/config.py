@@ -85,6 +85,14 @@ class Url:
     max_length: int = _number(0, 0)  # characters; 0: any
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadWords:
+    """The step badwords: files of a word or phrase a line, by language (C4's rule)."""
+
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rejected_share: float = _number(1.0, 0, 1)  # of the documents with such a word; TFDS c4.py: 1, of mC4 0.999
+
+
 PII_KINDS = ("email", "ip", "phone", "iban", "card")
 
 
@@ -256,6 +264,7 @@ class Config:
     ingest: Ingest = Ingest()
     language: Language = Language()
     url: Url = Url()
+    badwords: BadWords = BadWords()
     pii: Pii = Pii()
     classifier: dict[str, Classifier] = field(default_factory=dict)
     own: dict[str, Own] = field(default_factory=dict)  # by the function's name

@@ -1,7 +1,6 @@
 """The step url: judge documents by their addresses and the user's lists."""
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
@@ -21,8 +20,9 @@ from filters.urls import (
     rules,
 )
 from pipeline.config import ConfigError, Url
+from pipeline.entries import read_entries
 from pipeline.step import Prepared, Split, keep_all, split_by_rules, with_columns
-from pipeline.storage import checksum, open_input
+from pipeline.storage import checksum
 
 FIELDS = (*(pa.field(f"url.{name}", pa.float64()) for name in SIGNALS), pa.field("url.entry", pa.string()))
 
@@ -53,42 +53,14 @@ def read_lists(settings: Url) -> UrlLists:
         allowed_domains=_table(settings.allowed_domains, parse_domain),
         exempt_domains=_table(settings.exempt_domains, parse_domain),
         blocked_urls=_table(settings.blocked_urls, parse_url),
-        blocked_words=frozenset(_entries(settings.blocked_words, parse_word)),
-        doubtful_words=frozenset(_entries(settings.doubtful_words, parse_word)),
-        blocked_parts=tuple(sorted(set(_entries(settings.blocked_parts, parse_part)))),
+        blocked_words=frozenset(read_entries(settings.blocked_words, parse_word)),
+        doubtful_words=frozenset(read_entries(settings.doubtful_words, parse_word)),
+        blocked_parts=tuple(sorted(set(read_entries(settings.blocked_parts, parse_part)))),
     )
 
 
 def _table(paths: Sequence[str], parse: Callable[[str], str]) -> Table | None:
-    return hash_table(_entries(paths, parse)) if paths else None
-
-
-def _entries(paths: Sequence[str], parse: Callable[[str], str]) -> Iterator[str]:
-    """Yield the entries of files, parsed; every file must have one."""
-    for path in paths:
-        found = False
-        for number, line in enumerate(_lines(path), 1):
-            entry = line.strip()
-            if entry and not entry.startswith("#"):
-                found = True
-                yield _parsed(entry, parse, f"{path}, line {number}")
-        if not found:
-            raise ConfigError(f"the list {path} has no entry")
-
-
-def _lines(path: str) -> Iterator[str]:
-    try:
-        with open_input(path) as file:
-            yield from io.TextIOWrapper(file, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the list {path}: {error}") from error
-
-
-def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
-    try:
-        return parse(entry)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    return hash_table(read_entries(paths, parse)) if paths else None
 
 
 def rules_of(settings: Url) -> tuple[Rule, ...]:

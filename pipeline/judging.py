@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from filters.families import FAMILIES
 from filters.rules import Rule
-from pipeline import classify, decontaminate, identify, judge_urls, own_filters
+from pipeline import classify, decontaminate, identify, judge_bad_words, judge_urls, own_filters
 from pipeline.config import Config, Own, Url
 from pipeline.families import configured_family, flat_rules
 
@@ -50,8 +50,9 @@ def _groups_of(step: str, config: Config) -> Sequence[Group]:
         return [Group((step,), identify.rules_of(config.language), "language.first")]
     if step == "url" and config.url != Url():
         return [Group((step,), judge_urls.rules_of(config.url))]
-    if step == "decontaminate":
-        return [Group((step,), decontaminate.rules_of(config.decontaminate))]
+    if step in {"badwords", "decontaminate"}:
+        contaminated = decontaminate.rules_of(config.decontaminate)
+        return [Group((step,), judge_bad_words.RULES if step == "badwords" else contaminated)]
     if step in classify.step_names(config.classifier):
         settings = config.classifier[step.removeprefix(classify.PREFIX)]
         return [Group((step,), classify.Classify(step, settings).rules)]

@@ -18,12 +18,12 @@ from filters.families import FAMILIES
 from filters.language import UNKNOWN
 from filters.passage import read_passage
 from filters.rules import Family, named_languages
-from pipeline import classify, decontaminate, identify, judge_urls, mask_pii, own_filters
+from pipeline import classify, decontaminate, identify, judge_bad_words, judge_urls, mask_pii, own_filters
 from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
 from pipeline.families import configured_family, flat_rules
 from pipeline.step import Prepared, Split, Step, keep_all, split, split_by_rules, texts_of, with_columns
 
-PLAIN_STEPS = ("language", "url", "pii", "decontaminate", "edits")  # beside the families
+PLAIN_STEPS = ("language", "url", "badwords", "pii", "decontaminate", "edits")  # beside the families
 
 
 def family_names() -> frozenset[str]:
@@ -47,6 +47,7 @@ def check_steps(config: Config) -> None:
     prepare(config)
     labels = identify.language_model(config.language.model).labels
     named = {name: named_languages(bounds) for name, bounds in config.families.items()}
+    named["badwords"] = set(config.badwords.lists)
     named |= {f"classifier.{name}": set(bounds.by_language) for name, bounds in config.classifier.items()}
     named |= {f"own.{name}": set(bounds.by_language) for name, bounds in config.own.items()}
     for name, codes in named.items():
@@ -66,7 +67,7 @@ def _check_unused(config: Config, steps: Sequence[str]) -> None:
     for name in config.own:
         if name not in [own_filters.name_of(step) for step in steps if ":" in step]:
             raise ConfigError(f"there are bounds for own.{name}, but no step is a function of that name")
-    for name in ("url", "pii", "decontaminate"):
+    for name in ("url", "badwords", "pii", "decontaminate"):
         if name not in steps and getattr(config, name) != getattr(defaults, name):
             raise ConfigError(f"there are settings for {name}, which is not in ingest.steps")
 
@@ -86,6 +87,7 @@ def _prepare(name: str, config: Config) -> Prepared:
     plain: dict[str, Callable[[], Prepared]] = {
         "language": lambda: identify.prepare(config.language),
         "url": lambda: judge_urls.prepare(config.url),
+        "badwords": lambda: judge_bad_words.prepare(config.badwords),
         "pii": lambda: mask_pii.prepare(config.pii),
         "decontaminate": lambda: decontaminate.prepare(config.decontaminate),
         "edits": lambda: Prepared(clean, tuple(pa.field(f"edits.{e}", pa.int64()) for e in edits.STEPS), edits=True),
