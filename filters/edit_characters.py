@@ -14,11 +14,11 @@ LINE_ENDS = "\r\x0b\x0c\x85\u2028\u2029"
 SPECIAL = f"{INVISIBLE}{LINE_ENDS}\xa0\u2000-\u200a\u202f\u205f"  # and spaces of other widths
 JOINERS = "\u200b-\u200f"  # zero width space, joiners, direction marks
 BULLETS = "●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇"
-LEADS = ("Â", "Ã", "â€", "ï»", "ï¿")
+LEADS = ("Â", "Ã", "â€", "â\x80", "ï»", "ï¿")
 
-# UTF-8 that was read as Windows-1252: a lead byte's character, then what a continuation byte stands for.
+# UTF-8 that was read as Windows-1252, or as Latin-1: a lead byte's character, then what a continuation byte stands for.
 _CONTINUED = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # Windows-1252 table, 0x80 to 0xBF
-_MOJIBAKE = re.compile(rf"[ÂÃ][{_CONTINUED}]|â€[{_CONTINUED}]|ï»¿|ï¿½")
+_MOJIBAKE = re.compile(rf"[ÂÃ][{_CONTINUED}]|â[€\x80][{_CONTINUED}]|ï»¿|ï¿½")
 _GARBLED = re.compile(f"[{GARBLED}]")
 _GARBLED_HAN = re.compile(f"[{GARBLED_HAN}](?:(?<=锟)斤拷|(?<=烫)烫{{2,}}|(?<=屯)屯{{2,}})")
 _SPECIAL = re.compile(f"[{SPECIAL}]")
@@ -31,7 +31,7 @@ _BULLET = re.compile(rf"^([ \t]{{0,20}})[{BULLETS}](?=[ \t])", re.MULTILINE)
 
 
 def drop_garbled(text: str) -> tuple[str, int]:
-    """Repair UTF-8 that was read as Windows-1252; drop replacement, control and private characters."""
+    """Repair UTF-8 that was read as Windows-1252 or Latin-1; drop replacement, control and private characters."""
     repaired = 0
     if not text.isascii():
         if any(lead in text for lead in LEADS):

@@ -1,6 +1,6 @@
 """The filter families and their variants by the names that a configuration uses: family or family@variant."""
 
-from filters import c4, fineweb, gopher_quality, gopher_repetition, mc4, refinedweb, wds
+from filters import c4, fineweb, gopher_quality, gopher_repetition, mc4, periodic, refinedweb, symbol_lines, wds
 from filters.rules import Family
 
 FAMILIES: dict[str, dict[str, Family]] = {  # a family's first variant is its default
@@ -10,6 +10,8 @@ FAMILIES: dict[str, dict[str, Family]] = {  # a family's first variant is its de
     "refinedweb": {"paper": refinedweb.FAMILY},
     "mc4": {"tfds": mc4.FAMILY},
     "wds": {"37a3f34": wds.FAMILY},
+    "periodic": {"olmo2": periodic.FAMILY},
+    "symbol_lines": {"datatrove": symbol_lines.FAMILY},
     "fineweb": {"paper": fineweb.FAMILY, "datatrove": fineweb.DATATROVE},
 }
 

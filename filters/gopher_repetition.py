@@ -16,6 +16,7 @@ n-gram is not a duplicate, and characters are a fraction of the whole text's. Fo
 - n-grams are compared word by word; joined into one string, "ab c" and "a bc" are equal.
 
 The variant `datatrove` measures what datatrove 0.10.1 does when its words are str.split's: without these.
+Occurrences of the most frequent n-gram may overlap, so that its fraction can exceed 1; in `paper` it is 1 then.
 """
 
 from dataclasses import replace
@@ -73,7 +74,10 @@ RULES = (
 )
 
 
-DATATROVE_SIGNALS = (Signal("characters", 0, np.inf, whole=True, about="code points of the text"), *SIGNALS)
+DATATROVE_SIGNALS = (
+    Signal("characters", 0, np.inf, whole=True, about="code points of the text"),
+    *(replace(signal, highest=np.inf) if signal.name.startswith("top_") else signal for signal in SIGNALS),
+)
 # datatrove gopher_repetition_filter.py, defaults of GopherRepetitionFilter: the same thresholds and order
 DATATROVE_RULES = (
     Rule(reason="no_characters", signal="characters", minimum=1),  # datatrove GopherRepetitionFilter.filter: "empty"
@@ -90,7 +94,7 @@ def measure(passage: Passage) -> Measured:
     words, traits = passage.words, passage.traits
     last = np.where(passage.spaceless, _LETTERS, _LONGEST)
     measure_ngrams(words.first, words.start, words.end, traits.hashes, traits.lengths, last, parts[:, 4:])
-    fractions = _fractions(passage, parts)
+    fractions = np.minimum(_fractions(passage, parts), 1)
     fractions[passage.spaceless, 7:12] = np.nan  # 5 to 9 words
     return Measured({signal.name: fractions[:, i] for i, signal in enumerate(SIGNALS)})
 
@@ -121,11 +125,11 @@ def _count_lines(passage: Passage, *, blank: bool) -> NDArray[np.float64]:
 
 
 def _fractions(passage: Passage, parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the signals (documents, 13): what was counted in characters as a fraction of the text's, at most 1."""
+    """Return the signals (documents, 13): what was counted in characters as a fraction of the text's."""
     characters = np.maximum(passage.characters, 1)
     parts[:, 1] /= characters
     parts[:, 3:] /= characters[:, None]
-    return np.minimum(parts, 1)
+    return parts
 
 
 @njit(cache=True, nogil=True)

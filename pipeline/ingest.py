@@ -103,6 +103,11 @@ def finished_parts(folder: str, key: str) -> list[dict[str, Any]]:
     return parts
 
 
+def is_sampled(identity: str, share: float) -> bool:
+    """Tell whether a sample of a share of all documents holds this one; its id alone decides."""
+    return int(identity[:12], 16) < share * 2**48
+
+
 @dataclass(slots=True)
 class Part:
     """One part being written: documents wait in a batch, pass the steps, and go to their file."""
@@ -160,7 +165,7 @@ class Part:
         identity = document_id(given.name, piece.relative, event.position)
         if isinstance(event, Skipped):
             self._skip(event.kind)
-        elif not self._sampled(identity):
+        elif not is_sampled(identity, self.settings.document_share):
             self._skip(NOT_SAMPLED)
         elif isinstance(event, Unreadable):
             at = {"path": piece.path, "position": event.position, "offset": event.offset}
@@ -174,9 +179,6 @@ class Part:
 
     def _skip(self, kind: str) -> None:
         self._skipped[kind] = self._skipped.get(kind, 0) + 1
-
-    def _sampled(self, identity: str) -> bool:
-        return int(identity[:12], 16) < self.settings.document_share * 2**48
 
     def _reject_unread(self, piece: Piece, event: TooLarge, identity: str) -> None:
         """Reject a record that was never held."""

@@ -1,4 +1,18 @@
-"""C4's line and page rules against a slow reference, and TFDS's published cases."""
+"""C4's line and page rules against a slow reference, and TFDS's published cases, with prose of ours.
+
+| tensorflow_datasets/text/c4_utils_test.py | here |
+|---|---|
+| T1 test_clean_page | test_tfds_clean_page |
+| T2 test_clean_page_toofewsentences | test_tfds_clean_page_toofewsentences |
+| T3 test_clean_page_squigglybracket | test_tfds_clean_page_squigglybracket |
+| T4 test_clean_page_loremipsum | test_tfds_clean_page_loremipsum |
+| T5 test_clean_page_citations | test_tfds_clean_page_citations |
+| T6 test_clean_page_policy | test_tfds_clean_page_policy |
+| T9 test_badwords_filter | test_bad_words.py, test_tfds_badwords_filter |
+| test_soft_badwords_filter | tests/pipeline/test_judge_bad_words.py, test_tfds_soft_badwords_filter |
+| test_paragraph_filter | test_mc4.py, test_tfds_paragraph_filter |
+| test_split_wet_file | tests/pipeline/formats/test_warc.py, on files of our own |
+"""
 
 import re
 from collections.abc import Sequence

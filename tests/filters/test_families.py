@@ -41,6 +41,7 @@ REASONS = [
     "too_many_flagged_words",
     "too_few_long_lines",
     "low_web_document_score",
+    "same_words_in_a_row",
     "no_lines",
     "too_few_ended_lines",
     "too_many_short_lines",
@@ -76,6 +77,8 @@ DEFAULTS = {
     "mc4": "tfds",
     "wds": "37a3f34",
     "fineweb": "paper",
+    "periodic": "olmo2",
+    "symbol_lines": "datatrove",
 }
 
 

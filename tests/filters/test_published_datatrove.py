@@ -1,6 +1,23 @@
-"""The cases that datatrove publishes for its filters (tests/pipeline/filters/test_filters.py), on our variants.
+"""The cases that datatrove publishes for its filters, formatters and texts, on what we have for them.
 
 Words are str.split's. Where a case needs prose, the prose is ours and of about the same length.
+
+| datatrove, tests/pipeline | here |
+|---|---|
+| filters/test_filters.py, gopher_repetition, rejects_empty_doc | test_datatrove_gopher_repetition |
+| gopher_quality | test_datatrove_gopher_quality |
+| TestC4QualityFilter | test_datatrove_c4_quality, test_datatrove_c4_removes_policy_lines |
+| TestC4ParagraphFilter | test_datatrove_c4_paragraph |
+| TestFineWebQualityFilter | test_datatrove_fineweb_quality |
+| language | test_datatrove_language |
+| TestSamplerFilter, TestBaseFilterRunPipeline | tests/pipeline/test_published_datatrove.py |
+| test_symbollines.py | test_datatrove_symbol_lines |
+| filters/test_formatters.py, FTFY | test_datatrove_ftfy; for entities tests/pipeline/test_published_datatrove.py |
+| text/test_text.py | test_datatrove_punctuation; for the table tests/pipeline/test_published_datatrove.py |
+| filters/test_filters.py, lambda, regex, unigram, url | not listed; tests/pipeline/test_own_filters.py, test_urls.py |
+| filters/test_formatters.py, BaseFormatter | plumbing of its own that has no counterpart |
+
+The measurements are those of the reference's table of disagreements, taken by running datatrove.
 """
 
 from collections.abc import Mapping
@@ -9,8 +26,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from filters.characters import DATATROVE_PUNCTUATION, character_classes
+from filters.edits import edit
 from filters.families import find_family
 from filters.language import default_model_path, identify, load
+from filters.ngrams import measure_ngrams
 from filters.passage import read_passage
 from filters.rules import judge, with_bounds
 
@@ -173,9 +193,8 @@ def test_datatrove_language() -> None:
     [
         ("Hello, World.\nHello, World.\n\nHello", "duplicate_lines", 0.333),
         ("Hello, World.\nHello, World.\n\nHello", "duplicate_line_characters", 0.382),
-        ("hello world " * 3, "top_4_gram", 1.0),  # 1.314 there; a fraction is at most 1 here
+        ("hello world hello world hello world", "top_4_gram", 1.314),
         ("The quick brown fox jumps over the lazy dog.", "top_2_gram", 0.205),
-        ("This is a test.", "top_4_gram", 1.0),  # 0.933 there, where the full stop is a word
         ("I am your father.\n" * 4, "duplicate_lines", 0.6),
         ("I am your father.\n" * 4, "top_2_gram", 0.222),
         (
@@ -186,8 +205,19 @@ def test_datatrove_language() -> None:
     ],
 )
 def test_datatrove_repetition_measurements(text: str, signal: str, value: float) -> None:
-    """Numbers that datatrove gives where other implementations give others; its words there are spaCy's."""
+    """Numbers that datatrove gives where other implementations give others, also above 1, with white-space words."""
     assert signal_of(text, "gopher_repetition@datatrove", signal) == pytest.approx(value, abs=6e-4)
+
+
+def test_datatrove_measures_with_its_own_words() -> None:
+    """Its words are spaCy's, to which the full stop is one: 0.933, where str.split's four words are all of the text."""
+    words = [(0, 4), (5, 7), (8, 9), (10, 14), (14, 15)]  # of "This is a test."
+    start, end = (np.array([word[side] for word in words]) for side in (0, 1))
+    characters = np.zeros((1, 9))
+    hashes = np.arange(len(words), dtype=np.uint64)
+    measure_ngrams(np.array([0, 5]), start, end, hashes, end - start, np.array([10]), characters, single=True)
+    assert characters[0, 2] / 15 == pytest.approx(0.933, abs=6e-4)
+    assert signal_of("This is a test.", "gopher_repetition@datatrove", "top_4_gram") == 1
 
 
 @pytest.mark.parametrize(("variant", "reason"), [("paper", None), ("datatrove", "too_many_duplicate_characters")])
@@ -207,3 +237,41 @@ def test_datatrove_bullets(bullet: str, reason: str | None) -> None:
 def test_datatrove_stop_words(text: str) -> None:
     """Upper case is no stop word, and one that comes often is one."""
     assert reason_of(text, "gopher_quality@datatrove") == "too_few_stop_words"
+
+
+def test_datatrove_symbol_lines() -> None:
+    """Lines of hyphens and bars go, also at the beginning; blank ones stay, and hyphens beside words."""
+    kept = [
+        ">> A tall man stands here, No. 7 in his town.",
+        "",
+        "",
+        ">> He is the second of three.",
+        "",
+        "hello ehehe -",
+    ]
+    kept += ["- oi mate", "", "bye"]
+    text = "\n".join(["-", "-", "-", *kept[:5], "|", "|", "|", kept[5], "|", kept[6], "|", *kept[7:]])
+    measured = find_family("symbol_lines@datatrove").measure(read_passage(pa.array([text]), np.array(["en"])))
+    assert measured.texts is not None
+    assert measured.texts.to_pylist() == ["\n".join(kept)]
+    assert measured.signals["cut_lines"].tolist() == [8]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("l\u00e2\u0080\u0099intelligence", "l\u2019intelligence"),
+        ("hello\x00world", "helloworld"),
+        ("A normal sentence, as there are many.", "A normal sentence, as there are many."),
+    ],
+)
+def test_datatrove_ftfy(before: str, after: str) -> None:
+    """UTF-8 read as Latin-1 is repaired, U+0000 dropped, and what is right stays: the edits do it."""
+    assert edit(pa.array([before]))[0].to_pylist() == [after]
+
+
+def test_datatrove_punctuation() -> None:
+    """Its list normalises to one zero: one of its marks is a digit, the full-width one, in our table of them, too."""
+    marks = [chr(code) for code in np.flatnonzero(character_classes() & DATATROVE_PUNCTUATION)]
+    assert [mark for mark in marks if mark.isdigit()] == ["\uff11"]
+    assert not [mark for mark in marks if mark.isalpha()]

@@ -62,7 +62,7 @@ def repetition(text: str) -> list[float]:
         values += [fraction, length / characters]
     values += [top(words, n) / characters for n in (2, 3, 4)]
     values += [joined(words, n) / characters for n in range(5, 11)]
-    return [len(text), *(min(value, 1) for value in values)]
+    return [len(text), *values]
 
 
 def quality(text: str) -> list[float]:
