@@ -37,6 +37,7 @@ from filters.c4_lines import COLUMNS, NO_POLICY_ROW, POLICY_ROWS, clean_lines
 from filters.characters import character_classes
 from filters.passage import Passage
 from filters.rules import Family, Measured, Rule, Signal
+from filters.words import UNMARKED_LANGUAGES
 
 _ABOUT = {
     "characters": "characters of the page before any line is cut",
@@ -59,7 +60,7 @@ RULES = (
         reason="too_few_sentences",
         signal="sentences",
         minimum=3,  # TFDS c4_utils, MIN_NUM_SENTENCES
-        exempt=frozenset({"th", "lo"}),
+        exempt=UNMARKED_LANGUAGES,
     ),
 )
 

@@ -347,6 +347,15 @@ def count_sentences(text: Array, start: int, stop: int, classes: Array) -> int:
 
 
 @njit(cache=True, nogil=True)
+def count_each(text: Array, start: Array, end: Array, classes: Array) -> Array:
+    """Return the sentences of every text[start[i]:end[i]] (n), at least 1 each."""
+    sentences = np.empty(start.shape[0], np.int64)
+    for i in range(start.shape[0]):
+        sentences[i] = count_sentences(text, start[i], end[i], classes)
+    return sentences
+
+
+@njit(cache=True, nogil=True)
 def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, int]:
     """Return where the sentence that begins at byte i ends, and whether it is ENDED, UNENDED or NOTHING.
 

@@ -34,6 +34,7 @@ from filters.characters import (
 from filters.lines import BLANK, REPEATED
 from filters.passage import Passage
 from filters.rules import Family, Measured, Rule, Signal
+from filters.words import UNMARKED_LANGUAGES
 
 SHORT_LINE = 29  # characters, at most; Penedo et al. 2024, section 3.6: fewer than 30
 SHORT_LINE_IN_DATATROVE = 30  # characters, at most; datatrove FineWebQualityFilter, short_line_length
@@ -59,7 +60,7 @@ RULES = (
         signal="ended_lines",
         minimum=0.12,  # Penedo et al. 2024, section 3.6
         inclusive=True,
-        exempt=frozenset({"th", "lo"}),
+        exempt=UNMARKED_LANGUAGES,
     ),
     Rule(
         reason="too_many_short_lines",

@@ -24,6 +24,7 @@ from filters.arrow_text import text_buffers
 from filters.characters import COMBINING, SPACE, SPACELESS, WORD_SPACE, Array, character_classes, decode
 
 # Languages (lid.176 codes, and dz) usually written in one: rules about the shape of words do not fit them.
+UNMARKED_LANGUAGES = frozenset({"th", "lo"})  # whose sentences end in no mark
 SPACELESS_LANGUAGES = frozenset({"zh", "yue", "wuu", "ja", "th", "lo", "km", "my", "bo", "dz"})
 
 

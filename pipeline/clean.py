@@ -146,8 +146,7 @@ def deduplicate(
         return dedup.judge(line, linked, how, shards, stage)
     last = line.stage("deduplicate.documents", dedup.VERSION, [settings.threshold], [m.stage for m in linked])
     clustered, judged = dedup.judge(line, linked, how, shards, last)
-    paragraphs = settings.lines == "paragraph"
-    return clustered, repeated_lines.cut_lines(line, judged, shards, stage, paragraphs=paragraphs)
+    return clustered, repeated_lines.cut_lines(line, judged, shards, stage)
 
 
 def _entered(deduplicated: Manifest) -> Summary:

@@ -155,7 +155,7 @@ class Decontaminate:
 
 
 EXACT_KEYS = ("text", "normalised", "url")
-KEEP = ("smallest_id", "longest", "earliest")  # or the name of a signal
+KEEP = ("smallest_id", "longest", "earliest", "newest")  # or the name of a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +173,9 @@ class Deduplicate:
     threshold: float = _number(0.7, 0, 1)  # Jaccard at which a candidate is a duplicate
     verify: str = _choice("estimate", "exact")  # by the signatures, or by the shingles of the texts themselves
     star_rounds: int = _number(3, 1, 10)  # how often the rest of a bucket forms a new star
-    keep: str = "smallest_id"  # of a cluster: smallest_id, longest, earliest, or the highest of a signal
+    keep: str = "smallest_id"  # of a cluster: smallest_id, longest, earliest, newest, or the highest of a signal
     lines: str = _choice("none", "line", "paragraph")  # cut what another document owns (C4's rule)
+    line_sentences: int = _number(3, 0)  # fewer left where lines are cut reject; TFDS c4_utils, remove_duplicate_text
     memory_bytes: int = _number(256_000_000, 1_000_000)  # what one task may hold
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedup.clusters import EDGE, NEAR, SAME_TEXT, SAME_URL, SAME_WORDS, clustered, flatten, forest, towards_roots, union
 from pipeline import precision, storage
@@ -37,6 +38,7 @@ VERSION = 2
 Array = npt.NDArray[Any]
 
 REASONS = {NEAR: "near_duplicate", SAME_URL: "same_url", SAME_WORDS: "same_words", SAME_TEXT: "exact_duplicate"}
+LINKED = pa.array(REASONS.values())
 DIGITS = 6  # of a similarity: what a float32 holds
 NODE = np.dtype([("number", np.int64), ("root", np.int64)])
 OLD, OLD_REJECT, YOUNG = range(3)  # the order in which documents are preferred as keepers
@@ -218,7 +220,7 @@ class Describe:
         elif self.keep == "longest":
             members["order"] = -table["bytes"].to_numpy().astype(np.float64)
         elif self.keep != "smallest_id":
-            column = "date" if self.keep == "earliest" else self.keep
+            column = "date" if self.keep in {"earliest", "newest"} else self.keep
             found = take_rows([shard], members["number"], "documents", [column])
             values = [value for at, part in found for value in part[column].take(pa.array(at)).to_pylist()]
             members["order"] = [order(self.keep, value) for value in values]
@@ -232,8 +234,9 @@ def _rejected_ids(shard: DocumentShard) -> list[str]:
 
 def order(keep: str, value: Any) -> float:
     """Return what a policy orders by, the least first; what has no value comes last."""
-    if keep == "earliest":
-        return seconds(value or "")
+    if keep in {"earliest", "newest"}:
+        found = seconds(value or "")
+        return -found if keep == "newest" and found < math.inf else found
     return math.inf if value is None or math.isnan(value) else -float(value)
 
 
@@ -358,7 +361,7 @@ def verdict_record(shard: DocumentShard, table: pa.Table) -> dict[str, Any]:
     kept = np.flatnonzero(~table["rejected"].to_numpy())
     summary = {
         "reasons": counts(rejected["reason"].to_pylist()),
-        "similarity": histogram(rejected["value"].to_numpy()),
+        "similarity": histogram(rejected.filter(pc.is_in(rejected["reason"], LINKED))["value"].to_numpy()),
         "kept": _sizes(shard, kept, _bytes_cut(table)),
     }
     sizes = {"documents": shard.rows, "kept": len(kept), "rejected": len(rejected), "bytes": table.nbytes}

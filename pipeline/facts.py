@@ -79,6 +79,7 @@ LATER_STAGE = {
     "same_words": "deduplicate",
     "same_url": "deduplicate",
     "lines_of_others": "deduplicate",
+    "too_few_sentences_left": "deduplicate",
     "loss_too_high": "self_clean",
     "loss_too_low": "self_clean",
 }

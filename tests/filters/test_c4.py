@@ -10,6 +10,7 @@
 | T6 test_clean_page_policy | test_tfds_clean_page_policy |
 | T9 test_badwords_filter | test_bad_words.py, test_tfds_badwords_filter |
 | test_soft_badwords_filter | tests/pipeline/test_judge_bad_words.py, test_tfds_soft_badwords_filter |
+| test_remove_duplicate_text | tests/pipeline/test_deduplicate.py, test_tfds_remove_duplicate_text |
 | test_paragraph_filter | test_mc4.py, test_tfds_paragraph_filter |
 | test_split_wet_file | tests/pipeline/formats/test_warc.py, on files of our own |
 """

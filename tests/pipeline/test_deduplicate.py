@@ -227,7 +227,7 @@ def test_a_failed_member_finds_another_centre(tmp_path: Path) -> None:
     assert rejected[1] <= 3
 
 
-@pytest.mark.parametrize("keep", ["smallest_id", "longest", "earliest", "test.signal"])
+@pytest.mark.parametrize("keep", ["smallest_id", "longest", "earliest", "newest", "test.signal"])
 def test_the_policy_chooses_the_keeper(tmp_path: Path, keep: str) -> None:
     """Of each cluster the first by policy, then by id, is kept; what has no value comes last."""
     documents = corpus()
@@ -241,6 +241,7 @@ def test_the_policy_chooses_the_keeper(tmp_path: Path, keep: str) -> None:
             "smallest_id": 0.0,
             "longest": -len(d["text"].encode()),
             "earliest": seconds(d["date"]),
+            "newest": -seconds(d["date"]) if seconds(d["date"]) < float("inf") else float("inf"),
             "test.signal": float("inf") if missing else -value,
         }
         return order[keep], identity_
@@ -391,7 +392,7 @@ def test_every_line_stays_once(tmp_path: Path, lines: str, size: int) -> None:
     """What is kept holds each line once, at its owner; kept and cut text make up the original; the rest is rejected."""
     documents = pages(lines)
     text = {d["id"]: d["text"] for d in documents}
-    settings = replace(SMALL, lines=lines, threshold=1.0, exact=())
+    settings = replace(SMALL, lines=lines, threshold=1.0, exact=(), line_sentences=0)
     found = deduplicate(tmp_path, documents, settings, size)
     kept: dict[str, str] = {}
     for shard in found.shards:
@@ -417,7 +418,7 @@ def _keys(text: str) -> list[str]:
 def test_published_texts_lack_what_was_cut_and_say_so(tmp_path: Path) -> None:
     """The spans are those of the text before; the bytes that are gone are counted."""
     documents = pages("line")
-    settings = replace(SMALL, lines="line", threshold=1.0, exact=())
+    settings = replace(SMALL, lines="line", threshold=1.0, exact=(), line_sentences=0)
     found = deduplicate(tmp_path, documents, settings)
     text = {d["id"]: d["text"].encode() for d in documents}
     folder = found.judged.stage.folder
@@ -437,3 +438,56 @@ def test_published_texts_lack_what_was_cut_and_say_so(tmp_path: Path) -> None:
     total = sum(len(t) for t in text.values())
     sizes = found.judged.summary["kept"]["bytes"]["en"]
     assert 0 < sizes < total - 40 * len("footer")
+
+
+TFDS_PAGES = (
+    """This line comes twice.
+This line comes once.
+Here it is first and so it stays.
+This comes again in this page.
+There is a sentence between.
+This comes again in this page.
+this Comes AGAIN in this page. """,
+    """This is a second line of its own.
+It is not enough, though the other differs in capitals.
+this line Comes twice. """,
+    """This is a third line of its own.
+This line comes twice.
+That one goes from here. But the page stays, since there are three sentences left.""",
+    """This is a fourth line of its own.
+This line comes twice.
+That one goes from here, and so does the page, since there are too few sentences left.""",
+)
+
+
+def cut_pages(folder: Path, texts: Sequence[str], languages: Sequence[str], fewest: int) -> tuple[list[str], list[Row]]:
+    """Return the texts that stay and the verdicts on the others, of pages whose ids are in order."""
+    names = [f"{i:032x}" for i in range(len(texts))]
+    documents = [{"id": i, "text": t, "language": c} for i, t, c in zip(names, texts, languages, strict=True)]
+    settings = replace(SMALL, lines="line", threshold=1.0, exact=(), line_sentences=fewest)
+    found = deduplicate(folder, documents, settings)
+    kept: list[str] = []
+    for shard in found.shards:
+        for _, table in read_kept(shard, (found.judged.stage.folder,), ("id", "text")):
+            kept += table["text"].to_pylist()
+    return kept, [{"id": i, **found.verdicts[i]} for i in names if i in found.verdicts]
+
+
+def test_tfds_remove_duplicate_text(tmp_path: Path) -> None:
+    """A line stays in the first page that has it, and there once; pages with fewer than three sentences left go."""
+    kept, rejected = cut_pages(tmp_path, TFDS_PAGES, ["en"] * 4, 3)
+    first = "\n".join(TFDS_PAGES[0].split("\n")[:5])
+    assert kept == [first, TFDS_PAGES[2].replace("This line comes twice.\n", "")]
+    said = [(row["id"][-1], row["reason"], row["value"], row["threshold"]) for row in rejected]
+    assert said == [("1", "too_few_sentences_left", 2.0, 3.0), ("3", "too_few_sentences_left", 2.0, 3.0)]
+
+
+def test_sentences_left_are_asked_of_pages_that_lose_lines(tmp_path: Path) -> None:
+    """A short page that loses nothing stays, and a page in a script without marks; 0 asks for none."""
+    texts = ["One line. Alone.", "Twice here.\nAnd more.", "Twice here.\nA last one.", "Twice here.\nไม่มีจุด"]
+    languages = ["en", "en", "en", "th"]
+    kept, rejected = cut_pages(tmp_path / "three", texts, languages, 3)
+    assert kept == [texts[0], texts[1], "ไม่มีจุด"]
+    assert [(row["id"][-1], row["value"]) for row in rejected] == [("2", 1.0)]
+    kept, rejected = cut_pages(tmp_path / "any", texts, languages, 0)
+    assert (len(kept), rejected) == (4, [])
