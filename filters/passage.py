@@ -48,6 +48,7 @@ class Passage:
     texts: pa.Array
     languages: NDArray[np.str_]  # (documents) lid.176 codes, "und" where none was found
     definition: Definition = OWN_WORDS
+    shares: NDArray[np.float64] | None = None  # (documents) of the text that is in its language; NaN where unknown
 
     @cached_property
     def _buffers(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -96,11 +97,11 @@ class Passage:
         return characters
 
 
-def read_passage(texts: pa.Array, languages: NDArray[np.str_]) -> Passage:
+def read_passage(texts: pa.Array, languages: NDArray[np.str_], shares: NDArray[np.float64] | None = None) -> Passage:
     """Return the texts to be measured; raises ValueError where the languages are not one a text."""
     if len(languages) != len(texts):
         raise ValueError(f"languages must be one a text, got {len(languages)} for {len(texts)} texts")
-    return Passage(texts, languages)
+    return Passage(texts, languages, shares=shares)
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,9 @@ is the product of the two worst of six scores from 0 to 1 and the mean of the ot
 shares of punctuation, digits and other signs in 100 letters are given for Spanish; other languages scale them by their
 medians (MEDIANS), and lengths by the medians of punctuation the other way. What is assumed:
 
-- Every segment is in the document's language: language identification is not run on segments here.
+- The language score is ten times the share of the text that is in its likeliest language (language_segments.py), as the
+  step `language` saw it; the original counts the letters of lines that are no menus, by a language each. Where no part
+  has a certain language, and for texts without a share, it is 10.
 - The sixth score, informativeness, compares the text's compressed size with curves that were published as pickled
   functions, which we do not load; it counts as 1.
 - A language without medians gets the mean of all that have; the original looks for a relative first.
@@ -36,6 +38,7 @@ URL_CURVE = ((0.05, 10), (0.3, 5), (1, 0))  # score_urls: www or http per segmen
 
 SIGNALS = (
     Signal("score", 0, 10, about="HPLT's web document score, without informativeness"),
+    Signal("language", 0, 10, about="10 for a text in one language, 0 without a segment longer than a menu"),
     Signal("long_segments", 0, 10, about="one for every long line, at most 10"),
     Signal("very_long_segments", 0, 10, about="how long the very long lines are"),
     Signal("urls", 0, 10, about="10 for few URLs per line, 0 for one a line"),
@@ -52,7 +55,7 @@ _LETTERS, _SIGNS, _OTHERS, _NUMBERS, _TEXTS, _SEGMENTS, _REPEATED, _WWW, _HTTP, 
 
 
 def measure(passage: Passage) -> Measured:
-    """Return the eight signals, one array (documents) each."""
+    """Return the nine signals, one array (documents) each."""
     counts = np.zeros((len(passage.texts), 11), np.int64)
     tenths = np.zeros(len(passage.texts), np.int64)  # of the scores of very long segments
     codes, row = np.unique(passage.languages, return_inverse=True)
@@ -61,7 +64,8 @@ def measure(passage: Passage) -> Measured:
     lines = passage.lines
     arrays = (lines.first, lines.start, lines.end, lines.lengths, lines.kinds)
     _count(passage.data, *arrays, character_kinds(), lengths, counts, tenths)
-    return Measured(_scores(counts, tenths, scales))
+    shares = np.ones(len(counts)) if passage.shares is None else np.nan_to_num(passage.shares, nan=1.0)
+    return Measured(_scores(counts, tenths, scales, shares))
 
 
 FAMILY = Family("wds", SIGNALS, RULES, measure)
@@ -77,7 +81,7 @@ def _scales(language: str) -> tuple[float, float, float]:
 
 
 def _scores(
-    counts: NDArray[np.int64], tenths: NDArray[np.int64], scales: NDArray[np.float64]
+    counts: NDArray[np.int64], tenths: NDArray[np.int64], scales: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> dict[str, NDArray[np.number]]:
     """Return the score and its parts from what was counted."""
     many = np.minimum(counts[:, _LONG], MOST_LONG).astype(np.float64)
@@ -97,9 +101,9 @@ def _scores(
     informativeness = np.full(len(counts), 10.0)
     six = np.sort(np.stack([*list(parts.values())[2:], informativeness]), axis=0) / 10
     penalty = six[0] * six[1] * six[2:].mean(axis=0)
-    language = np.where(counts[:, _TEXTS] > 0, 10, 0)
+    language = np.where(counts[:, _TEXTS] > 0, np.round(10 * shares, 1), 0)
     score = (language * 0.8 + many / 10 + parts["very_long_segments"] / 10) * penalty
-    return {"score": np.round(np.minimum(score, 10), 1), **parts}
+    return {"score": np.round(np.minimum(score, 10), 1), "language": language, **parts}
 
 
 def _rate(

@@ -156,7 +156,8 @@ class Judges:
     def __call__(self, documents: pa.Table) -> Split:
         """Add the signals of all families, and split by their rules in order."""
         languages = np.asarray(documents["language"].to_pylist(), dtype=np.str_)
-        passage = read_passage(texts_of(documents), languages)
+        shares = documents["language.share"].to_numpy() if "language.share" in documents.column_names else None
+        passage = read_passage(texts_of(documents), languages, shares)
         signals: dict[str, npt.NDArray[Any]] = {}
         for family in self.families:
             measured = family.measure(passage)

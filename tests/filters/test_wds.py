@@ -110,3 +110,15 @@ def test_medians_are_as_published() -> None:
     """Seventy-four languages; Spanish is what the curves are given for."""
     assert len(MEDIANS) == 74
     assert MEDIANS["es"] == (2.4, 0.3, 1.3)
+
+
+@pytest.mark.parametrize(
+    ("share", "language", "score"), [(1, 10, 10), (0.5, 5, 6), (0.123, 1.2, 3), (0, 0, 2), (np.nan, 10, 10)]
+)
+def test_the_share_of_its_language_counts_eight_of_ten(share: float, language: float, score: float) -> None:
+    """A tenth of the score a point; where no part of the text has a certain language, it is in one."""
+    text = "\n".join(f"{'a' * 1000}{'b' * i}{'.' * 12}" for i in range(10))
+    passage = read_passage(pa.array([text, ""]), np.array(["es", "es"]), np.array([share, share]))
+    signals = measure(passage).signals
+    assert signals["language"].tolist() == [language, 0]
+    assert signals["score"].tolist() == [score, 0]

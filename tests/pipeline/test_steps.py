@@ -92,6 +92,17 @@ def test_a_language_may_have_a_bound_of_its_own_and_a_text_be_mixed() -> None:
     assert row["value"] == row["language.share"] < 0.9
 
 
+def test_the_document_score_knows_the_share_of_the_language() -> None:
+    """A text in two languages has less than ten points for its language, one in one language all."""
+    french = "Le chat est dans la maison et il dort toute la journée parce que la nuit il ne dort pas.\n"
+    bounds = {"wds": {"score": {"min": 0}}}
+    steps = make_steps(Config(ingest=Ingest(steps=("language", "wds")), families=bounds))
+    kept, _ = apply(with_texts([STORY, STORY + "\n" + french * 4]), steps)
+    whole, mixed = kept.select(["language.share", "wds.language"]).to_pylist()
+    assert (whole["language.share"], whole["wds.language"]) == (1, 10)
+    assert mixed["wds.language"] == round(10 * mixed["language.share"], 1) < 10
+
+
 def test_a_guess_is_no_language() -> None:
     """Below `certain` a document is und, and the likeliest language is kept beside it."""
     kept, _ = apply(
