@@ -1,13 +1,11 @@
-"""Runs every compiled kernel of the filters on texts that end where their buffer ends; test_bounds.py starts it.
-
-Numba checks bounds where NUMBA_BOUNDSCHECK is set before anything is compiled.
-"""
+"""Runs every compiled kernel of the filters on texts that end with their buffer; tests/test_bounds.py starts it."""
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from filters.arrow_text import text_array, text_buffers
+from filters.c4_lines import count_each
+from filters.characters import character_classes
 from filters.contamination import build_index, find_overlap
 from filters.edit_needs import find_needs
 from filters.families import FAMILIES
@@ -17,6 +15,7 @@ from filters.language_segments import predict_with_segments
 from filters.passage import read_passage
 from filters.pii_candidates import find_candidates
 from filters.urls import UrlLists, hash_table, measure
+from tests.checked_bounds import run_checked
 from tests.filters.networks import CLASSIFIERS
 
 ENDINGS = [
@@ -40,12 +39,6 @@ BEGINNINGS = ("", " ", "\n", "a", "a ", "漢", "one two three four five six. ", 
 LANGUAGES = ("en", "zh", "ar", "und")
 
 
-@njit
-def read(values: np.ndarray, at: int) -> int:
-    """Read one value."""
-    return values[at]
-
-
 def exact(texts: list[str]) -> pa.Array:
     """Return a column whose buffer has no byte after the last text."""
     encoded = [text.encode() for text in texts]
@@ -62,7 +55,7 @@ LISTS = [
 LANGUAGE_MODEL = load(default_model_path())
 
 
-def run_all(texts: pa.Array, languages: np.ndarray) -> None:
+def run_column(texts: pa.Array, languages: np.ndarray) -> None:
     """Measure, search and classify one column."""
     offsets, data = text_buffers(texts)
     find_overlap(INDEX, texts)
@@ -76,28 +69,24 @@ def run_all(texts: pa.Array, languages: np.ndarray) -> None:
         predict(classifier.network, offsets, data, best, probabilities)
         predict_with_segments(classifier.network, offsets, data, best, probabilities)
         predict_label(classifier.network, offsets, data, 2)
+    count_each(data, offsets[:-1], offsets[1:], character_classes())
     passage = read_passage(texts, languages)
     for family in FAMILIES_AND_VARIANTS:
         family.measure(passage)
 
 
-def main() -> None:
-    """Run; an index out of bounds raises IndexError."""
-    try:
-        read(np.zeros(2), 2)
-    except IndexError:
-        print("checked")
+def run_all() -> None:
+    """Run every beginning with every ending, and texts about as long as what kernels hold at once."""
     for beginning in BEGINNINGS:
         for number, ending in enumerate(ENDINGS):
             texts = exact(["", beginning + ending])
             languages = np.array(["en", LANGUAGES[number % len(LANGUAGES)]])
             for column in (texts, texts.slice(1)):
-                run_all(column, languages[: len(column)])
+                run_column(column, languages[: len(column)])
     for size in (15, 16, 17, 199, 200, 201, 256, 257, 258, 259, 400, 512, 513, 514, 515, 1000, 4096):
         units = ("a", "a ", "a漢", "漢", "a\n", "1", "a@", "1 ", "+")
-        run_all(exact([unit * size for unit in units]), np.array(["en"] * len(units)))
-    print("done")
+        run_column(exact([unit * size for unit in units]), np.array(["en"] * len(units)))
 
 
 if __name__ == "__main__":
-    main()
+    run_checked(run_all)

@@ -1,15 +1,9 @@
-"""Runs the kernels that read markup on pages that end anywhere; test_bounds.py starts it.
+"""Runs the kernels that read markup on pages that end anywhere; tests/test_bounds.py starts it."""
 
-Numba checks bounds where NUMBA_BOUNDSCHECK is set before anything is compiled.
-"""
-
-import numpy as np
-from numba import njit
-
-from filters.characters import Array
 from pipeline.formats.main_content import main_content
 from pipeline.formats.markup import read_markup
 from pipeline.formats.nesting import nesting
+from tests.checked_bounds import run_checked
 
 PROSE = "A sentence of some length, which is followed by another one. " * 4
 PAGE = (
@@ -20,24 +14,13 @@ PAGE = (
 )
 
 
-@njit(nogil=True)
-def read(values: Array, at: int) -> int:
-    """Read one value."""
-    return values[at]
-
-
-def main() -> None:
-    """Read; an index out of bounds raises IndexError."""
-    try:
-        read(np.zeros(2), 2)
-    except IndexError:
-        print("checked")
+def run_all() -> None:
+    """Read the page up to every place, and from there."""
     for end in range(len(PAGE) + 1):
         nesting(PAGE[:end])
         main_content(read_markup(PAGE[:end]))
         main_content(read_markup(PAGE[end:]))
-    print("done")
 
 
 if __name__ == "__main__":
-    main()
+    run_checked(run_all)
