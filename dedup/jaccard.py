@@ -111,6 +111,6 @@ def _normalised_hashes(data: Array, first: Array, start: Array, end: Array, fold
             value ^= power  # tells words apart whose polynomials meet
             a = (a ^ value) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
             a ^= a >> np.uint64(33)
-            b = (b + value) * np.uint64(0xC4CEB9FE1A85EC53)
+            b = (b + value) * np.uint64(0xC4CEB9FE1A85EC53)  # the same, its second
             b ^= b >> np.uint64(29)
         out[document, 0], out[document, 1] = a, b

@@ -101,7 +101,7 @@ def _hashed(data: Array, start: int, stop: int, lower: Array, seed: np.uint64) -
         value = (value ^ np.uint64(folded)) * np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
         value ^= value >> np.uint64(32)
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
-    value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)
+    value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)  # the same
     return value ^ value >> np.uint64(33)
 
 

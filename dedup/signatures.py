@@ -203,7 +203,7 @@ def shingle64(word_hash: Array, word_power: Array, slot: int, n: int) -> np.uint
         value = value * word_power[slot] + word_hash[slot]
         slot = slot + 1 if slot + 1 < word_hash.shape[0] else 0
     value = (value ^ value >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3, fmix64
-    value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)
+    value = (value ^ value >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)  # the same
     return value ^ value >> np.uint64(33)
 
 

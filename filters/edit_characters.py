@@ -13,8 +13,15 @@ INVISIBLE = "\u00ad\ufeff\u2060\u180e"  # soft hyphen, byte order mark, word joi
 LINE_ENDS = "\r\x0b\x0c\x85\u2028\u2029"
 SPECIAL = f"{INVISIBLE}{LINE_ENDS}\xa0\u2000-\u200a\u202f\u205f"  # and spaces of other widths
 JOINERS = "\u200b-\u200f"  # zero width space, joiners, direction marks
-BULLETS = "●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇"
-LEADS = ("Â", "Ã", "â€", "â\x80", "ï»", "ï¿")
+BULLETS = "●■◆▪▫◦‣⁃∙►▶➢➤✓✔❖○□◇"  # ours
+LEADS = (
+    "Â",
+    "Ã",
+    "â€",
+    "â\x80",
+    "ï»",
+    "ï¿",
+)  # how Windows-1252 and Latin-1 show the bytes C2, C3, E2 80, EF BB and EF BF
 
 # UTF-8 that was read as Windows-1252, or as Latin-1: a lead byte's character, then what a continuation byte stands for.
 _CONTINUED = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # Windows-1252 table, 0x80 to 0xBF

@@ -3,7 +3,7 @@
 import re
 
 # Marks that build nothing when repeated; brackets, backslashes and - = * # ` | $ _ ~ : / < > do in Markdown.
-REPEATED = "!?,;，。！？；：、～•·"
+REPEATED = "!?,;，。！？；：、～•·"  # ours
 WIDE = "０-９𝟎-𝟿"  # full-width and mathematical digits
 _REPEATED = re.compile(rf"([{REPEATED}])\1+")
 _DOTS = re.compile(r"\.{4,}|…{3,}|—{3,}")

@@ -20,7 +20,7 @@ from filters.language_segments import predict_with_segments
 
 UNKNOWN = "und"  # ISO 639-2: undetermined
 FEWEST_LETTERS = 2  # ours: one letter names no language, and fastText answers "en" to an empty text
-RANKS = 3
+RANKS = 3  # ours: languages of a document that are told
 LEAST_PROBABILITY = 0.5  # HPLT discards documents whose language is less certain than that
 
 

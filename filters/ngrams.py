@@ -14,8 +14,8 @@ from numba import njit
 from filters.characters import Array
 from filters.hashing import find_slot, mix, table_size
 
-SHORTEST = 2  # to 4: the most frequent n-gram; longer: all that repeat an earlier one
-SHORTEST_JOINED = 5
+SHORTEST = 2  # to 4: the most frequent n-gram; longer: all that repeat an earlier one; Rae et al. 2021, table A1
+SHORTEST_JOINED = 5  # words; Rae et al. 2021, table A1
 OPENING = 12  # bytes; ours: of English words in a row that begin with the same 12, most are a repetition
 _BASE = np.uint64(6364136223846793005)  # Knuth, MMIX: an odd multiplier of 64 well-mixed bits
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))

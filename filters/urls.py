@@ -56,13 +56,13 @@ def rules(max_doubtful_words: int, max_length: int) -> tuple[Rule, ...]:
     """Return the rules over SIGNALS, in judging order; a length of 0 is no bound."""
     length = (Rule(reason="url_too_long", signal="length", maximum=max_length),) if max_length else ()
     return (
-        Rule(reason="url_blocked", signal="blocked_urls", maximum=0),
-        Rule(reason="domain_blocked", signal="blocked_domains", maximum=0),
-        Rule(reason="domain_not_allowed", signal="allowed_domains", minimum=1),
+        Rule(reason="url_blocked", signal="blocked_urls", maximum=0),  # RefinedWeb, appendix G.1
+        Rule(reason="domain_blocked", signal="blocked_domains", maximum=0),  # RefinedWeb, appendix G.1
+        Rule(reason="domain_not_allowed", signal="allowed_domains", minimum=1),  # ours
         *length,
-        Rule(reason="url_has_blocked_word", signal="blocked_words", maximum=0),
+        Rule(reason="url_has_blocked_word", signal="blocked_words", maximum=0),  # RefinedWeb, appendix G.1: hard
         Rule(reason="url_has_doubtful_words", signal="doubtful_words", maximum=max_doubtful_words),
-        Rule(reason="url_has_blocked_part", signal="blocked_parts", maximum=0),
+        Rule(reason="url_has_blocked_part", signal="blocked_parts", maximum=0),  # RefinedWeb, appendix G.1: strict
     )
 
 

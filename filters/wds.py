@@ -30,8 +30,8 @@ from filters.wds_tables import LETTERS, MEDIANS, NUMBERS, OTHERS, SIGNS, charact
 MENU = 25  # letters; shorter segments are menus: menu_length
 LONG, VERY_LONG = 250, 1000  # letters: long_text_min, long_text_max
 MOST_LONG = 10  # segments: DESIRED_LONG_TEXTS
-# Signs per 100 letters and the score there, linear between: punct_desired, punct_semibad, punct_bad, punct_max
-SIGN_CURVE = ((0, 0), (0.3, 5), (0.9, 10), (2.5, 10), (9, 7), (13, 5), (25, 0))
+# Signs per 100 letters and the score there, linear between
+SIGN_CURVE = ((0, 0), (0.3, 5), (0.9, 10), (2.5, 10), (9, 7), (13, 5), (25, 0))  # punct_*
 OTHER_CURVE = ((1, 10), (2, 7), (6, 5), (10, 0))  # singular_chars_desired, semibad, bad, max
 NUMBER_CURVE = ((1, 10), (10, 7), (15, 5), (30, 0))  # numbers_desired, semibad, bad, max
 URL_CURVE = ((0.05, 10), (0.3, 5), (1, 0))  # score_urls: www or http per segment that is no menu
