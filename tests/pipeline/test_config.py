@@ -79,8 +79,8 @@ def test_defaults_are_within_their_own_ranges(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[dedup]", "unknown key dedup; known here: c4, classifier, decontaminate"),
-        ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, exact, keep, lines, "),
+        ("[dedup]", "unknown key dedup; known here: badwords, c4, classifier, decontaminate"),
+        ("[deduplicate]\nband = 1", "unknown key deduplicate.band; known here: bands, exact, keep, line_sentences, "),
         ("sample = 0.5", "unknown key sample"),
         ("families = {}", "unknown key families"),
         ("[deduplicate]\nbands = 0", "deduplicate.bands must be between 1 and 256, got 0"),
