@@ -37,15 +37,15 @@ def load_tokenizer(path: str) -> Tokenizer:
 
 
 def sampling_rates(
-    sizes: Mapping[str, int], evaluator: Evaluator, settings: SelfClean, bytes_per_token: float
+    sizes: Mapping[str, int], wanted_tokens: int, settings: SelfClean, bytes_per_token: float
 ) -> dict[str, float]:
-    """Return the share of each language's documents that an evaluator is trained on.
+    """Return the share of each language's documents that a judge is trained on, for so many tokens in all.
 
     A language's part of the token budget is in proportion to its bytes^language_power (multilingual BERT's smoothing,
     0.7 there); what a small language cannot fill goes to the others.
     """
     available = {name: size * (settings.folds - 1) / settings.folds for name, size in sizes.items()}
-    wanted = evaluator.train_tokens * bytes_per_token * SPARE
+    wanted = wanted_tokens * bytes_per_token * SPARE
     rates: dict[str, float] = {}
     open_ = dict(available)
     while open_:
@@ -85,34 +85,41 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class SampleShard:
-    """Work on one document shard: the documents that train each evaluator, as tokens."""
+    """Work on one document shard: what trains each evaluator, as tokens, and what is counted beside it."""
 
     folder: str
     corpus: Corpus
     rejected_before: tuple[str, ...]  # verdicts of the round before
-    rates: dict[str, float]
+    rates: dict[str, float]  # of a language's documents that train the TransNormer
+    counted: dict[str, float]  # of those that the n-gram model counts, them and more
     count: int  # folds
     longest: int  # characters of a document that are trained on
     round: int  # each draws anew, so that rounds that agree say something
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
-        """Write one token shard a fold; return the record, with the tokens by fold and language."""
+        """Write two token shards a fold; return the record, with the tokens by fold and language."""
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         fold = read_folds(self.corpus.folds, shard)
         schema = token_schema(tokenizer.dtype)
-        tables: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        trained: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        more: list[list[pa.Table]] = [[] for _ in range(self.count)]
         columns = ("id", "source", "language", "text")
         size = 0
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
-            chosen = self._chosen(documents)
+            draws = self._draws(documents)
+            chosen = draws < self._rates(documents, self.counted)
+            trains = (draws < self._rates(documents, self.rates))[chosen]
             size += text_bytes(documents)
             taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
             tokens, _ = token_column(self._encode(taken, tokenizer), tokenizer)
             encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
             for number in range(self.count):
-                tables[number].append(encoded.filter(pa.array(folds != number)))
-        shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
-        return {"shards": shards, "documents": sum(s["documents"] for s in shards), "bytes": size}
+                trained[number].append(encoded.filter(pa.array((folds != number) & trains)))
+                more[number].append(encoded.filter(pa.array((folds != number) & ~trains)))
+        shards = [self._write(f"fold-{number}", shard, parts, schema) for number, parts in enumerate(trained)]
+        others = [self._write(f"more-{number}", shard, parts, schema) for number, parts in enumerate(more)]
+        documents = sum(s["documents"] for s in (*shards, *others))
+        return {"shards": shards, "more": others, "documents": documents, "bytes": size}
 
     def _encode(self, taken: pa.Table, tokenizer: Tokenizer) -> list[npt.NDArray[np.unsignedinteger]]:
         """Return the tokens of documents; of one that would be most of the training, a stretch chosen by its id."""
@@ -121,20 +128,23 @@ class SampleShard:
         starts = [int(place * max(0, len(text) - self.longest)) for place, text in zip(places, texts, strict=True)]
         return tokenizer.encode([text[at : at + self.longest] for at, text in zip(starts, texts, strict=True)])
 
-    def _chosen(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
+    def _draws(self, documents: pa.Table) -> npt.NDArray[np.float64]:
+        """Return a draw for each document (documents), 1 for the anchor sample, which trains no judge."""
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, f"train {self.round}")
-        rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
-        return (draws < rates) & ~self.corpus.anchor(documents)
+        return np.where(self.corpus.anchor(documents), 1.0, draws)
 
-    def _write(self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
-        """Write what trains one evaluator from this shard."""
+    def _rates(self, documents: pa.Table, rates: dict[str, float]) -> npt.NDArray[np.float64]:
+        return np.asarray([rates.get(name, 0.0) for name in documents["language"].to_pylist()])
+
+    def _write(self, name: str, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
+        """Write what trains one judge from this shard to a folder."""
         table = pa.concat_tables([schema.empty_table(), *parts])
-        path = storage.join(self.folder, f"fold-{fold}", shard.name + ".arrow")
+        path = storage.join(self.folder, name, shard.name + ".arrow")
         digest = write_arrow(path, [table], schema)
         lengths = np.diff(table["tokens"].combine_chunks().offsets.to_numpy()) if len(table) else np.zeros(0, np.int64)
         languages: dict[str, int] = {}
-        for name, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
-            languages[name] = languages.get(name, 0) + length
+        for language, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
+            languages[language] = languages.get(language, 0) + length
         sizes = {"documents": len(table), "tokens": int(lengths.sum()), "languages": languages}
         return {"path": shard.name + ".arrow", "split": "train", "sha256": digest, **sizes}
 
