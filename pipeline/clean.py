@@ -13,7 +13,9 @@ from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Line
 from pipeline.plan import Plan
-from pipeline.self_clean.rounds import EVALUATOR_TOKENIZER, Cleaned, Entrance, self_clean
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER
+from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
+from pipeline.self_clean.scoring import SCORE
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage
 from pipeline.steps import prepare, signal_fields
@@ -248,10 +250,13 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
     if corpus.cleaned is not None and rounds:
         files[f"evaluator/{EVALUATOR_TOKENIZER}"] = corpus.cleaned.tokenizer
     for one in rounds:
-        for fold, folder in enumerate(one.evaluators):
+        place = f"evaluator/round-{one.number}"
+        files[f"{place}/{SCORE}"] = storage.join(one.score, SCORE)
+        for fold, (folder, counts) in enumerate(zip(one.judges.weights, one.judges.counts, strict=True)):
+            files[f"{place}/fold-{fold}/{COUNTS}"] = counts
             for name in storage.names(folder):
                 if not name.startswith("checkpoint"):
-                    files[f"evaluator/round-{one.number}/fold-{fold}/{name}"] = storage.join(folder, name)
+                    files[f"{place}/fold-{fold}/{name}"] = storage.join(folder, name)
     return files, {"shards/index.json": _index(corpus, files["tokenizer/tokenizer.model"])}
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from model import ngram
 from pipeline import storage
 from pipeline.self_clean.evaluators import load_tokenizer
-from pipeline.self_clean.judges import write_counts
+from pipeline.self_clean.judges import COUNTS, write_counts
 
 VERSION = 1
 FEWEST_BITS, MOST_BITS = 14, 24  # of a table's cells; 2^24 of them are 270 MB
@@ -41,7 +41,7 @@ class CountNgrams:
         tables = ngram.empty(len(numbers), load_tokenizer(self.tokenizer).vocab_size, bits=bits)
         for language, tokens in _documents(task.paths):
             ngram.add(tables, tokens, numbers[language])
-        path = counts_path(self.folder, task.key)
+        path = storage.join(self.folder, task.key, COUNTS)
         size = write_counts(path, ngram.finish(tables), list(task.languages))
         return {"tokens": task.tokens, "bytes": size, "note": f"{task.key}: {task.tokens:,} tokens counted"}
 
@@ -57,8 +57,3 @@ def _documents(paths: tuple[str, ...]) -> Iterator[tuple[str, npt.NDArray[np.int
             offsets = np.asarray(lists.offsets, np.int64)
             for row, language in enumerate(batch["language"].to_pylist()):
                 yield language, values[offsets[row] : offsets[row + 1] - 1]
-
-
-def counts_path(folder: str, key: str) -> str:
-    """Return where the counts of a fold are."""
-    return storage.join(folder, f"{key}.npz")

@@ -26,6 +26,10 @@ from pipeline.self_clean.signals import (
 from tokenizer.encode import Tokenizer
 
 
+EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
+COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
+
+
 @dataclass(frozen=True, slots=True)
 class Judges:
     """Where the trained judges are, by fold."""
@@ -37,6 +41,13 @@ class Judges:
     def load_tokenizer(self) -> Tokenizer:
         """Return the tokenizer of all."""
         return load_tokenizer(self.tokenizer)
+
+
+def published(evaluator: str, number: int, folds: int) -> Judges:
+    """Return the judges of a round in a finished run's OUT/evaluator."""
+    folders = tuple(storage.join(evaluator, f"round-{number}", f"fold-{fold}") for fold in range(folds))
+    tokenizer = storage.join(evaluator, EVALUATOR_TOKENIZER)
+    return Judges(tokenizer, tuple(storage.join(folder, COUNTS) for folder in folders), folders)
 
 
 def write_counts(path: str, model: Ngrams, languages: list[str]) -> int:

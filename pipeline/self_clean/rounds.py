@@ -23,7 +23,7 @@ from pipeline.self_clean.cuts import JudgeShard, choose_cuts
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainTask
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.folds import AssignFolds
-from pipeline.self_clean.judges import Judges
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
 from pipeline.self_clean.measure import MeasureShard, choose_depth
 from pipeline.self_clean.scores import ScoreShard, choose_shifts
 from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
@@ -32,15 +32,14 @@ from pipeline.stage import Manifest, Stage
 from pipeline.storage import checksum, exists, join
 from pipeline.summary import OTHERS, Summary
 
-EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
-
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round did; the report shows it."""
 
     number: int
-    evaluators: tuple[str, ...]  # folders, by fold
+    judges: Judges
+    score: str  # folder of the fitted score
     scores: str  # folder
     verdicts: str  # folder
     facts: dict[str, Any]
@@ -274,7 +273,7 @@ def _round(
     settings = line.config.self_clean
     counted, seen = _count(line, corpus, number, sampled)
     weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
-    paths = tuple(counting.counts_path(counted.stage.folder, record["key"]) for record in counted.records)
+    paths = tuple(counted.stage.path(record["key"], COUNTS) for record in counted.records)
     judges = Judges(corpus.tokenizer, paths, weights)
     fitted, reasons = _fit(line, entrance, corpus, number, judges, seen, [counted.stage, trained.stage])
     score = load_score(fitted.stage.folder)

@@ -22,6 +22,7 @@ VERSION = 1
 LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
 UNKNOWN = "und"
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
+SCORE = "score.json"
 QUANTUM = 1e-3  # of a score; thresholds never see a difference below it
 
 
@@ -81,7 +82,7 @@ class FitScore:
 
 def score_path(folder: str) -> str:
     """Return where the score is."""
-    return storage.join(folder, "score.json")
+    return storage.join(folder, SCORE)
 
 
 def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | None, dict[str, Any]]:
