@@ -25,7 +25,6 @@ from pipeline.self_clean.signals import (
 )
 from tokenizer.encode import Tokenizer
 
-
 EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
 

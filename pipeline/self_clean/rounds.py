@@ -314,9 +314,8 @@ def _round(
     }
     tripped = guards(judged.summary, facts["diversity"], settings)
     facts["guards"] = tripped
-    return Round(
-        number, weights, scored.stage.folder, judged.stage.folder, facts, bool(score.languages) and not tripped
-    )
+    accepted = bool(score.languages) and not tripped
+    return Round(number, judges, fitted.stage.folder, scored.stage.folder, judged.stage.folder, facts, accepted)
 
 
 def _measure(line: Line, entrance: Entrance, corpus: Corpus, number: int, judges: Judges, fitted: Manifest) -> Manifest:
