@@ -11,7 +11,7 @@ from pipeline.config import STAGES, Config
 from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
-from pipeline.line import Line
+from pipeline.line import Asked, Line
 from pipeline.plan import Plan
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER
 from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
@@ -44,15 +44,15 @@ class Corpus:
     merged: Manifest | None = None
 
 
-def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[Earlier] = ()) -> Corpus:
-    """Run the line up to a stage; raises RunFailed where going on would hide a mistake."""
-    last = STAGES.index(until)
+def clean(line: Line, plan: Plan, ask: Asked) -> Corpus:
+    """Run the line as far as asked; raises RunFailed where going on would hide a mistake, Paused where asked to."""
+    last = STAGES.index(ask.until)
     ingested = read(line, plan)
     shards = tuple(document_shards(ingested))
     corpus = Corpus(plan, ingested, shards)
     if last < STAGES.index("deduplicate"):
         return corpus
-    clustered, deduplicated = deduplicate(line, ingested, shards, earlier)
+    clustered, deduplicated = deduplicate(line, ingested, shards, ask.earlier)
     corpus = replace(corpus, clustered=clustered, deduplicated=deduplicated)
     if last < STAGES.index("tokenizer"):
         return corpus
@@ -60,7 +60,7 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[
     corpus = replace(corpus, tokenized=tokenized)
     if last < STAGES.index("self_clean"):
         return corpus
-    cleaned = judge(line, deduplicated, shards, evaluator)
+    cleaned = judge(line, deduplicated, shards, ask)
     corpus = replace(corpus, cleaned=cleaned)
     if last < STAGES.index("publish"):
         return corpus
@@ -197,12 +197,13 @@ def sample_paths(sample: Stage, shards: Sequence[DocumentShard]) -> tuple[str, .
     return tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
 
 
-def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], evaluator: str) -> Cleaned:
+def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], ask: Asked) -> Cleaned:
     """Let the corpus judge itself, unless no rounds are asked for."""
     if not line.config.self_clean.rounds:
         return Cleaned((), "no rounds were asked for", (), "")
-    small = small_tokenizer(line, deduplicated, shards, evaluator)
-    return self_clean(line, Entrance(shards, deduplicated, small, _entered(deduplicated), evaluator))
+    small = small_tokenizer(line, deduplicated, shards, ask.evaluator)
+    entrance = Entrance(shards, deduplicated, small, _entered(deduplicated), ask.evaluator, external=ask.external)
+    return self_clean(line, entrance)
 
 
 def encode(

@@ -1,6 +1,6 @@
 """Evaluators: small TransNormers, one a fold, each trained on documents of the other folds only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.config import TrainingConfig, TransNormerConfig
 from model.train import train
 from pipeline import storage
-from pipeline.config import Evaluator, SelfClean
+from pipeline.config import ConfigError, Evaluator, SelfClean
 from pipeline.draw import uniform
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
@@ -159,6 +159,35 @@ class TrainTask:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingKey:
+    """What says which documents an evaluator did not see: those of one fold, of these folds."""
+
+    folds: str  # fingerprint of their assignment to documents
+    count: int
+    seed: int
+
+
+KEY = "trained_on.json"  # beside the weights
+
+
+def check_keys(given: Sequence[str], key: TrainingKey) -> None:
+    """Raise ConfigError where given weights do not say that they were trained on the folds of this corpus."""
+    for number, folder in enumerate(given):
+        if not folder:
+            continue
+        path = storage.join(folder, KEY)
+        told = storage.read_json(path) if storage.exists(path) else {}
+        if {**asdict(key), "fold_left_out": f"fold-{number}"} != {name: told.get(name) for name in KEY_NAMES}:
+            raise ConfigError(
+                f"--evaluator: {folder} does not say that it was trained on this corpus without fold {number}, so it "
+                "may have seen what it is to judge; where it has not, add --evaluator-is-external"
+            )
+
+
+KEY_NAMES = ("folds", "count", "seed", "fold_left_out")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainEvaluator:
     """Work that trains one evaluator; killed, it goes on from its last checkpoint."""
 
@@ -167,6 +196,7 @@ class TrainEvaluator:
     tokenizer: str
     evaluator: Evaluator
     seed: int
+    key: TrainingKey
 
     def __call__(self, task: TrainTask) -> dict[str, Any]:
         """Write weights, configuration and log to the task's folder; return its record."""
@@ -188,16 +218,8 @@ class TrainEvaluator:
         result = train(data, target, self._model(tokenizer), self._training(available), say=lambda _: None)
         total = max(1, available)
         seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
-        (Path(target) / "trained_on.json").write_bytes(
-            orjson.dumps(
-                {
-                    "seed": self.seed,
-                    "fold_left_out": task.key,
-                    "tokens_by_language": seen,
-                    "shards": index["shards"],
-                }
-            )
-        )
+        told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
+        storage.write_json(storage.join(target, KEY), {**told, "shards": index["shards"]})
         note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
         return {
             "tokens": result["tokens"],
@@ -233,7 +255,9 @@ WEIGHTS = ("model.safetensors", "config.json")
 
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator."""
-    for name in WEIGHTS:
+    for name in (*WEIGHTS, KEY):
+        if name == KEY and not storage.exists(storage.join(given, name)):
+            continue
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,

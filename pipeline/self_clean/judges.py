@@ -70,11 +70,12 @@ def load_counts(path: str) -> tuple[Ngrams, dict[str, int]]:
 
 @cache
 def load_judge(folder: str) -> Any:
-    """Load a TransNormer once a process."""
+    """Load a TransNormer once a process, onto its own GPU where torchrun started it beside one."""
     from model.checkpoint import load_model  # torch takes seconds to import
-    from model.score import prepare
+    from model.score import Scoring, own_device, prepare
 
-    return prepare(load_model(folder))
+    device = own_device()
+    return prepare(load_model(folder), Scoring() if device == "cpu" else Scoring(device=device, batch_tokens=1 << 16))
 
 
 def by_ngrams(judges: Judges, judge: int, found: Excerpts, languages: list[str]) -> Floats:

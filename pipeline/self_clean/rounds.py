@@ -14,13 +14,13 @@ import orjson
 
 from pipeline import links
 from pipeline.config import ConfigError, SelfClean
-from pipeline.line import Line
+from pipeline.line import Line, Paused
 from pipeline.linking import named_files
 from pipeline.self_clean import anchors, counting, cuts, diversity, evaluators, folds, measure, scores, scoring
 from pipeline.self_clean.anchors import AnchorTask, GatherAnchors, MeasureAnchors
 from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.cuts import JudgeShard, choose_cuts
-from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainTask
+from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask, check_keys
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.folds import AssignFolds
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
@@ -28,7 +28,7 @@ from pipeline.self_clean.measure import MeasureShard, choose_depth
 from pipeline.self_clean.scores import ScoreShard, choose_shifts
 from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
 from pipeline.shards import DocumentShard
-from pipeline.stage import Manifest, Stage
+from pipeline.stage import Manifest, Stage, read_manifest
 from pipeline.storage import checksum, exists, join
 from pipeline.summary import OTHERS, Summary
 
@@ -71,6 +71,7 @@ class Entrance:
     tokenizer: Manifest  # of the evaluators
     kept: Summary  # documents, bytes and sizes that entered
     given: str  # --evaluator
+    external: bool  # --evaluator-is-external
 
 
 def self_clean(line: Line, entrance: Entrance) -> Cleaned:
@@ -160,6 +161,9 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled:
     """Train the evaluators, or take those that were given."""
     config, count = line.config, line.config.self_clean.folds
     given = given_weights(entrance.given, number, count)
+    key = TrainingKey(corpus.folds.rpartition("/")[2], count, config.self_clean.seed)
+    if not entrance.external:
+        check_keys(given, key)
     checks = [checksum(join(folder, "model.safetensors")) for folder in given if folder]
     stage = line.stage(_name(number, "train"), evaluators.VERSION, checks, [sampled.stage])
     tasks = [
@@ -167,7 +171,7 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled:
         for k in range(count)
     ]
     seed = config.self_clean.seed + number
-    trainer = TrainEvaluator(stage.folder, sampled.stage.folder, corpus.tokenizer, config.evaluator, seed)
+    trainer = TrainEvaluator(stage.folder, sampled.stage.folder, corpus.tokenizer, config.evaluator, seed, key)
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
 
@@ -285,7 +289,11 @@ def _round(
     reader = ScoreShard(
         stage.folder, corpus, judges, fitted.stage.folder, measured.stage.folder, _shape(settings), depth, shifts
     )
+    if line.only == "train" and read_manifest(stage) is None:
+        raise Paused(f"round {number} is trained; --score-only lets its TransNormers read the documents")
     scored = line.each(stage, reader, entrance.shards)
+    if line.only == "score":
+        raise Paused(f"its part of round {number} is read; without --score-only the run goes on")
     cut = choose_cuts(scored.summary.get("strata", {}), score.languages, settings)
     judged = _judge(line, entrance, number, scored, cut, sampled, before)
     facts = {
@@ -302,6 +310,7 @@ def _round(
         "depth": depth.share,
         "bits_per_byte": scored.summary.get("bits_per_byte", {}),
         "score": scored.summary.get("score", {}),
+        "external": entrance.external,
         "losses": {record["key"]: record["loss"] for record in trained.records},
         "documents": sum(record["documents"] for record in judged.records),
         "documents_judged": sum(record["judged"] for record in measured.records),
