@@ -21,7 +21,12 @@ DISCOUNT = 0.75  # between .6 and .9 nothing changes the order of documents
 CACHE_SHARE = 0.1  # of a token's probability that its document's past decides
 FLOOR = 0.01  # added to every unigram count
 STRETCH = 32  # tokens that are averaged to find where a document is unlike the rest of itself
+TELLING = 7.0  # bits from which a token tells what a document is about
 PHRASE = 4  # tokens that count as repeated when the document had them before
+
+UNIGRAM, CACHED, TRIGRAM, SQUARES, TOKENS, STRETCH, STRETCH_SQUARES, STRETCHES = range(8)  # what is summed up
+ISOLATED, TELLING_TOKENS, RETURNING, REPEATED = range(8, 12)
+SUMS = 12
 
 NUMBER, CONTEXT, FOLLOWERS = 0, 1, 2  # how often it was seen, how often something followed it, how many different ones
 
@@ -45,7 +50,8 @@ class Bits:
     trigram: NDArray[np.float64]
     deviation: NDArray[np.float64]  # standard deviation of the unigram bits of its tokens
     unevenness: NDArray[np.float64]  # standard deviation of the trigram bits of its stretches
-    worst: NDArray[np.float64]  # trigram bits a token of its worst stretch
+    isolated: NDArray[np.float64]  # share of its tokens never seen behind the one before, nor before the one behind
+    returning: NDArray[np.float64]  # share of its tokens that tell much, of those, that it had before
     repeated: NDArray[np.float64]  # share of its tokens that end a phrase it had before
     tokens: NDArray[np.int64]
 
@@ -84,19 +90,24 @@ def measure(
     tokens = np.concatenate([np.zeros(0, np.int64), *(window.astype(np.int64) for window in windows)])
     offsets = np.concatenate([[0], np.cumsum([len(window) for window in windows], dtype=np.int64)])
     known = np.where(languages < len(model.unigrams), languages, 0).astype(np.int64)
-    sums = np.zeros((len(languages), 10))
+    sums = np.zeros((len(languages), SUMS))
     _measure(tokens, offsets, owners, known, model.unigrams, model.ones, model.twos, model.threes, sums)
-    size, stretches = np.maximum(sums[:, 4], 1), np.maximum(sums[:, 7], 1)
+    size, stretches = np.maximum(sums[:, TOKENS], 1), np.maximum(sums[:, STRETCHES], 1)
     return Bits(
-        unigram=sums[:, 0],
-        cached=sums[:, 1],
-        trigram=sums[:, 2],
-        deviation=np.sqrt(np.maximum(sums[:, 3] / size - (sums[:, 0] / size) ** 2, 0)),
-        unevenness=np.sqrt(np.maximum(sums[:, 6] / stretches - (sums[:, 5] / stretches) ** 2, 0)),
-        worst=sums[:, 8],
-        repeated=sums[:, 9] / size,
-        tokens=sums[:, 4].astype(np.int64),
+        unigram=sums[:, UNIGRAM],
+        cached=sums[:, CACHED],
+        trigram=sums[:, TRIGRAM],
+        deviation=_deviation(sums[:, UNIGRAM] / size, sums[:, SQUARES] / size),
+        unevenness=_deviation(sums[:, STRETCH] / stretches, sums[:, STRETCH_SQUARES] / stretches),
+        isolated=sums[:, ISOLATED] / size,
+        returning=sums[:, RETURNING] / np.maximum(sums[:, TELLING_TOKENS], 1),
+        repeated=sums[:, REPEATED] / size,
+        tokens=sums[:, TOKENS].astype(np.int64),
     )
+
+
+def _deviation(mean: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.maximum(squares - mean**2, 0)))
 
 
 @njit(cache=True, nogil=True)
@@ -147,41 +158,50 @@ def _measure(tokens, offsets, owners, languages, unigrams, ones, twos, threes, s
             w = tokens[i]
             surprise = unigrams[language, w]
             p = 2.0**-surprise
-            out[0] += surprise
-            out[3] += surprise**2
+            out[UNIGRAM] += surprise
+            out[SQUARES] += surprise**2
             cached = p if i == past else (1 - CACHE_SHARE) * p + CACHE_SHARE * seen[w] / (i - past)
-            out[1] -= np.log2(cached)
+            out[CACHED] -= np.log2(cached)
+            if surprise > TELLING:
+                out[TELLING_TOKENS] += 1
+                out[RETURNING] += seen[w] > 0
             seen[w] += 1
             if i - start >= 1:
                 v = tokens[i - 1]
                 pair = twos[_cell(language, v, w, -1, mask), NUMBER]
                 p = _mixed(pair, ones[language, v, CONTEXT], ones[language, v, FOLLOWERS], p)
+                if pair == 0 and i + 1 < stop:
+                    out[ISOLATED] += twos[_cell(language, w, tokens[i + 1], -1, mask), NUMBER] == 0
             if i - start >= 2:
                 before = _cell(language, tokens[i - 2], v, -1, mask)
                 three = threes[_cell(language, tokens[i - 2], v, w, mask)]
                 p = _mixed(three, twos[before, CONTEXT], twos[before, FOLLOWERS], p)
             bits = -np.log2(p)
-            out[2] += bits
+            out[TRIGRAM] += bits
             if i - start >= PHRASE - 1:
                 phrase = _hash(tokens[i - 3], tokens[i - 2], v, w) ^ np.uint64(document + 1) * np.uint64(
                     0x9E3779B97F4A7C15
                 )
                 place = np.int64(phrase & np.uint64(phrases.shape[0] - 1))
-                out[9] += phrases[place] == phrase
+                out[REPEATED] += phrases[place] == phrase
                 phrases[place] = phrase
             stretch += bits
             filled += 1
             if filled == STRETCH or (i == stop - 1 and (filled > STRETCH // 2 or stop - start <= STRETCH // 2)):
-                out[5] += stretch / filled
-                out[6] += (stretch / filled) ** 2
-                out[7] += 1
-                out[8] = max(out[8], stretch / filled)
+                out[STRETCH] += stretch / filled
+                out[STRETCH_SQUARES] += (stretch / filled) ** 2
+                out[STRETCHES] += 1
                 stretch, filled = 0.0, 0
-        out[4] += stop - start
+        out[TOKENS] += stop - start
         if number + 1 == owners.shape[0] or owners[number + 1] != document:
-            for i in range(past, stop):
-                seen[tokens[i]] = 0
+            _forget(seen, tokens[past:stop])
             first = number + 1
+
+
+@njit(cache=True, nogil=True)
+def _forget(seen, tokens):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for i in range(tokens.shape[0]):
+        seen[tokens[i]] = 0
 
 
 @njit(cache=True, nogil=True)

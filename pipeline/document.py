@@ -59,7 +59,10 @@ SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("scored_tokens", pa.int64()),
     *(pa.field(name, pa.float32()) for name in ("context_gain", "slope", "loss_deviation", "beyond_trigram")),
     *(pa.field(name, pa.float32()) for name in ("unigram_bits", "trigram_gain", "cache_gain", "prior_deviation")),
-    *(pa.field(name, pa.float32()) for name in ("unevenness", "worst_stretch", "repetition", "tokens_per_byte")),
+    *(
+        pa.field(name, pa.float32())
+        for name in ("unevenness", "isolation", "returning", "repetition", "tokens_per_byte")
+    ),
 )
 CUTS = (  # where lines that other documents own were cut; null where no lines are compared
     pa.field("cut_bytes", pa.int64()),

@@ -7,14 +7,15 @@ what the undamaged ones of the same language and length have, judge by judge, wh
 
 the empirical-Bayes weight (Efron and Morris 1975) of one observation whose noise falls with its bytes. Beside it stands
 what of a signal the other signals do not tell, its residual given them: text may have usual words, and a usual gain
-from their order, yet not the gain that goes with those words. Both count in both directions, with weights that are
-never negative: being unlike other text in one more way makes no document better. A logistic regression on damaged and
-undamaged documents fits them, drawn to one small weight for all, so that a direction in which no known damage lies
-still counts for something.
+from their order, yet not the gain that goes with those words. Each counts by the share of its variance on which the
+judges agree about undamaged documents: what one judge alone sees is that judge's training. Both count in both
+directions, with weights that are never negative: being unlike other text in one more way makes no document better. A
+logistic regression on damaged and undamaged documents fits them, drawn to one small weight for all, so that a direction
+in which no known damage lies still counts for something.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 FARTHEST = 6.0  # a z beyond it counts as it
 PRIOR_WEIGHT = 0.2
 PRIOR_STRENGTH = 3.0  # of the pull to it, in documents
-SHRINKAGE = 0.05  # added to the variances before signals are set against each other
+SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
 
 
@@ -40,6 +41,7 @@ class Scale:
     tau: Floats  # (signals)
     center: Floats  # (signals): mean z
     unmix: Floats  # (signals, signals): from centred z to residuals of spread 1
+    trust: Floats  # (2 x signals): what z and residuals are multiplied by
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,12 @@ def fit_scale(values: Floats, sizes: Ints, classes: Ints, count: int) -> Scale:
     spread = [_spread(inverse[there], column[there]) for column in squares.T for there in [~np.isnan(column)]]
     sigma, tau = (np.sqrt(np.array(both)) for both in zip(*spread, strict=True))
     signals = values.shape[1]
-    plain = Scale(mean, sigma, tau, np.zeros(signals), np.eye(signals))
+    plain = Scale(mean, sigma, tau, np.zeros(signals), np.eye(signals), np.ones(2 * signals))
     z = standardised(values, sizes, classes, plain)
     center = z.mean(0)
     precision = np.linalg.inv(np.atleast_2d(np.cov(z.T)) + SHRINKAGE * np.eye(signals))
     residual = (z - center) @ precision
-    return Scale(mean, sigma, tau, center, precision / np.maximum(residual.std(0), 1e-9))
+    return Scale(mean, sigma, tau, center, precision / np.maximum(residual.std(0), 1e-9), plain.trust)
 
 
 def _spread(inverse: Floats, squares: Floats) -> tuple[float, float]:
@@ -95,8 +97,27 @@ def standardised(values: Floats, sizes: Ints, classes: Ints, scale: Scale) -> Fl
 def features(z: Floats, scale: Scale) -> Floats:
     """Return the features (documents, 4 x signals) of z: how far it and its residuals lie above, then below."""
     residual = np.clip((z - scale.center) @ scale.unmix, -FARTHEST, FARTHEST)
-    both = np.concatenate([z, residual], axis=1)
+    both = np.concatenate([z, residual], axis=1) * scale.trust
     return np.concatenate([np.maximum(both, 0), np.maximum(-both, 0)], axis=1)
+
+
+def trusted(scales: Sequence[Scale], by_judge: Sequence[Floats]) -> tuple[Scale, ...]:
+    """Return the judges' scales with the trust that their z of the same documents (documents, signals) deserve.
+
+    Trust is the squared correlation of two judges, the least of all pairs, 0 where it is negative.
+    """
+    sides = [features(z, scale) for z, scale in zip(by_judge, scales, strict=True)]
+    signed = [one[:, : one.shape[1] // 2] - one[:, one.shape[1] // 2 :] for one in sides]
+    pairs = [(a, b) for number, a in enumerate(signed) for b in signed[:number]]
+    trust = np.min([_correlations(a, b) for a, b in pairs], axis=0)
+    return tuple(replace(scale, trust=np.maximum(trust, 0) ** 2) for scale in scales)
+
+
+def _correlations(a: Floats, b: Floats) -> Floats:
+    """Return the correlation of each column of two tables (documents, columns), 0 where one is constant."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    base = np.sqrt((a**2).sum(0) * (b**2).sum(0))
+    return np.divide((a * b).sum(0), base, out=np.zeros(a.shape[1]), where=base > 0)
 
 
 def fit_weights(sides: Floats, damaged: Bools, share: Floats) -> Weights:

@@ -115,10 +115,16 @@ def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | 
 
 
 def _scales(one: Measured, folds: int, signals: int) -> tuple[Scale, ...]:
+    """Return a language's scales by judge; each measured the same undamaged anchors, in the order of their ids."""
     rows = [(one.judge == judge) & ~one.damaged for judge in range(folds)]
     classes = length_class(one.bytes)
     count = len(LENGTH_CLASSES) + 1
-    return tuple(combine.fit_scale(one.signals[r, :signals], one.size[r], classes[r], count) for r in rows)
+    scales = [combine.fit_scale(one.signals[r, :signals], one.size[r], classes[r], count) for r in rows]
+    z = [
+        combine.standardised(one.signals[r, :signals], one.size[r], classes[r], scale)
+        for r, scale in zip(rows, scales, strict=True)
+    ]
+    return combine.trusted(scales, z)
 
 
 def _features(one: Measured, scales: Sequence[Scale], signals: int) -> Floats:

@@ -21,7 +21,8 @@ CHEAP = (
     "cache_gain",  # how much the document's own past tells: little in a mixture of topics, much in lists
     "prior_deviation",  # of the unigram bits of its tokens (arXiv:2509.18577 takes their mean and deviation)
     "unevenness",  # how differently predictable its stretches are
-    "worst_stretch",  # trigram bits a token of the least predictable 32 tokens
+    "isolation",  # share of tokens never seen behind the token before, nor before the one behind: misread words
+    "returning",  # share of the telling tokens that the document had before: little in babble
     "repetition",  # share of tokens that end four which the document had before
     "tokens_per_byte",  # damaged words fall into many pieces
 )
@@ -45,7 +46,8 @@ def cheap_signals(bits: Bits, sizes: Ints) -> Floats:
         (bits.unigram - bits.cached) / size,
         bits.deviation,
         bits.unevenness,
-        bits.worst,
+        bits.isolated,
+        bits.returning,
         bits.repeated,
         bits.tokens / size,
     )
