@@ -26,7 +26,7 @@ from tokenizer.encode import Tokenizer
 VERSION = 1
 SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
 LONGEST_SHARE = 0.01  # of the training tokens that one document may be
-MAX_ANCHOR_SHARE = 0.2  # of a language's documents
+MAX_ANCHOR_SHARE = 0.3  # of a language's documents
 
 
 @cache
