@@ -60,9 +60,6 @@ bench-language: setup
 bench-steps: setup
 	$(BIN)/python -m tests.benchmarks.steps $(if $(FASTTEXT),--peers $(FASTTEXT))
 
-bench-steps: setup
-	$(BIN)/python -m tests.benchmarks.steps $(if $(PEERS),--peers $(PEERS))
-
 bench-line: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS),$(NO_PEERS))
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.whole_line --peers $(PEERS) --language en)

@@ -8,6 +8,7 @@ document's loss is its own: company changes only the rounding, far below 1e-4 bi
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -29,6 +30,7 @@ class Scoring:
 
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 products; slower on a CPU without instructions for them
     compiled: bool = False
+    device: str = "cpu"  # or "cuda:0"
     batch_tokens: int = 2048  # in a step; fastest of 1024..8192 with 1-2 million parameters, width 96 and 128
     lengths: tuple[int, ...] = (1024, 256, 64)  # of compiled rows, falling; a document is padded to the last one's
 
@@ -72,6 +74,12 @@ class Scores:
         return np.divide(bits, self.bytes, out=np.full(len(bits), np.nan), where=self.bytes > 0)
 
 
+def own_device() -> str:
+    """Return the GPU of this process where torchrun gave it one, else the CPU."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    return f"cuda:{rank}" if rank and torch.cuda.is_available() else "cpu"
+
+
 def prepare(model: TransNormer, scoring: Scoring | None = None) -> Judge:
     """Make a model ready to score, by default eager in float32; the model itself stays as it is.
 
@@ -81,6 +89,8 @@ def prepare(model: TransNormer, scoring: Scoring | None = None) -> Judge:
     scoring = scoring or Scoring()
     kept = [*model.parameters(), *model.buffers()]
     own = deepcopy(model, {id(tensor): tensor for tensor in kept}).eval()  # another module over the same tensors
+    if scoring.device != "cpu":
+        own = deepcopy(model).eval().to(scoring.device)
     if scoring.precision == "bf16":
         _round_matrices(own)
     if not scoring.compiled:
@@ -137,7 +147,11 @@ def losses(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     order = sorted(filled, key=lambda number: len(pieces[number]))  # alike lengths share a batch
     bf16 = judge.scoring.precision == "bf16"
     scored = _in_lanes if judge.scoring.compiled else _in_rows
-    with deterministic(threads=1), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with (
+        deterministic(threads=1),
+        torch.inference_mode(),
+        torch.autocast(judge.model.head.weight.device.type, torch.bfloat16, enabled=bf16),
+    ):
         parts = scored(judge, [pieces[number] for number in order])
     found: list[np.ndarray] = [np.empty(0, dtype=np.float32) for _ in pieces]
     for number, part in zip(order, parts, strict=True):
@@ -150,7 +164,7 @@ def _in_rows(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     model, most = judge.model, judge.scoring.batch_tokens
     parts: list[np.ndarray] = []
     for batch in _rows([len(piece) - 1 for piece in pieces], most):
-        row = [_tensor(piece) for piece in pieces[batch]]
+        row = [_tensor(piece, model) for piece in pieces[batch]]
         parts += _packed(model, row) if len(row) > 1 else [_segmented(model, row[0], most)]
     return parts
 
@@ -173,15 +187,15 @@ def _segmented(model: TransNormer, piece: Tensor, most: int) -> np.ndarray:
         segment = piece[start : start + most + 1]
         hidden, state = model.hidden(segment[None, :-1], state)
         parts.append(token_losses(hidden[0], model.head.weight, segment[1:]))
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()
 
 
 def _packed(model: TransNormer, pieces: Sequence[Tensor]) -> list[np.ndarray]:
     sizes = [len(piece) - 1 for piece in pieces]
     tokens = torch.cat([piece[:-1] for piece in pieces])
     targets = torch.cat([piece[1:] for piece in pieces])
-    hidden, _ = model.hidden(tokens[None], lengths=torch.tensor([0, *sizes]).cumsum(0))
-    found = token_losses(hidden[0], model.head.weight, targets).numpy()
+    hidden, _ = model.hidden(tokens[None], lengths=torch.tensor([0, *sizes], device=tokens.device).cumsum(0))
+    found = token_losses(hidden[0], model.head.weight, targets).cpu().numpy()
     return np.split(found, np.cumsum(sizes)[:-1])
 
 
@@ -205,7 +219,7 @@ def _in_lanes(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     together = max(1, scoring.batch_tokens // scoring.lengths[-1])
     parts: list[np.ndarray] = []
     for start in range(0, len(pieces), together):
-        lanes = [_Lane(_tensor(piece), model.empty_state(1), []) for piece in pieces[start : start + together]]
+        lanes = [_Lane(_tensor(piece, model), model.empty_state(1), []) for piece in pieces[start : start + together]]
         for length in scoring.lengths:
             rows = max(1, scoring.batch_tokens // length)
             least = 1 if length == scoring.lengths[-1] else length
@@ -218,7 +232,7 @@ def _in_lanes(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _advance(model: TransNormer, lanes: Sequence[_Lane], rows: int, length: int) -> None:
     """Score the next tokens of each lane in one batch (rows, length), filled up with rows and tokens of no account."""
     sizes = [min(length, lane.left) for lane in lanes]
-    tokens = torch.full((rows, length), model.config.eos)
+    tokens = torch.full((rows, length), model.config.eos, device=model.head.weight.device)
     for row, (lane, size) in enumerate(zip(lanes, sizes, strict=True)):
         tokens[row, :size] = lane.piece[lane.done : lane.done + size]
     spare = [model.empty_state(rows - len(lanes))] if rows > len(lanes) else []
@@ -227,7 +241,7 @@ def _advance(model: TransNormer, lanes: Sequence[_Lane], rows: int, length: int)
     targets = torch.cat([lane.piece[lane.done + 1 :][:size] for lane, size in zip(lanes, sizes, strict=True)])
     found = torch.split(token_losses(known, model.head.weight, targets), sizes)
     for row, (lane, size, part) in enumerate(zip(lanes, sizes, found, strict=True)):
-        lane.parts.append(part.numpy())
+        lane.parts.append(part.cpu().numpy())
         lane.done += size
         if lane.left:  # else the row may have gone on with tokens of no account
             lane.state = ModelState(after.position[row, None], tuple(x[row, None].clone() for x in after.attention))
@@ -238,5 +252,5 @@ def _joined(states: Sequence[ModelState]) -> ModelState:
     return ModelState(position, tuple(map(torch.cat, zip(*(state.attention for state in states), strict=True))))
 
 
-def _tensor(piece: np.ndarray) -> Tensor:
-    return torch.from_numpy(piece.astype(np.int64))
+def _tensor(piece: np.ndarray, model: TransNormer) -> Tensor:
+    return torch.from_numpy(piece.astype(np.int64)).to(model.head.weight.device)

@@ -5,7 +5,7 @@ from math import inf
 
 from markupsafe import Markup
 
-from pipeline.axis import Axis, Bins, between, counts, make_axis, number, percent, round_numbers
+from pipeline.axis import Axis, Bins, counts, make_axis, number, percent, round_numbers
 
 FOOT, TOP = 18, 16  # pixels under and over a plot, for labels
 
@@ -117,40 +117,34 @@ def _svg(kind: str, width: float, height: float, body: Iterable[Markup]) -> Mark
     return Markup('<svg class="{}" viewBox="{}">{}</svg>').format(kind, box, Markup("").join(body))
 
 
-Cut = tuple[str, str, float | None, float | None]  # language, length class, below and above which a document goes
+Cut = tuple[str, str, float]  # language, length class, score from which a document goes
 
 
-def loss(bins: Bins, cuts: Sequence[Cut]) -> Markup:
-    """Return the distribution of bits per byte, and under it what each language and length class keeps."""
+def scores(bins: Bins, cuts: Sequence[Cut]) -> Markup:
+    """Return the distribution of scores, and under it what each language and length class keeps."""
     width, height, row = 480.0, 120.0, 5.0
-    axis = make_axis(bins, [cut for _, _, *both in cuts for cut in both if cut is not None], width)
+    axis = make_axis(bins, [cut for *_, cut in cuts], width)
     group = counts(axis, bins)
     share = axis.density(group)
     body = [_area(axis, "kept", share, max([*share, 1e-9]), height), *_ticks(axis, height)]
     y, last = height + FOOT + 6, ""
-    for language, size, low, high in cuts:
+    for language, size, cut in cuts:
         if language != last:
             y += 10 if last else 2
             body.append(_text("tick", -8, y + 4, language, "end"))
             last = language
-        body.append(_kept_range(axis, y, (low, high), f"{language}, length class {size}"))
+        body.append(_kept_range(axis, y, cut, f"{language}, length class {size}"))
         y += row
     body += _hovers(axis, [("documents", group)], height)
     box = f"-52 -6 {width + 60:g} {y + 8:g}"
     return Markup('<svg class="loss" viewBox="{}">{}</svg>').format(box, Markup("").join(body))
 
 
-def _kept_range(axis: Axis, y: float, cut: tuple[float | None, float | None], name: str) -> Markup:
-    """Return the line from the lower cut to the upper; an end without a cut is open."""
-    low, high = cut
-    left, right = (
-        0.0 if low is None else axis.at(low),
-        axis.right(len(axis.lows) - 1) if high is None else axis.at(high),
-    )
-    ends = "".join(f"M{x:.1f} {y - 2:.1f}v4" for x, end in ((left, low), (right, high)) if end is not None)
-    told = f"{name}: kept {between(low, high)}"
-    return Markup('<path class="range" d="M{} {}H{}{}"><title>{}</title></path>').format(
-        f"{left:.1f}", f"{y:.1f}", f"{right:.1f}", ends, told
+def _kept_range(axis: Axis, y: float, cut: float, name: str) -> Markup:
+    """Return the line from the lowest score to the cut."""
+    right = axis.at(cut)
+    return Markup('<path class="range" d="M0 {}H{}M{} {}v4"><title>{}</title></path>').format(
+        f"{y:.1f}", f"{right:.1f}", f"{right:.1f}", f"{y - 2:.1f}", f"{name}: kept below {cut:.2f}"
     )
 
 

@@ -11,9 +11,11 @@ from pipeline.config import STAGES, Config
 from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
-from pipeline.line import Line
+from pipeline.line import Asked, Line
 from pipeline.plan import Plan
-from pipeline.self_clean.rounds import EVALUATOR_TOKENIZER, Cleaned, Entrance, self_clean
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER
+from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
+from pipeline.self_clean.scoring import SCORE
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage
 from pipeline.steps import prepare, signal_fields
@@ -42,15 +44,15 @@ class Corpus:
     merged: Manifest | None = None
 
 
-def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[Earlier] = ()) -> Corpus:
-    """Run the line up to a stage; raises RunFailed where going on would hide a mistake."""
-    last = STAGES.index(until)
+def clean(line: Line, plan: Plan, ask: Asked) -> Corpus:
+    """Run the line as far as asked; raises RunFailed where going on would hide a mistake, Paused where asked to."""
+    last = STAGES.index(ask.until)
     ingested = read(line, plan)
     shards = tuple(document_shards(ingested))
     corpus = Corpus(plan, ingested, shards)
     if last < STAGES.index("deduplicate"):
         return corpus
-    clustered, deduplicated = deduplicate(line, ingested, shards, earlier)
+    clustered, deduplicated = deduplicate(line, ingested, shards, ask.earlier)
     corpus = replace(corpus, clustered=clustered, deduplicated=deduplicated)
     if last < STAGES.index("tokenizer"):
         return corpus
@@ -58,7 +60,7 @@ def clean(line: Line, plan: Plan, until: str, evaluator: str, earlier: Sequence[
     corpus = replace(corpus, tokenized=tokenized)
     if last < STAGES.index("self_clean"):
         return corpus
-    cleaned = judge(line, deduplicated, shards, evaluator)
+    cleaned = judge(line, deduplicated, shards, ask)
     corpus = replace(corpus, cleaned=cleaned)
     if last < STAGES.index("publish"):
         return corpus
@@ -194,12 +196,13 @@ def sample_paths(sample: Stage, shards: Sequence[DocumentShard]) -> tuple[str, .
     return tuple(storage.join(sample.folder, "sample", shard.name + ".parquet") for shard in shards)
 
 
-def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], evaluator: str) -> Cleaned:
+def judge(line: Line, deduplicated: Manifest, shards: tuple[DocumentShard, ...], ask: Asked) -> Cleaned:
     """Let the corpus judge itself, unless no rounds are asked for."""
     if not line.config.self_clean.rounds:
         return Cleaned((), "no rounds were asked for", (), "")
-    small = small_tokenizer(line, deduplicated, shards, evaluator)
-    return self_clean(line, Entrance(shards, deduplicated, small, _entered(deduplicated), evaluator))
+    small = small_tokenizer(line, deduplicated, shards, ask.evaluator)
+    entrance = Entrance(shards, deduplicated, small, _entered(deduplicated), ask.evaluator, external=ask.external)
+    return self_clean(line, entrance)
 
 
 def encode(
@@ -247,10 +250,13 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
     if corpus.cleaned is not None and rounds:
         files[f"evaluator/{EVALUATOR_TOKENIZER}"] = corpus.cleaned.tokenizer
     for one in rounds:
-        for fold, folder in enumerate(one.evaluators):
+        place = f"evaluator/round-{one.number}"
+        files[f"{place}/{SCORE}"] = storage.join(one.score, SCORE)
+        for fold, (folder, counts) in enumerate(zip(one.judges.weights, one.judges.counts, strict=True)):
+            files[f"{place}/fold-{fold}/{COUNTS}"] = counts
             for name in storage.names(folder):
                 if not name.startswith("checkpoint"):
-                    files[f"evaluator/round-{one.number}/fold-{fold}/{name}"] = storage.join(folder, name)
+                    files[f"{place}/fold-{fold}/{name}"] = storage.join(folder, name)
     return files, {"shards/index.json": _index(corpus, files["tokenizer/tokenizer.model"])}
 
 

@@ -215,27 +215,33 @@ class Evaluator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfClean:
-    """The loop: train evaluators on folds, score, cut the tails, repeat while it pays."""
+    """The loop: train judges on folds, score, cut the tails, repeat while it pays."""
 
-    rounds: int = _number(2, 0, 20)
+    rounds: int = _number(1, 0, 20)
     folds: int = _number(2, 2, 16)
-    drop: float = _number(0.05, 0, 0.5)  # share of documents all rounds together may reject
-    low_share: float = _number(0.2, 0, 1)  # share of the drop budget spent on the low-loss tail
-    score_tokens: int = _number(4_000_000, 1_000)  # of a round; the anchor costs folds - 1 times its tokens more
-    window_tokens: int = _number(128, 16, 65_536)
-    windows: str = _choice("budget", "all")  # all: score every token, whatever it costs
-    anchor_documents: int = _number(400, 20, 100_000)
-    min_language_tokens: int = _number(100_000, 0)  # a judge that saw less of a language does not judge it
-    min_agreement: float = _number(0.6, -1, 1)  # correlation of the judges on the anchor, per language
-    min_anchor_documents: int = _number(20, 3)  # fewer of a language say nothing about how its judges agree
+    drop: float = _number(0.05, 0, 0.5)  # share of documents that may be rejected at most, of each stratum
+    outlier: float = _number(
+        2.5, 0, 100
+    )  # robust deviations above a language's median that a score must lie, to be cut
+    scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
+    score_tokens: int = _number(1_000_000, 1_000)  # that go through a TransNormer in a round, in a cascade
+    windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
+    window_bytes: int = _number(1024, 64, 1_000_000)
+    count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
+    anchor_documents: int = _number(400, 20, 100_000)  # of a language, that no judge is trained on
+    min_language_tokens: int = _number(300_000, 0)  # a judge that saw less of a language does not judge it
+    min_agreement: float = _number(0.8, -1, 1)  # rank correlation of the judges on the anchor, per language
+    min_anchor_documents: int = _number(200, 3)  # fewer of a language say nothing about how its judges agree
     min_stratum_documents: int = _number(50, 2)
     language_power: float = _number(0.5, 0, 1)  # training tokens of a language in proportion to bytes^power
     loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
     loose_rows: int = _number(4, 1, 64)
-    max_language_loss: float = _number(0.1, 0, 1)  # guard: share of one language's bytes a round may reject
-    max_source_loss: float = _number(0.3, 0, 1)  # guard: the same for one source
-    guard_documents: int = _number(200, 1)  # smaller languages and sources trip no guard
-    stop_overlap: float = _number(0.8, 0, 1)  # Jaccard of consecutive rejected sets at which rounds stop
+    source_shift: float = _number(0.5, 0, 0.5)  # robust deviations by which a source may move its cut, at most
+    max_stratum_loss: float = _number(0.1, 0, 1)  # guard: share of one language and length class a round may reject
+    max_language_loss: float = _number(0.1, 0, 1)  # guard: share of one language's bytes
+    max_source_loss: float = _number(0.3, 0, 1)  # guard: share of one source's bytes
+    max_vocabulary_shift: float = _number(0.01, 0, 1)  # guard: Jensen-Shannon divergence of tokens, in bits
+    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources trip no guard
     seed: int = _number(1, 0, 2**32 - 1)
 
 

@@ -50,10 +50,19 @@ UNREADABLE = pa.schema(
 )
 SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("fold", pa.int8()),
-    pa.field("loss", pa.float64()),  # nats per token
+    pa.field("score", pa.float64()),  # log-odds that the document is damaged, were half of all
+    pa.field("cut_score", pa.float64()),  # the score from which documents like it are rejected
+    pa.field("mainly", pa.string()),  # the signal that adds most to the score, and the side
+    pa.field("loss", pa.float64()),  # nats per token; null, as what follows, where the TransNormer did not read
     pa.field("bits_per_byte", pa.float64()),
-    pa.field("shrunk_bits_per_byte", pa.float64()),
+    pa.field("bits_per_byte_z", pa.float64()),
     pa.field("scored_tokens", pa.int64()),
+    *(pa.field(name, pa.float32()) for name in ("context_gain", "slope", "loss_deviation", "beyond_trigram")),
+    *(pa.field(name, pa.float32()) for name in ("unigram_bits", "trigram_gain", "cache_gain", "prior_deviation")),
+    *(
+        pa.field(name, pa.float32())
+        for name in ("unevenness", "isolation", "returning", "repetition", "tokens_per_byte")
+    ),
 )
 CUTS = (  # where lines that other documents own were cut; null where no lines are compared
     pa.field("cut_bytes", pa.int64()),

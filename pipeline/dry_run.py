@@ -8,8 +8,8 @@ from rich.console import Console
 from dedup.lsh import candidate_probability
 from pipeline import clean
 from pipeline.config import STAGES, Config, Deduplicate, as_table
+from pipeline.line import Asked
 from pipeline.outcome import sampled
-from pipeline.output_folder import Asked
 from pipeline.plan import Plan
 from pipeline.stage import Stage, finished_keys, read_manifest
 from pipeline.storage import exists, join, read_json

@@ -76,6 +76,10 @@ class ForEach(beam.PTransform):
             tasks = tasks | "Spread" >> beam.Reshuffle()
         return tasks | "Work" >> beam.Map(do_task, self._work, self._folder)
 
+    def do(self, task: Task) -> str:
+        """Do one task here; return its key."""
+        return do_task(task, self._work, self._folder)
+
 
 def do_task(task: Task, work: Work, folder: str) -> str:
     """Do one task unless it is recorded; return its key."""
@@ -159,6 +163,30 @@ class Engine:
             watch(list(read_records(stage.folder, new)))
             if not pending:
                 return
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One of several processes that torchrun started: it does its share of one stage's tasks itself, without Beam."""
+
+    number: int
+    count: int
+    allowed: str  # how the names of stages end that it may work on
+    local: bool = True
+
+    def run(
+        self, stage: Stage, transform: ForEach, tasks: Sequence[Task], watch: Watch, inside: Callable[[], str] = str
+    ) -> Manifest:
+        """Do this rank's tasks; whoever finds all recorded writes the manifest. Raises RunFailed for other stages."""
+        if not stage.name.endswith(self.allowed):
+            raise RunFailed(f"{stage.name} is not finished; run the same command with --train-only first")
+        started = time.monotonic()
+        for task in tasks[self.number :: self.count]:
+            transform.do(task)
+            watch(len(tasks), list(read_records(stage.folder, {task.key})), inside())
+        if len(finished_keys(stage.folder)) < len(tasks):
+            return Manifest(stage, (), {}, 0.0, 0.0)
+        return write_manifest(stage, time.monotonic() - started)
 
 
 def _sweep(stage: Stage) -> None:

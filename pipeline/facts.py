@@ -80,8 +80,7 @@ LATER_STAGE = {
     "same_url": "deduplicate",
     "lines_of_others": "deduplicate",
     "too_few_sentences_left": "deduplicate",
-    "loss_too_high": "self_clean",
-    "loss_too_low": "self_clean",
+    "unlike_the_corpus": "self_clean",
 }
 
 
@@ -189,8 +188,8 @@ def round_facts(one: Round) -> Table:
     """Return what the report shows of a round."""
     facts = {**one.facts, "number": one.number, "accepted": one.accepted}
     facts["bits_per_byte"] = bins(one.facts["bits_per_byte"])
+    facts["score"] = bins(one.facts["score"])
     facts["jaccard"] = overlap(one.facts) if one.number > 1 else None
-    facts["cuts"] = {k: [None if abs(x) == float("inf") else x for x in v] for k, v in one.facts["cuts"].items()}
     return facts
 
 

@@ -5,9 +5,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.execute import Engine, ForEach
+from pipeline.earlier import Earlier
+from pipeline.execute import Engine, ForEach, Rank
 from pipeline.progress import Display
 from pipeline.stage import Manifest, Stage, make_stage, read_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for beside the configuration."""
+
+    until: str
+    evaluator: str  # --evaluator; empty: train
+    earlier: tuple[Earlier, ...]  # --against
+    external: bool = False  # --evaluator-is-external
+    only: str = ""  # "train" or "score": --train-only, --score-only
+
+
+class Paused(Exception):  # noqa: N818 - what was asked for, not an error
+    """The run did what it was asked to do and goes on another time; the message says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +32,9 @@ class Line:
 
     config: Config
     output: str
-    engine: Engine
+    engine: Engine | Rank
     display: Display
+    only: str = ""  # "train": pause before a TransNormer reads documents; "score": read, and pause then
     manifests: list[Manifest] = field(default_factory=list)
 
     def stage(self, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:

@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
-from pipeline.earlier import Earlier
 from pipeline.facts import collect, funnel
-from pipeline.line import Line
+from pipeline.line import Asked, Line
 from pipeline.publish import fill_output
 
 VERSIONS = (
@@ -32,15 +30,6 @@ VERSIONS = (
     *clean.DECIDING,
 )
 MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks for beside the configuration."""
-
-    until: str
-    evaluator: str  # --evaluator; empty: train
-    earlier: tuple[Earlier, ...]  # --against
 
 
 def check_output(output: str, config: Config) -> None:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.config import Publish
-from pipeline.document import Writer, read_batches, read_table, schema
+from pipeline.document import SCORES, Writer, read_batches, read_table, schema
 from pipeline.draw import hashes, uniform
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.folds import read_folds
@@ -165,9 +165,8 @@ class EncodeGroup:
             columns = {name: _either(chosen, later[name], column) for name, column in columns.items()}
             stage = _either(chosen, _stage(later["rejected"], "self_clean"), stage)
             scores = read_scores(self.sources.scores, shard)
-            for name in ("loss", "bits_per_byte", "scored_tokens"):
-                columns[name] = scores[name]
-            columns["shrunk_bits_per_byte"] = later["shrunk_bits_per_byte"]
+            columns |= {f.name: scores[f.name] for f in SCORES if f.name in scores.column_names}
+            columns["cut_score"] = later["cut_score"]
             columns["fold"] = pa.array(read_folds(self.sources.folds, shard), pa.int8())
         if "cut" in table.column_names:
             columns["cut_spans"] = table["cut"]

@@ -179,27 +179,24 @@ def round_view(one: Table) -> Table:
     by_size = {name: cell["documents"] for name, cell in one.get("language", {}).items()}
     cuts = sorted(_cuts(one["cuts"]), key=lambda cut: (-by_size.get(cut[0], 0), cut[0], cut[1]))
     shown = list(dict.fromkeys(language for language, *_ in cuts))[:CUT_LANGUAGES]
-    drawing = charts.loss(one["bits_per_byte"], [cut for cut in cuts if cut[0] in shown])
-    scored = sum(count for _, count in one["bits_per_byte"])
+    drawing = charts.scores(one["score"], [cut for cut in cuts if cut[0] in shown])
     languages = sorted(one.get("language", {}).items(), key=lambda item: (-item[1]["documents"], item[0]))
     cut_by: Table = {}
-    for language, size, low, high in cuts:
-        cut_by.setdefault(language, []).append((size, low, high))
-    return {
-        **one,
-        "drawing": drawing,
-        "scored": scored,
-        "languages": languages,
-        "cut_by": cut_by,
-        "drawn": shown,
-    }
+    for language, size, cut in cuts:
+        cut_by.setdefault(language, []).append((size, cut))
+    mainly = sorted(one.get("mainly", {}).items(), key=lambda item: (-item[1], item[0]))
+    kinds: Table = {}
+    for row in one.get("found", []):
+        kinds.setdefault(row["kind"], {})[row["severity"]] = row
+    drawn = {"drawing": drawing, "cut_by": cut_by, "drawn": shown}
+    return {**one, **drawn, "languages": languages, "mainly": mainly, "kinds": kinds}
 
 
-def _cuts(cuts: Mapping[str, Sequence[float | None]]) -> Iterator[charts.Cut]:
+def _cuts(cuts: Mapping[str, float]) -> Iterator[charts.Cut]:
     """Yield the cuts of each stratum, whose key is its language and its length class."""
-    for stratum, (low, high) in cuts.items():
+    for stratum, cut in cuts.items():
         language, _, size = stratum.rpartition(" ")
-        yield language, size, low, high
+        yield language, size, cut
 
 
 def clusters(duplicates: Table) -> Table:

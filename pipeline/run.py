@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--until", choices=STAGES, default="report", help="stop after this stage")
     line.add_argument("--sample", type=float, metavar="SHARE", help="run on a share of the input, chosen by hash")
     line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
+    line.add_argument("--evaluator-is-external", action="store_true",
+                      help="take evaluators that do not say, or were not, trained on this corpus's folds")  # fmt: skip
+    line.add_argument("--train-only", action="store_true",
+                      help="stop when a round's judges are trained, before any document is read")  # fmt: skip
+    line.add_argument("--score-only", action="store_true",
+                      help="only read documents, under torchrun each rank its part on its own GPU")  # fmt: skip
     line.add_argument("--against", metavar="OUT_OLD", nargs="+", action="extend", default=[],
                       help="finished runs: what duplicates a document of theirs is rejected")  # fmt: skip
     line.add_argument("--force", action="store_true", help="do finished stages again")

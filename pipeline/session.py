@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import time
@@ -24,11 +25,11 @@ from pipeline.deduplicate import known_keep
 from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
-from pipeline.execute import LOCAL_RUNNERS, RunFailed, start
+from pipeline.execute import LOCAL_RUNNERS, Rank, RunFailed, start
 from pipeline.ingest import load_kernels
-from pipeline.line import Line
+from pipeline.line import Asked, Line, Paused
 from pipeline.outcome import projection, sampled, table
-from pipeline.output_folder import Asked, check_output, claimed, publish
+from pipeline.output_folder import check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.rounds import given_weights
@@ -72,13 +73,23 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_models(config, asked.evaluator)
     check_keep(config)
     check_output(output, config)
-    ask = Asked(asked.until, asked.evaluator, find_earlier(asked.against, config))
+    only = "train" if asked.train_only else "score" if asked.score_only else ""
+    if asked.train_only and asked.score_only:
+        raise ConfigError("--train-only and --score-only cannot be given together")
+    if only and not config.self_clean.rounds:
+        raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
+    if asked.evaluator_is_external and not asked.evaluator:
+        raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
+    ask = Asked(asked.until, asked.evaluator, find_earlier(asked.against, config), asked.evaluator_is_external, only)
     if asked.dry_run:
         with planned(config, output, dry=True) as plan:
             show_plan(console, config, output, plan, ask)
         return 0
     if not _is_demo(config):
         check_inputs(make_plan(config), output)  # a mistake in the inputs leaves no folder behind
+    if only == "score":
+        with planned(config, output, dry=False) as plan:
+            return _score(ask, config, output, console, plan)
     with claimed(output):
         if asked.force:
             storage.remove(storage.join(output, "stages"))
@@ -143,11 +154,15 @@ def _run(
         console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
         load_kernels(config)
     with start(options) as engine, display(console) as shown:
-        line = Line(config, output, engine, shown)
+        line = Line(config, output, engine, shown, ask.only)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
         if config.sample < 1:
             shown.say(sampled(plan))
-        corpus = clean.clean(line, plan, ask.until, ask.evaluator, ask.earlier)
+        try:
+            corpus = clean.clean(line, plan, ask)
+        except Paused as paused:
+            console.print(str(paused))
+            return 0
         clean.check_conservation(corpus)
         done = corpus.merged is not None
         if done:
@@ -159,6 +174,22 @@ def _run(
         console.print(f"results: {output}", highlight=False)
     if done and ask.until == "report":
         console.print(f"report: {storage.join(output, 'report.html')}", highlight=False)
+    return 0
+
+
+def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan) -> int:
+    """Let the TransNormers read this rank's shards, on this rank's GPU where it has one; return the exit code."""
+    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    with display(console) as shown:
+        line = Line(config, output, Rank(rank, count, ".score"), shown, ask.only)
+        try:
+            clean.clean(line, plan, ask)
+        except Paused as paused:
+            console.print(f"rank {rank} of {count}: {paused}")
+            return 0
+        except RunFailed as error:
+            print(f"failed: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

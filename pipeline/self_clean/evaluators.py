@@ -1,6 +1,6 @@
 """Evaluators: small TransNormers, one a fold, each trained on documents of the other folds only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.config import TrainingConfig, TransNormerConfig
 from model.train import train
 from pipeline import storage
-from pipeline.config import Evaluator, SelfClean
+from pipeline.config import ConfigError, Evaluator, SelfClean
 from pipeline.draw import uniform
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
@@ -26,7 +26,7 @@ from tokenizer.encode import Tokenizer
 VERSION = 1
 SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
 LONGEST_SHARE = 0.01  # of the training tokens that one document may be
-MAX_ANCHOR_SHARE = 0.1  # of a language's documents
+MAX_ANCHOR_SHARE = 0.3  # of a language's documents
 
 
 @cache
@@ -37,15 +37,15 @@ def load_tokenizer(path: str) -> Tokenizer:
 
 
 def sampling_rates(
-    sizes: Mapping[str, int], evaluator: Evaluator, settings: SelfClean, bytes_per_token: float
+    sizes: Mapping[str, int], wanted_tokens: int, settings: SelfClean, bytes_per_token: float
 ) -> dict[str, float]:
-    """Return the share of each language's documents that an evaluator is trained on.
+    """Return the share of each language's documents that a judge is trained on, for so many tokens in all.
 
     A language's part of the token budget is in proportion to its bytes^language_power (multilingual BERT's smoothing,
     0.7 there); what a small language cannot fill goes to the others.
     """
     available = {name: size * (settings.folds - 1) / settings.folds for name, size in sizes.items()}
-    wanted = evaluator.train_tokens * bytes_per_token * SPARE
+    wanted = wanted_tokens * bytes_per_token * SPARE
     rates: dict[str, float] = {}
     open_ = dict(available)
     while open_:
@@ -85,34 +85,41 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class SampleShard:
-    """Work on one document shard: the documents that train each evaluator, as tokens."""
+    """Work on one document shard: what trains each evaluator, as tokens, and what is counted beside it."""
 
     folder: str
     corpus: Corpus
     rejected_before: tuple[str, ...]  # verdicts of the round before
-    rates: dict[str, float]
+    rates: dict[str, float]  # of a language's documents that train the TransNormer
+    counted: dict[str, float]  # of those that the n-gram model counts, them and more
     count: int  # folds
     longest: int  # characters of a document that are trained on
     round: int  # each draws anew, so that rounds that agree say something
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
-        """Write one token shard a fold; return the record, with the tokens by fold and language."""
+        """Write two token shards a fold; return the record, with the tokens by fold and language."""
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         fold = read_folds(self.corpus.folds, shard)
         schema = token_schema(tokenizer.dtype)
-        tables: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        trained: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        more: list[list[pa.Table]] = [[] for _ in range(self.count)]
         columns = ("id", "source", "language", "text")
         size = 0
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
-            chosen = self._chosen(documents)
+            draws = self._draws(documents)
+            chosen = draws < self._rates(documents, self.counted)
+            trains = (draws < self._rates(documents, self.rates))[chosen]
             size += text_bytes(documents)
             taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
             tokens, _ = token_column(self._encode(taken, tokenizer), tokenizer)
             encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
             for number in range(self.count):
-                tables[number].append(encoded.filter(pa.array(folds != number)))
-        shards = [self._write(number, shard, parts, schema) for number, parts in enumerate(tables)]
-        return {"shards": shards, "documents": sum(s["documents"] for s in shards), "bytes": size}
+                trained[number].append(encoded.filter(pa.array((folds != number) & trains)))
+                more[number].append(encoded.filter(pa.array((folds != number) & ~trains)))
+        shards = [self._write(f"fold-{number}", shard, parts, schema) for number, parts in enumerate(trained)]
+        others = [self._write(f"more-{number}", shard, parts, schema) for number, parts in enumerate(more)]
+        documents = sum(s["documents"] for s in (*shards, *others))
+        return {"shards": shards, "more": others, "documents": documents, "bytes": size}
 
     def _encode(self, taken: pa.Table, tokenizer: Tokenizer) -> list[npt.NDArray[np.unsignedinteger]]:
         """Return the tokens of documents; of one that would be most of the training, a stretch chosen by its id."""
@@ -121,20 +128,23 @@ class SampleShard:
         starts = [int(place * max(0, len(text) - self.longest)) for place, text in zip(places, texts, strict=True)]
         return tokenizer.encode([text[at : at + self.longest] for at, text in zip(starts, texts, strict=True)])
 
-    def _chosen(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
+    def _draws(self, documents: pa.Table) -> npt.NDArray[np.float64]:
+        """Return a draw for each document (documents), 1 for the anchor sample, which trains no judge."""
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, f"train {self.round}")
-        rates = np.asarray([self.rates.get(name, 0.0) for name in documents["language"].to_pylist()])
-        return (draws < rates) & ~self.corpus.anchor(documents)
+        return np.where(self.corpus.anchor(documents), 1.0, draws)
 
-    def _write(self, fold: int, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
-        """Write what trains one evaluator from this shard."""
+    def _rates(self, documents: pa.Table, rates: dict[str, float]) -> npt.NDArray[np.float64]:
+        return np.asarray([rates.get(name, 0.0) for name in documents["language"].to_pylist()])
+
+    def _write(self, name: str, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
+        """Write what trains one judge from this shard to a folder."""
         table = pa.concat_tables([schema.empty_table(), *parts])
-        path = storage.join(self.folder, f"fold-{fold}", shard.name + ".arrow")
+        path = storage.join(self.folder, name, shard.name + ".arrow")
         digest = write_arrow(path, [table], schema)
         lengths = np.diff(table["tokens"].combine_chunks().offsets.to_numpy()) if len(table) else np.zeros(0, np.int64)
         languages: dict[str, int] = {}
-        for name, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
-            languages[name] = languages.get(name, 0) + length
+        for language, length in zip(table["language"].to_pylist(), lengths.tolist(), strict=True):
+            languages[language] = languages.get(language, 0) + length
         sizes = {"documents": len(table), "tokens": int(lengths.sum()), "languages": languages}
         return {"path": shard.name + ".arrow", "split": "train", "sha256": digest, **sizes}
 
@@ -149,6 +159,35 @@ class TrainTask:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingKey:
+    """What says which documents an evaluator did not see: those of one fold, of these folds."""
+
+    folds: str  # fingerprint of their assignment to documents
+    count: int
+    seed: int
+
+
+KEY = "trained_on.json"  # beside the weights
+
+
+def check_keys(given: Sequence[str], key: TrainingKey) -> None:
+    """Raise ConfigError where given weights do not say that they were trained on the folds of this corpus."""
+    for number, folder in enumerate(given):
+        if not folder:
+            continue
+        path = storage.join(folder, KEY)
+        told = storage.read_json(path) if storage.exists(path) else {}
+        if {**asdict(key), "fold_left_out": f"fold-{number}"} != {name: told.get(name) for name in KEY_NAMES}:
+            raise ConfigError(
+                f"--evaluator: {folder} does not say that it was trained on this corpus without fold {number}, so it "
+                "may have seen what it is to judge; where it has not, add --evaluator-is-external"
+            )
+
+
+KEY_NAMES = ("folds", "count", "seed", "fold_left_out")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainEvaluator:
     """Work that trains one evaluator; killed, it goes on from its last checkpoint."""
 
@@ -157,6 +196,7 @@ class TrainEvaluator:
     tokenizer: str
     evaluator: Evaluator
     seed: int
+    key: TrainingKey
 
     def __call__(self, task: TrainTask) -> dict[str, Any]:
         """Write weights, configuration and log to the task's folder; return its record."""
@@ -178,16 +218,8 @@ class TrainEvaluator:
         result = train(data, target, self._model(tokenizer), self._training(available), say=lambda _: None)
         total = max(1, available)
         seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
-        (Path(target) / "trained_on.json").write_bytes(
-            orjson.dumps(
-                {
-                    "seed": self.seed,
-                    "fold_left_out": task.key,
-                    "tokens_by_language": seen,
-                    "shards": index["shards"],
-                }
-            )
-        )
+        told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
+        storage.write_json(storage.join(target, KEY), {**told, "shards": index["shards"]})
         note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
         return {
             "tokens": result["tokens"],
@@ -223,7 +255,9 @@ WEIGHTS = ("model.safetensors", "config.json")
 
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator."""
-    for name in WEIGHTS:
+    for name in (*WEIGHTS, KEY):
+        if name == KEY and not storage.exists(storage.join(given, name)):
+            continue
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,

@@ -1,5 +1,7 @@
-"""The loop: folds once, then rounds of train, score, calibrate, cut, guard, until it stops paying.
+"""The loop: folds once, then rounds of train, measure, read, cut, guard, until it stops paying.
 
+A round draws a sample, trains a TransNormer and counts n-grams of it for each fold, damages anchors and learns from
+them what damage looks like, measures all documents by n-grams, lets the TransNormers read the worst of them, and cuts.
 Every round judges all documents that entered this stage, so a verdict replaces the one before it and a poor first
 judge does no lasting harm. The drop budget is total.
 """
@@ -12,19 +14,23 @@ import orjson
 
 from pipeline import links
 from pipeline.config import ConfigError, SelfClean
-from pipeline.line import Line
+from pipeline.line import Line, Paused
 from pipeline.linking import named_files
-from pipeline.self_clean import cuts, evaluators, folds, scores
-from pipeline.self_clean.cuts import Calibration, CountStrata, JudgeShard, calibrate, choose_cuts
-from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainTask
+from pipeline.self_clean import anchors, counting, cuts, diversity, evaluators, folds, measure, scores, scoring
+from pipeline.self_clean.anchors import AnchorTask, GatherAnchors, MeasureAnchors
+from pipeline.self_clean.counting import CountNgrams, CountTask
+from pipeline.self_clean.cuts import JudgeShard, choose_cuts
+from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask, check_keys
+from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.folds import AssignFolds
-from pipeline.self_clean.scores import Budget, ScoreShard, make_budget
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
+from pipeline.self_clean.measure import MeasureShard, choose_depth
+from pipeline.self_clean.scores import ScoreShard, choose_shifts
+from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
 from pipeline.shards import DocumentShard
-from pipeline.stage import Manifest, Stage
+from pipeline.stage import Manifest, Stage, read_manifest
 from pipeline.storage import checksum, exists, join
 from pipeline.summary import OTHERS, Summary
-
-EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,12 @@ class Round:
     """What one round did; the report shows it."""
 
     number: int
-    evaluators: tuple[str, ...]  # folders, by fold
+    judges: Judges
+    score: str  # folder of the fitted score
     scores: str  # folder
     verdicts: str  # folder
     facts: dict[str, Any]
-    accepted: bool  # no guard tripped
+    accepted: bool  # it judged a language and no guard tripped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Entrance:
     tokenizer: Manifest  # of the evaluators
     kept: Summary  # documents, bytes and sizes that entered
     given: str  # --evaluator
+    external: bool  # --evaluator-is-external
 
 
 def self_clean(line: Line, entrance: Entrance) -> Cleaned:
@@ -75,13 +83,14 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
     decision = f"all {settings.rounds} rounds were run"
     for number in range(1, settings.rounds + 1):
         before = rounds[-1] if rounds else None
-        trained = _train(line, entrance, corpus, f"self_clean.round-{number}", before)
+        sampled = _sample(line, entrance, corpus, number, before)
+        trained = _train(line, entrance, corpus, number, sampled)
         untrained = [r["key"] for r in trained.records if not r["tokens"] and not r["given"]]
         if untrained:
             decision = f"round {number} judged nothing: {untrained[0]} has no documents to train on"
             break
-        rounds.append(_round(line, entrance, corpus, number, trained, before))
-        stop = _stop(rounds, settings)
+        rounds.append(_round(line, entrance, corpus, number, sampled, trained, before))
+        stop = _stop(rounds)
         if stop:
             decision = stop
             break
@@ -120,57 +129,49 @@ def _bytes_per_token(entrance: Entrance) -> float:
     return float(next(r for r in entrance.tokenizer.records if r["key"] == "evaluator")["bytes_per_token"])
 
 
-def _round(
-    line: Line, entrance: Entrance, corpus: Corpus, number: int, trained: Manifest, before: Round | None
-) -> Round:
-    """Run one round with its trained judges to its verdicts."""
-    name = f"self_clean.round-{number}"
-    folders = tuple(trained.stage.path(record["key"]) for record in trained.records)
-    scored = _score(line, entrance, corpus, name, trained, folders)
-    seen = _least_seen(trained)
-    calibration = calibrate(scored.summary, seen, line.config.self_clean)
-    judged, cut = _judge(line, entrance, name, scored, calibration, number, before)
-    facts = {
-        **judged.summary,
-        "judged": list(calibration.judged),
-        "not_judged": calibration.reasons,
-        "cuts": {stratum: list(values) for stratum, values in cut.items()},
-        "bits_per_byte": scored.summary.get("bits_per_byte", {}),
-        "losses": {record["key"]: record["loss"] for record in trained.records},
-        "documents": sum(record["documents"] for record in judged.records),
-        "rejected": sum(record["rejected"] for record in judged.records),
-        "tokens_trained": sum(record["tokens"] for record in trained.records),
-        "tokens_scored": sum(record["tokens"] for record in scored.records),
-    }
-    tripped = guards(judged.summary, line.config.self_clean)
-    facts["guards"] = tripped
-    return Round(number, folders, scored.stage.folder, judged.stage.folder, facts, not tripped)
+def _name(number: int, what: str) -> str:
+    return f"self_clean.round-{number}.{what}"
 
 
-def _train(line: Line, entrance: Entrance, corpus: Corpus, name: str, before: Round | None) -> Manifest:
-    """Sample and train, or take the evaluators that were given."""
-    config = line.config
-    keys = {"evaluator": asdict(config.evaluator), "self_clean": _training_keys(config.self_clean)}
-    rejected = (before.verdicts,) if before else ()
-    upstream: list[Stage | str] = [entrance.tokenizer.stage, corpus.folds, *rejected]
-    sample = line.stage(f"{name}.sample", evaluators.VERSION, keys, upstream)
-    rates = evaluators.sampling_rates(
-        entrance.kept["bytes"], config.evaluator, config.self_clean, _bytes_per_token(entrance)
+def _sample(line: Line, entrance: Entrance, corpus: Corpus, number: int, before: Round | None) -> Manifest:
+    """Draw what the judges of a round are trained on from what the round before left."""
+    evaluator, settings = line.config.evaluator, line.config.self_clean
+    per_token = _bytes_per_token(entrance)
+    sizes = {name: size for name, size in entrance.kept["bytes"].items() if name != UNKNOWN}
+    trained, counted = (
+        evaluators.sampling_rates(sizes, tokens, settings, per_token)
+        for tokens in (evaluator.train_tokens, max(settings.count_tokens, evaluator.train_tokens))
     )
-    number = int(name.rpartition("-")[2])
-    longest = max(1, round(config.evaluator.train_tokens * evaluators.LONGEST_SHARE * _bytes_per_token(entrance)))
-    work = SampleShard(sample.folder, corpus, rejected, rates, config.self_clean.folds, longest, number)
-    sampled = line.each(sample, work, entrance.shards)
-    given = given_weights(entrance.given, number, config.self_clean.folds)
+    rejected = (before.verdicts,) if before else ()
+    keys = {"evaluator": asdict(evaluator), "self_clean": _training_keys(settings)}
+    stage = line.stage(
+        _name(number, "sample"), evaluators.VERSION, keys, [entrance.tokenizer.stage, corpus.folds, *rejected]
+    )
+    longest = max(1, round(evaluator.train_tokens * evaluators.LONGEST_SHARE * per_token))
+    work = SampleShard(stage.folder, corpus, rejected, trained, counted, settings.folds, longest, number)
+    return line.each(stage, work, entrance.shards)
+
+
+def _training_keys(settings: SelfClean) -> dict[str, Any]:
+    names = ("folds", "anchor_documents", "language_power", "count_tokens", "seed")
+    return {name: value for name, value in asdict(settings).items() if name in names}
+
+
+def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled: Manifest) -> Manifest:
+    """Train the evaluators, or take those that were given."""
+    config, count = line.config, line.config.self_clean.folds
+    given = given_weights(entrance.given, number, count)
+    key = TrainingKey(corpus.folds.rpartition("/")[2], count, config.self_clean.seed)
+    if not entrance.external:
+        check_keys(given, key)
     checks = [checksum(join(folder, "model.safetensors")) for folder in given if folder]
-    stage = line.stage(f"{name}.train", evaluators.VERSION, checks, [sample])
+    stage = line.stage(_name(number, "train"), evaluators.VERSION, checks, [sampled.stage])
     tasks = [
         TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
-        for k in range(config.self_clean.folds)
+        for k in range(count)
     ]
-    trainer = TrainEvaluator(
-        stage.folder, sample.folder, corpus.tokenizer, config.evaluator, config.self_clean.seed + number
-    )
+    seed = config.self_clean.seed + number
+    trainer = TrainEvaluator(stage.folder, sampled.stage.folder, corpus.tokenizer, config.evaluator, seed, key)
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
 
@@ -178,9 +179,183 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _training_keys(settings: SelfClean) -> dict[str, Any]:
-    names = ("folds", "anchor_documents", "language_power", "seed")
-    return {name: value for name, value in asdict(settings).items() if name in names}
+def _count(line: Line, corpus: Corpus, number: int, sampled: Manifest) -> tuple[Manifest, dict[str, int]]:
+    """Count n-grams; return the tokens of each language that the judge who saw least of it saw, too."""
+    folds_, folder = line.config.self_clean.folds, sampled.stage.folder
+    by_fold = [
+        [r for record in sampled.records for r in (record["shards"][k], record["more"][k])] for k in range(folds_)
+    ]
+    languages = sorted({name for parts in by_fold for part in parts for name in part["languages"]})
+    stage = line.stage(_name(number, "count"), counting.VERSION, [], [sampled.stage])
+    tasks = []
+    for k in range(folds_):
+        paths = [
+            join(folder, kind, part["path"])
+            for record in sampled.records
+            for kind, part in ((f"fold-{k}", record["shards"][k]), (f"more-{k}", record["more"][k]))
+            if part["tokens"]
+        ]
+        tokens = sum(part["tokens"] for part in by_fold[k])
+        tasks.append(CountTask(f"fold-{k}", tuple(paths), tuple(languages), tokens))
+    counted = line.each(stage, CountNgrams(stage.folder, corpus.tokenizer), tasks)
+    seen = {name: min(sum(part["languages"].get(name, 0) for part in parts) for parts in by_fold) for name in languages}
+    return counted, seen
+
+
+def _fit(
+    line: Line,
+    entrance: Entrance,
+    corpus: Corpus,
+    number: int,
+    judges: Judges,
+    seen: Mapping[str, int],
+    upstream: Sequence[Stage],
+) -> tuple[Manifest, dict[str, str]]:
+    """Gather, damage and measure the anchors and fit the score; return why languages are not judged, too."""
+    settings = line.config.self_clean
+    gathered_stage = line.stage(
+        "self_clean.anchors", anchors.VERSION, [settings.anchor_documents, settings.seed], [corpus.folds]
+    )
+    gathered = line.each(gathered_stage, GatherAnchors(gathered_stage.folder, corpus), entrance.shards)
+    numbers: dict[str, int] = {}
+    for record in gathered.records:
+        for name, count in record["languages"].items():
+            numbers[name] = numbers.get(name, 0) + count
+    reasons = {
+        name: _too_little(name, seen.get(name, 0), numbers.get(name, 0), settings)
+        for name in entrance.kept["documents"]
+    }
+    judged = tuple(sorted(name for name, reason in reasons.items() if not reason))
+    stage = line.stage(
+        _name(number, "damage"),
+        anchors.VERSION,
+        [settings.windows, settings.window_bytes, settings.scoring, judged],
+        [gathered_stage, *upstream],
+    )
+    paths = tuple(
+        anchors.anchor_path(gathered_stage.folder, record["key"]) for record in gathered.records if record["documents"]
+    )
+    measured = line.each(
+        stage, MeasureAnchors(stage.folder, judges, _shape(settings)), [AnchorTask(name, paths) for name in judged]
+    )
+    keys = [settings.min_agreement, settings.outlier]
+    fit_stage = line.stage(_name(number, "fit"), scoring.VERSION, keys, [measured.stage])
+    fitted = line.each(
+        fit_stage, FitScore(fit_stage.folder, measured.stage.folder, settings), [FitTask("score", judged)]
+    )
+    for name, agreement in fitted.records[0]["agreement"].items():
+        if agreement < settings.min_agreement:
+            reasons[name] = f"its judges agree by {agreement:.2f} on the anchor, less than {settings.min_agreement:g}"
+    return fitted, {name: reason for name, reason in sorted(reasons.items()) if reason}
+
+
+def _shape(settings: SelfClean) -> Shape:
+    return Shape(0 if settings.scoring == "full" else settings.windows, settings.window_bytes)
+
+
+def _too_little(name: str, tokens: int, anchored: int, settings: SelfClean) -> str:
+    """Say why no judge may judge a language; empty when they may, if they agree."""
+    if name == UNKNOWN:
+        return "the language of these documents was a guess"
+    if tokens < settings.min_language_tokens:
+        return f"its judges saw {tokens:,} tokens of it, fewer than {settings.min_language_tokens:,}"
+    if anchored < settings.min_anchor_documents:
+        return f"the anchor sample holds {anchored} documents of it, fewer than {settings.min_anchor_documents}"
+    return ""
+
+
+def _round(
+    line: Line,
+    entrance: Entrance,
+    corpus: Corpus,
+    number: int,
+    sampled: Manifest,
+    trained: Manifest,
+    before: Round | None,
+) -> Round:
+    """Run one round with its trained judges to its verdicts."""
+    settings = line.config.self_clean
+    counted, seen = _count(line, corpus, number, sampled)
+    weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
+    paths = tuple(counted.stage.path(record["key"], COUNTS) for record in counted.records)
+    judges = Judges(corpus.tokenizer, paths, weights)
+    fitted, reasons = _fit(line, entrance, corpus, number, judges, seen, [counted.stage, trained.stage])
+    score = load_score(fitted.stage.folder)
+    measured = _measure(line, entrance, corpus, number, judges, fitted)
+    depth = choose_depth(measured.summary, settings.score_tokens, full=settings.scoring == "full")
+    shifts = choose_shifts(measured.summary, score.languages, settings.source_shift, settings.guard_documents)
+    keys = [settings.scoring, settings.score_tokens, settings.source_shift, settings.guard_documents]
+    stage = line.stage(_name(number, "score"), scores.VERSION, keys, [measured.stage])
+    reader = ScoreShard(
+        stage.folder, corpus, judges, fitted.stage.folder, measured.stage.folder, _shape(settings), depth, shifts
+    )
+    if line.only == "train" and read_manifest(stage) is None:
+        raise Paused(f"round {number} is trained; --score-only lets its TransNormers read the documents")
+    scored = line.each(stage, reader, entrance.shards)
+    if line.only == "score":
+        raise Paused(f"its part of round {number} is read; without --score-only the run goes on")
+    cut = choose_cuts(scored.summary.get("strata", {}), score.languages, settings)
+    judged = _judge(line, entrance, number, scored, cut, sampled, before)
+    facts = {
+        **{name: value for name, value in judged.summary.items() if name not in {"diversity", "stratum"}},
+        "judged": sorted(score.languages),
+        "not_judged": reasons,
+        "agreement": fitted.records[0]["agreement"],
+        "held_out": fitted.records[0]["held_out"],
+        "judges_overlap": fitted.records[0]["judges_overlap"],
+        "found": fitted.records[0]["found"],
+        "weights": fitted.records[0].get("weights", {}),
+        "surrogate_agreement": fitted.records[0].get("surrogate", 0.0),
+        "cuts": {stratum: value * scoring.QUANTUM for stratum, value in cut.items()},
+        "depth": depth.share,
+        "bits_per_byte": scored.summary.get("bits_per_byte", {}),
+        "score": scored.summary.get("score", {}),
+        "external": entrance.external,
+        "losses": {record["key"]: record["loss"] for record in trained.records},
+        "documents": sum(record["documents"] for record in judged.records),
+        "documents_judged": sum(record["judged"] for record in measured.records),
+        "scored": sum(record["scored"] for record in scored.records),
+        "rejected": sum(record["rejected"] for record in judged.records),
+        "tokens_trained": sum(record["tokens"] for record in trained.records),
+        "tokens_counted": sum(record["tokens"] for record in counted.records),
+        "tokens_scored": sum(record["tokens"] for record in scored.records),
+        "diversity": diversity.describe(judged.summary.get("diversity", {}), judged.summary.get("source", {})),
+    }
+    tripped = guards(judged.summary, facts["diversity"], settings)
+    facts["guards"] = tripped
+    accepted = bool(score.languages) and not tripped
+    return Round(number, judges, fitted.stage.folder, scored.stage.folder, judged.stage.folder, facts, accepted)
+
+
+def _measure(line: Line, entrance: Entrance, corpus: Corpus, number: int, judges: Judges, fitted: Manifest) -> Manifest:
+    stage = line.stage(_name(number, "measure"), measure.VERSION, [], [fitted.stage])
+    work = MeasureShard(stage.folder, corpus, judges, fitted.stage.folder, _shape(line.config.self_clean))
+    return line.each(stage, work, entrance.shards)
+
+
+def _judge(
+    line: Line,
+    entrance: Entrance,
+    number: int,
+    scored: Manifest,
+    cut: cuts.Cuts,
+    sampled: Manifest,
+    before: Round | None,
+) -> Manifest:
+    settings = line.config.self_clean
+    keys = [settings.drop, settings.min_stratum_documents, cut]
+    upstream: list[Stage | str] = [scored.stage, *([before.verdicts] if before else [])]
+    stage = line.stage(_name(number, "verdicts"), cuts.VERSION, keys, upstream)
+    work = JudgeShard(
+        folder=stage.folder,
+        scores=scored.stage.folder,
+        cuts=cut,
+        round=number,
+        before=before.verdicts if before else "",
+        sample=sampled.stage.folder,
+        folds=settings.folds,
+    )
+    return line.each(stage, work, entrance.shards)
 
 
 def given_weights(folder: str, number: int, count: int) -> list[str]:
@@ -205,61 +380,24 @@ def given_weights(folder: str, number: int, count: int) -> list[str]:
     return found
 
 
-def _score(
-    line: Line, entrance: Entrance, corpus: Corpus, name: str, trained: Manifest, folders: Sequence[str]
-) -> Manifest:
-    settings = line.config.self_clean
-    budget = Budget(0, 0, 1.0)
-    if settings.windows == "budget":
-        budget = make_budget(
-            entrance.kept["size"], settings.score_tokens, settings.window_tokens, _bytes_per_token(entrance)
-        )
-    keys = [settings.windows, settings.score_tokens, settings.window_tokens]
-    stage = line.stage(f"{name}.score", scores.VERSION, keys, [trained.stage])
-    return line.each(stage, ScoreShard(stage.folder, corpus, tuple(folders), budget), entrance.shards)
-
-
-def _least_seen(trained: Manifest) -> dict[str, int]:
-    """Return for each language the tokens of the evaluator that saw least of it; a given one saw enough."""
-    languages = {name for record in trained.records for name in record["languages"]}
-    enough = 1 << 62
-    return {
-        name: min(enough if record["given"] else record["languages"].get(name, 0) for record in trained.records)
-        for name in languages
-    }
-
-
-def _judge(
-    line: Line,
-    entrance: Entrance,
-    name: str,
-    scored: Manifest,
-    calibration: Calibration,
-    number: int,
-    before: Round | None,
-) -> tuple[Manifest, dict[str, cuts.Cut]]:
-    settings = line.config.self_clean
-    keys = [settings.min_language_tokens, settings.min_agreement, settings.min_anchor_documents, settings.folds]
-    counted_stage = line.stage(f"{name}.calibrate", cuts.VERSION, keys, [scored.stage])
-    counted = line.each(
-        counted_stage, CountStrata(counted_stage.folder, scored.stage.folder, calibration), entrance.shards
-    )
-    chosen = choose_cuts(counted.summary.get("strata", {}), settings)
-    budget = [settings.drop, settings.low_share, settings.min_stratum_documents]
-    upstream: list[Stage | str] = [counted_stage, *([before.verdicts] if before else [])]
-    stage = line.stage(f"{name}.verdicts", cuts.VERSION, budget, upstream)
-    work = JudgeShard(stage.folder, scored.stage.folder, calibration, chosen, number, before.verdicts if before else "")
-    return line.each(stage, work, entrance.shards), chosen
-
-
-def guards(summary: Summary, settings: SelfClean) -> list[str]:
+def guards(summary: Summary, shift: Mapping[str, float], settings: SelfClean) -> list[str]:
     """Return what a round would do that it must not; each line says who loses how much and what is allowed."""
     tripped = []
-    for kind, limit in (("language", settings.max_language_loss), ("source", settings.max_source_loss)):
+    limits = {
+        "stratum": settings.max_stratum_loss,
+        "language": settings.max_language_loss,
+        "source": settings.max_source_loss,
+    }
+    for kind, limit in limits.items():
         for name, cell in sorted(summary.get(kind, {}).items()):
             share = cell["rejected_bytes"] / max(1, cell["bytes"])
             if name != OTHERS and cell["documents"] >= settings.guard_documents and share > limit:
                 tripped.append(f"{kind} {name} would lose {share:.1%} of its bytes, more than {limit:.1%}")
+    if shift["vocabulary_shift"] > settings.max_vocabulary_shift:
+        tripped.append(
+            f"the vocabulary would shift by {shift['vocabulary_shift']:.4f} bits, "
+            f"more than {settings.max_vocabulary_shift:g}"
+        )
     return tripped
 
 
@@ -269,16 +407,18 @@ def overlap(facts: Mapping[str, Any]) -> float:
     return both / either if either else 1.0
 
 
-def _stop(rounds: Sequence[Round], settings: SelfClean) -> str:
+def _stop(rounds: Sequence[Round]) -> str:
     """Say why the rounds end here; empty when they go on."""
     last = rounds[-1]
+    if not last.facts["judged"]:
+        return f"round {last.number} judged no language, so its verdicts do not count"
     if not last.accepted:
         return f"round {last.number} tripped a guard and its verdicts were put aside: {last.facts['guards'][0]}"
     if not last.facts["rejected"]:
         return f"round {last.number} rejected nothing"
-    if last.number > 1 and overlap(last.facts) >= settings.stop_overlap:
+    if last.number > 1 and overlap(last.facts) >= last.facts["judges_overlap"]:
         return (
-            f"rounds {last.number - 1} and {last.number} agree: their rejected sets overlap by "
-            f"{overlap(last.facts):.2f}, at least {settings.stop_overlap:g}"
+            f"rounds {last.number - 1} and {last.number} agree as well as two judges of one round: their rejected sets "
+            f"overlap by {overlap(last.facts):.2f}, those of the judges by {last.facts['judges_overlap']:.2f}"
         )
     return ""

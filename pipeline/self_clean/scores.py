@@ -1,95 +1,54 @@
-"""Scores: what the evaluator of the other folds thinks of each document, in bits per byte of the stored text.
+"""Scores: what the TransNormer of the other folds thinks of the documents it reads, and their final score.
 
     bits_per_byte = sum over scored tokens of -log2 p / UTF-8 bytes of the scored text, rounded to 1e-4
 
-A document over its share of the budget is scored on evenly spaced windows. Every judge also scores the anchor sample,
-which none was trained on; their differences there are what makes them comparable.
+A document that the TransNormer did not read has the surrogate as its score, and is not rejected.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.document import conform, read_table, write_table
-from pipeline.draw import uniform
-from pipeline.self_clean.evaluators import Corpus, load_tokenizer
-from pipeline.self_clean.folds import read_folds
+from pipeline.self_clean import combine
+from pipeline.self_clean.evaluators import Corpus
+from pipeline.self_clean.excerpt import Shape, excerpts, select
+from pipeline.self_clean.judges import Judges, by_transnormer
+from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
+from pipeline.self_clean.scoring import QUANTUM, Language, Score, load_score, sides
+from pipeline.self_clean.signals import CHEAP, LEARNT, SIGNALS, Floats, Ints
 from pipeline.shards import DocumentShard
-from pipeline.summary import Summary, bin_edge, counts, histogram, merge
+from pipeline.summary import Summary, histogram, merge
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 1
-QUANTUM = 1e-4  # bits per byte; thresholds never see a difference below it
-LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
-MIN_WINDOW_BYTES = 32
-NOT_SCORED = -1
+VERSION = 2
+GRID = 10_000  # bits per byte are rounded to one part of it
+BIN = 10  # quanta of a score in a bin of its histogram
 
 SCORES = pa.schema(
     [
-        ("scored", pa.bool_()),
-        ("judge", pa.int8()),  # fold of the evaluator
+        ("present", pa.bool_()),  # it entered stage 4
+        ("judged", pa.bool_()),
+        ("scored", pa.bool_()),  # the TransNormer read it
+        ("judge", pa.int8()),  # fold of its judges
+        ("bytes", pa.int64()),
+        ("scored_bytes", pa.int64()),
+        ("scored_tokens", pa.int64()),
         ("loss", pa.float64()),  # nats per token
         ("bits_per_byte", pa.float64()),
-        ("scored_tokens", pa.int64()),
-        ("scored_bytes", pa.int64()),
-        ("bytes", pa.int64()),
-        ("anchor", pa.list_(pa.float64())),  # bits per byte by every judge; null outside the anchor sample
+        ("bits_per_byte_z", pa.float64()),
+        ("score", pa.float64()),
+        ("shift", pa.float64()),  # by which its source moves its cut
+        ("mainly", pa.string()),  # the signal that adds most to its score, and the side
+        *[(name, pa.float32()) for name in SIGNALS if name != "bits_per_byte"],
     ]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much of a document is scored."""
-
-    cap_bytes: int  # a larger document is scored on windows that add up to this; 0: all of it
-    window_bytes: int
-    share: float  # of documents that are scored at all; below 1 when even one window each is too much
-
-
-def make_budget(sizes: Mapping[str, int], tokens: int, window_tokens: int, bytes_per_token: float) -> Budget:
-    """Return the cap at which all documents together cost no more than the budget.
-
-    `sizes` is the histogram of the documents' bytes; a bin counts with its upper edge, so the budget holds.
-    """
-    edges = sorted((_upper(key), count) for key, count in sizes.items())
-    window = max(MIN_WINDOW_BYTES, round(window_tokens * bytes_per_token))
-    budget = tokens * bytes_per_token
-    if sum(edge * count for edge, count in edges) <= budget:
-        return Budget(0, window, 1.0)
-    low, high = 0.0, edges[-1][0]
-    while high - low > 1:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _cost(edges, middle) <= budget else (low, middle)
-    cap = math.floor(low)
-    if cap >= window:
-        return Budget(cap, window, 1.0)
-    return Budget(window, window, budget / _cost(edges, window))
-
-
-def _upper(key: str) -> float:
-    return bin_edge(str(int(key) + 1)) if int(key) else 1.0
-
-
-def _cost(edges: Sequence[tuple[float, int]], cap: float) -> float:
-    return sum(min(edge, cap) * count for edge, count in edges)
-
-
-@cache
-def _judge(folder: str) -> Any:
-    """Load an evaluator once a process."""
-    from model.checkpoint import load_model  # torch takes seconds to import
-    from model.score import prepare
-
-    return prepare(load_model(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,97 +57,146 @@ class ScoreShard:
 
     folder: str
     corpus: Corpus
-    evaluators: tuple[str, ...]  # folders, by fold
-    budget: Budget
+    judges: Judges
+    score: str  # folder
+    measures: str  # folder
+    shape: Shape
+    depth: Depth
+    shifts: dict[str, float]  # "language source" -> how far its cuts lie above those of the language
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write a row of scores for each row of the shard; return the record."""
-        folds = read_folds(self.corpus.folds, shard)
-        tables: list[pa.Table] = []
-        summaries: list[Summary] = []
-        done = size = tokens = 0
-        for rows, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "text")):
-            scored, spent = self._score(documents, folds[rows])
-            tokens += spent
-            tables.append(scored.append_column("row", pa.array(rows)))
-            summaries.append(summarise(scored, documents["language"].to_pylist(), len(self.evaluators)))
-            done += len(documents)
-            size += text_bytes(documents)
-        write_table(score_path(self.folder, shard), _spread(tables, shard.rows))
-        return {"documents": done, "tokens": tokens, "bytes": size, "summary": merge(summaries)}
+        measures, score = read_measures(self.measures, shard), load_score(self.score)
+        names = read_table(shard.path("documents"), ["language", "source"])
+        languages = names["language"].to_pylist()
+        places = [f"{name} {source}" for name, source in zip(languages, names["source"].to_pylist(), strict=True)]
+        chosen = self._chosen(measures, languages)
+        tables, cost, size = [], 0, 0
+        if chosen.any():
+            for rows, documents in read_kept(shard, self.corpus.verdicts, ("text",)):
+                read = documents.filter(pa.array(chosen[rows]))
+                table, tokens = self._read(rows[chosen[rows]], read, measures, languages, score)
+                tables.append(table)
+                cost += tokens
+                size += text_bytes(read)
+        scores = self._complete(measures, tables, shard.rows, places)
+        write_table(score_path(self.folder, shard), scores)
+        summary = _summary(scores, languages)
+        done = int(scores["present"].to_numpy().sum())
+        return {"documents": done, "scored": int(chosen.sum()), "tokens": cost, "bytes": size, "summary": summary}
 
-    def _score(self, documents: pa.Table, folds: npt.NDArray[np.int64]) -> tuple[pa.Table, int]:
-        """Return scores (SCORES) for documents, each by its own judge and the anchor by all, and the tokens of all."""
-        texts = documents["text"].to_pylist()
-        anchor = self.corpus.anchor(documents)
-        draws = uniform(documents["id"].to_pylist(), self.corpus.seed, "score")
-        scored = (draws < self.budget.share) | anchor
-        excerpts = [self._excerpt(text) if chosen else [] for text, chosen in zip(texts, scored, strict=True)]
-        by_judge = [self._by(k, excerpts, scored & ((folds == k) | anchor)) for k in range(len(self.evaluators))]
-        own = [by_judge[fold][row] for row, fold in enumerate(folds.tolist())]
-        bits = [_bits_per_byte(*value) for value in own]
-        every = [
-            [_bits_per_byte(*judge[row]) for judge in by_judge] if is_anchor else None
-            for row, is_anchor in enumerate(anchor.tolist())
-        ]
-        size = [len(text.encode()) for text in texts]
-        tokens = sum(t for judge in by_judge for _, t, _ in judge)
+    def _chosen(self, measures: pa.Table, languages: list[str]) -> Any:
+        """Tell which rows the TransNormer reads."""
+        judged = measures["judged"].to_numpy()
+        stratum = strata(languages, np.nan_to_num(measures["bytes"].to_numpy()).astype(np.int64))
+        never = np.iinfo(np.int64).max
+        lowest = np.array([self.depth.lowest.get(name, never) for name in stratum], np.int64)
+        return judged & (surrogate_bins(np.nan_to_num(measures["surrogate"].to_numpy())) >= lowest)
+
+    def _read(
+        self, rows: Ints, documents: pa.Table, measures: pa.Table, languages: list[str], score: Score
+    ) -> tuple[pa.Table, int]:
+        """Return the learnt signals and scores of documents, and the tokens that went through a TransNormer."""
+        found = excerpts(documents["text"].to_pylist(), self.shape, self.judges.load_tokenizer())
+        own = measures.take(pa.array(rows))
+        judge = own["judge"].to_numpy().astype(np.int64)
+        cheap = np.stack([own[name].to_numpy().astype(np.float64) for name in CHEAP], axis=1)
+        signals = np.full((len(rows), len(SIGNALS)), np.nan)
+        signals[:, : len(CHEAP)] = cheap
+        nats, tokens, cost = np.zeros(len(rows)), np.zeros(len(rows), np.int64), 0
+        for number in range(len(self.judges.weights)):
+            mine = judge == number
+            if mine.any():
+                reading = by_transnormer(self.judges, number, select(found, mine), cheap[mine])
+                signals[mine, len(CHEAP) :] = reading.signals
+                nats[mine], tokens[mine] = reading.nats, reading.tokens
+                cost += reading.cost
+        at = SIGNALS.index("bits_per_byte")
+        signals[:, at] = np.round(signals[:, at] * GRID) / GRID
+        names = [languages[row] for row in rows.tolist()]
+        total, z, mainly = judge_all(signals, found.size, found.whole, judge, names, score)
+        learnt = {name: pa.array(signals[:, len(CHEAP) + n], from_pandas=True) for n, name in enumerate(LEARNT)}
         table = pa.table(
             {
-                "scored": pa.array([b is not None for b in bits]),
-                "judge": pa.array(folds, pa.int8()),
-                "loss": pa.array([n / t if t else None for n, t, _ in own], pa.float64()),
-                "bits_per_byte": pa.array(bits, pa.float64()),
-                "scored_tokens": pa.array([t for _, t, _ in own], pa.int64()),
-                "scored_bytes": pa.array([b for _, _, b in own], pa.int64()),
-                "bytes": pa.array(size, pa.int64()),
-                "anchor": pa.array(every, pa.list_(pa.float64())),
-            },
-            schema=SCORES,
+                "row": rows,
+                "scored": tokens > 0,
+                "scored_tokens": tokens,
+                "loss": pa.array(nats / np.where(tokens > 0, tokens, np.nan), from_pandas=True),
+                "bits_per_byte_z": z[:, at],
+                "read_score": total,
+                "mainly": pa.array(mainly, pa.string()),
+                **learnt,
+            }
         )
-        return table, tokens
+        return table, cost
 
-    def _excerpt(self, text: str) -> list[str]:
-        """Return the parts of a text that are scored: all of it, or evenly spaced windows, measured in characters."""
-        size = len(text.encode())
-        if not self.budget.cap_bytes or size <= self.budget.cap_bytes:
-            return [text]
-        window = max(1, self.budget.window_bytes * len(text) // size)
-        count = max(1, self.budget.cap_bytes // self.budget.window_bytes)
-        from model.score import windows  # torch takes seconds to import
-
-        return [text[start:stop] for start, stop in windows(len(text), window, count)]
-
-    def _by(self, judge: int, excerpts: list[list[str]], wanted: npt.NDArray[np.bool_]) -> list[tuple[float, int, int]]:
-        """Return (nats, tokens, bytes) of each document by one judge; zeros where it is not wanted."""
-        from model.score import score_texts  # torch takes seconds to import
-
-        tokenizer = load_tokenizer(self.corpus.tokenizer)
-        parts = [(row, text) for row in np.flatnonzero(wanted).tolist() for text in excerpts[row]]
-        scores = score_texts(_judge(self.evaluators[judge]), [text for _, text in parts], tokenizer.encode)
-        totals = [(0.0, 0, 0)] * len(excerpts)
-        each = zip(scores.nats.tolist(), scores.tokens.tolist(), scores.bytes.tolist(), strict=True)
-        for (row, _), scored in zip(parts, each, strict=True):
-            nats, tokens, size = (a + b for a, b in zip(totals[row], scored, strict=True))
-            totals[row] = (nats, tokens, size)
-        return totals
+    def _complete(self, measures: pa.Table, tables: list[pa.Table], rows: int, places: list[str]) -> pa.Table:
+        """Return SCORES of all rows: what was read, and the surrogate where nothing was."""
+        extra = [*[f for f in SCORES if f.name not in measures.column_names], pa.field("read_score", pa.float64())]
+        read = spread_rows(tables, rows, pa.schema(extra))
+        both = {**{name: read[name] for name in read.column_names}, **{n: measures[n] for n in measures.column_names}}
+        scored = np.asarray(read["scored"].to_numpy(zero_copy_only=False), bool)
+        surrogate = measures["surrogate"].to_numpy().astype(np.float64)
+        score = np.where(scored, read["read_score"].to_numpy().astype(np.float64), surrogate)
+        both["score"] = pa.array(np.round(score / QUANTUM) * QUANTUM, from_pandas=True)
+        both["shift"] = pa.array([self.shifts.get(place, 0.0) for place in places])
+        return conform(pa.table(both), SCORES)
 
 
-def _bits_per_byte(nats: float, tokens: int, size: int) -> float | None:
-    """Return bits per byte to 1e-4; None where nothing was scored."""
-    return round(nats / math.log(2) / size / QUANTUM) * QUANTUM if tokens and size else None
+def judge_all(
+    signals: Floats, size: Ints, whole: Ints, judge: Ints, languages: list[str], score: Score
+) -> tuple[Floats, Floats, list[str]]:
+    """Return scores (documents), z (documents, signals) and what each score is mainly made of, for SIGNALS."""
+    total, z = np.full(len(signals), np.nan), np.full(signals.shape, np.nan)
+    mainly = [""] * len(signals)
+    names = np.array(languages, np.str_)
+    for name in np.unique(names).tolist():
+        for number, scale in enumerate(score.languages[name].every):
+            rows = np.flatnonzero((names == name) & (judge == number))
+            features = sides(signals[rows], size[rows], whole[rows], scale)
+            total[rows] = combine.score(features, score.every)
+            z[rows] = features[:, : len(SIGNALS)] - features[:, 2 * len(SIGNALS) : 3 * len(SIGNALS)]
+            for row, told in zip(rows.tolist(), combine.mainly(features, score.every, SIGNALS), strict=True):
+                mainly[row] = told
+    return total, z, mainly
 
 
-def _spread(tables: list[pa.Table], rows: int) -> pa.Table:
-    """Return one row a document of the shard, null where it was not in stage 4."""
-    if not sum(map(len, tables)):
-        return conform(pa.table({"scored": np.zeros(rows, bool)}), SCORES)
-    table = pa.concat_tables(tables)
-    where = np.full(rows, -1)
-    where[table["row"].to_numpy()] = np.arange(len(table))
-    spread = table.drop_columns(["row"]).take(pa.array(where, mask=where < 0))
-    scored = pa.array(np.where(where < 0, False, table["scored"].to_numpy()[where]))
-    return spread.set_column(0, "scored", scored)
+def choose_shifts(
+    summary: Mapping[str, Any], languages: Mapping[str, Language], most: float, fewest: int
+) -> dict[str, float]:
+    """Return how far each large source moves its cuts: towards its own median, by `most` robust deviations at most."""
+    from pipeline.self_clean.measure import BIN as SURROGATE_BIN
+
+    cells = {name: cell for name, cell in summary.get("sources", {}).items() if " " in name}
+    all_bins: dict[str, dict[str, int]] = {}
+    for name, cell in cells.items():
+        bins = all_bins.setdefault(name.partition(" ")[0], {})
+        for key, n in cell["bins"].items():
+            bins[key] = bins.get(key, 0) + n
+    shifts = {}
+    for name, cell in sorted(cells.items()):
+        language = name.partition(" ")[0]
+        if cell["documents"] < fewest or language not in languages:
+            continue
+        far = (_median(cell["bins"]) - _median(all_bins[language])) * SURROGATE_BIN * QUANTUM
+        bound = most * languages[language].deviation
+        shifts[name] = round(math.copysign(min(abs(far), bound), far) / QUANTUM) * QUANTUM
+    return shifts
+
+
+def _median(bins: Mapping[str, int]) -> int:
+    total, taken = sum(bins.values()), 0
+    for key, n in sorted((int(key), n) for key, n in bins.items()):
+        taken += n
+        if 2 * taken >= total:
+            return key
+    return 0
+
+
+def quanta(scores: pa.Table) -> Ints:
+    """Return each row's score as its cut sees it, less its source's shift, in quanta (rows); 0 where there is none."""
+    score = np.nan_to_num(scores["score"].to_numpy().astype(np.float64))
+    return np.asarray(np.round((score - scores["shift"].to_numpy()) / QUANTUM).astype(np.int64))
 
 
 def score_path(folder: str, shard: DocumentShard) -> str:
@@ -201,51 +209,18 @@ def read_scores(folder: str, shard: DocumentShard) -> pa.Table:
     return read_table(score_path(folder, shard))
 
 
-def length_class(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the number of each document's length class (documents)."""
-    return np.searchsorted(LENGTH_CLASSES, sizes, side="right")
-
-
-def summarise(scored: pa.Table, languages: Sequence[str], judges: int) -> Summary:
-    """Return what calibration needs, in whole numbers: moments by language, judge and length class, and the anchor's.
-
-    Bits per byte count in units of 1e-4.
-    """
-    units = np.round(np.nan_to_num(scored["bits_per_byte"].to_numpy()) / QUANTUM).astype(np.int64)
-    there = scored["scored"].to_numpy(zero_copy_only=False)
-    cls = length_class(scored["bytes"].to_numpy())
-    size = scored["scored_bytes"].to_numpy()
-    judge = scored["judge"].to_numpy()
-    moments: Summary = {}
-    for row in np.flatnonzero(there).tolist():
-        cell = moments.setdefault(languages[row], {}).setdefault(str(judge[row]), {}).setdefault(str(cls[row]), {})
-        for name, value in (
-            ("n", 1),
-            ("sum", units[row]),
-            ("squares", units[row] ** 2),
-            ("inverse", 10**9 // size[row]),
-        ):
-            cell[name] = cell.get(name, 0) + int(value)
-    values = scored["bits_per_byte"].to_numpy()[there]
-    return {
-        "moments": moments,
-        "anchor": _anchor_moments(scored["anchor"].to_pylist(), languages, judges),
-        "bits_per_byte": histogram(values),
-        "not_scored": counts(name for name, one in zip(languages, there.tolist(), strict=True) if not one),
-    }
-
-
-def _anchor_moments(anchors: Sequence[Any], languages: Sequence[str], judges: int) -> Summary:
-    """Return sums and products of the judges' values on the anchor, by language."""
-    moments: Summary = {}
-    for values, language in zip(anchors, languages, strict=True):
-        if values is None or any(v is None for v in values):
-            continue
-        units = [round(v / QUANTUM) for v in values]
-        cell = moments.setdefault(language, {"n": 0})
-        cell["n"] += 1
-        for a in range(judges):
-            cell[f"sum {a}"] = cell.get(f"sum {a}", 0) + units[a]
-            for b in range(a, judges):
-                cell[f"product {a} {b}"] = cell.get(f"product {a} {b}", 0) + units[a] * units[b]
-    return moments
+def _summary(scores: pa.Table, languages: list[str]) -> Summary:
+    """Return by stratum how many are judged and the histogram of what was read."""
+    judged, scored = scores["judged"].to_numpy(), scores["scored"].to_numpy()
+    stratum = strata(languages, np.nan_to_num(scores["bytes"].to_numpy()).astype(np.int64))
+    bins = quanta(scores) // BIN
+    cells: Summary = {}
+    for row in np.flatnonzero(judged).tolist():
+        cell = cells.setdefault(stratum[row], {"judged": 0, "bins": {}})
+        cell["judged"] += 1
+        if scored[row]:
+            key = str(bins[row])
+            cell["bins"][key] = cell["bins"].get(key, 0) + 1
+    bits = histogram(scores["bits_per_byte"].to_numpy().astype(np.float64))
+    values = histogram(scores["score"].to_numpy().astype(np.float64))
+    return merge([{"strata": cells, "bits_per_byte": bits, "score": values}])

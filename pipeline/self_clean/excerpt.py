@@ -1,0 +1,62 @@
+"""Excerpts: the part of a document that is measured, all of it where it is short.
+
+A long document is measured on evenly spaced windows, the first at its begin and the last at its end, so that what a
+document costs has a bound and no part of it is out of sight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.encode import Tokenizer
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How much of a document is measured."""
+
+    windows: int  # of a long document; 0: every document is measured whole
+    window_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpts:
+    """Documents as windows of tokens."""
+
+    windows: list[npt.NDArray[np.int64]]
+    owner: Ints  # (windows): number of its document, rising
+    size: Ints  # (documents): UTF-8 bytes of what is measured
+    whole: Ints  # (documents): UTF-8 bytes of the text
+
+
+def cut(text: str, shape: Shape) -> list[str]:
+    """Return the parts of a text that are measured, in order."""
+    size = len(text.encode())
+    if not shape.windows or size <= shape.windows * shape.window_bytes:
+        return [text]
+    window = max(1, shape.window_bytes * len(text) // size)
+    last = max(1, shape.windows - 1)
+    starts = [(len(text) - window) * number // last for number in range(shape.windows)]
+    return [text[start : start + window] for start in starts]
+
+
+def excerpts(texts: Sequence[str], shape: Shape, tokenizer: Tokenizer) -> Excerpts:
+    """Return texts as windows of tokens."""
+    parts = [cut(text, shape) for text in texts]
+    flat = [part for one in parts for part in one]
+    owner = np.repeat(np.arange(len(texts)), [len(one) for one in parts])
+    size = np.array([sum(len(part.encode()) for part in one) for one in parts], np.int64)
+    whole = np.array([len(text.encode()) for text in texts], np.int64)
+    return Excerpts([ids.astype(np.int64) for ids in tokenizer.encode(flat)], owner, size, whole)
+
+
+def select(found: Excerpts, chosen: npt.NDArray[np.bool_]) -> Excerpts:
+    """Return the excerpts of chosen documents (documents)."""
+    kept = chosen[found.owner]
+    number = np.cumsum(chosen) - 1
+    windows = [window for window, keep in zip(found.windows, kept.tolist(), strict=True) if keep]
+    return Excerpts(windows, number[found.owner[kept]], found.size[chosen], found.whole[chosen])

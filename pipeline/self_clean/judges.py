@@ -1,0 +1,133 @@
+"""Judges: an n-gram model and a TransNormer for each fold, trained on the same documents of the other folds."""
+
+import io
+import itertools
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model import ngram
+from model.ngram import Ngrams
+from pipeline import storage
+from pipeline.self_clean.evaluators import load_tokenizer
+from pipeline.self_clean.excerpt import Excerpts
+from pipeline.self_clean.signals import (
+    LEARNT,
+    Floats,
+    Ints,
+    cheap_signals,
+    learnt_signals,
+    reset_pieces,
+    trigram_bits,
+)
+from tokenizer.encode import Tokenizer
+
+EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
+COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Where the trained judges are, by fold."""
+
+    tokenizer: str  # path
+    counts: tuple[str, ...]  # paths of n-gram counts
+    weights: tuple[str, ...]  # folders of TransNormers
+
+    def load_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of all."""
+        return load_tokenizer(self.tokenizer)
+
+
+def published(evaluator: str, number: int, folds: int) -> Judges:
+    """Return the judges of a round in a finished run's OUT/evaluator."""
+    folders = tuple(storage.join(evaluator, f"round-{number}", f"fold-{fold}") for fold in range(folds))
+    tokenizer = storage.join(evaluator, EVALUATOR_TOKENIZER)
+    return Judges(tokenizer, tuple(storage.join(folder, COUNTS) for folder in folders), folders)
+
+
+def write_counts(path: str, model: Ngrams, languages: list[str]) -> int:
+    """Write n-gram counts and the languages by number; return the bytes."""
+    sink = io.BytesIO()
+    names = np.array(languages, np.str_)
+    np.savez(sink, unigrams=model.unigrams, ones=model.ones, twos=model.twos, threes=model.threes, languages=names)
+    with storage.create(path) as file:
+        file.write(sink.getvalue())
+    return sink.tell()
+
+
+@cache
+def load_counts(path: str) -> tuple[Ngrams, dict[str, int]]:
+    """Load n-gram counts and the number of each language once a process."""
+    with storage.open_input(path) as file:
+        table = np.load(io.BytesIO(file.read()), allow_pickle=False)
+    model = Ngrams(table["unigrams"], table["ones"], table["twos"], table["threes"])
+    return model, {name: number for number, name in enumerate(table["languages"].tolist())}
+
+
+@cache
+def load_judge(folder: str) -> Any:
+    """Load a TransNormer once a process, onto its own GPU where torchrun started it beside one."""
+    from model.checkpoint import load_model  # torch takes seconds to import
+    from model.score import Scoring, own_device, prepare
+
+    device = own_device()
+    return prepare(load_model(folder), Scoring() if device == "cpu" else Scoring(device=device, batch_tokens=1 << 16))
+
+
+def by_ngrams(judges: Judges, judge: int, found: Excerpts, languages: list[str]) -> Floats:
+    """Return the signals CHEAP (documents, signals) by one judge; NaN where it never saw the language."""
+    model, numbers = load_counts(judges.counts[judge])
+    number = np.array([numbers.get(name, -1) for name in languages], np.int64)
+    bits = ngram.measure(model, found.windows, found.owner, np.maximum(number, 0))
+    signals = cheap_signals(bits, found.size)
+    signals[number < 0] = np.nan
+    return signals
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a TransNormer found in documents."""
+
+    signals: Floats  # (documents, LEARNT)
+    nats: Floats  # (documents)
+    tokens: Ints  # (documents): of the excerpts
+    cost: int  # tokens that went through the model
+
+
+def by_transnormer(judges: Judges, judge: int, found: Excerpts, cheap: Floats) -> Reading:
+    """Return the signals LEARNT of documents by one judge; `cheap` holds their signals CHEAP by the same."""
+    from model.score import losses  # torch takes seconds to import
+
+    model = load_judge(judges.weights[judge])
+    begin = np.array([model.model.config.eos])
+    pieces = [np.concatenate([begin, window]) for window in found.windows]
+    parts = [reset_pieces(piece) for piece in pieces]
+    flat = losses(model, [part for one in parts for part in one])
+    reset = [np.concatenate(one) for one in _split(flat, [len(one) for one in parts])]
+    long = [number for number, one in enumerate(parts) if len(one) > 1]  # a short one has no more past than a piece
+    whole = list(reset)
+    for number, loss in zip(long, losses(model, [pieces[number] for number in long]), strict=True):
+        whole[number] = loss
+    count = len(found.size)
+    by_document, by_reset = _joined(whole, found.owner, count), _joined(reset, found.owner, count)
+    signals = learnt_signals(by_document, by_reset, trigram_bits(cheap), found.size)
+    tokens = np.array([len(one) for one in by_document], np.int64)
+    nats = np.array([one.sum() for one in by_document], np.float64)
+    cost = int(tokens.sum()) + sum(len(pieces[number]) - 1 for number in long)
+    return Reading(signals.reshape(count, len(LEARNT)), nats, tokens, cost)
+
+
+def _split(values: list[npt.NDArray[Any]], lengths: list[int]) -> list[list[npt.NDArray[Any]]]:
+    edges = itertools.accumulate(lengths, initial=0)
+    return [values[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+def _joined(parts: list[npt.NDArray[Any]], owner: Ints, count: int) -> list[Floats]:
+    """Return the losses of each document from those of its windows."""
+    edges = np.searchsorted(owner, np.arange(count + 1))
+    empty = np.zeros(0)
+    return [np.concatenate([empty, *parts[start:stop]]) for start, stop in itertools.pairwise(edges.tolist())]
