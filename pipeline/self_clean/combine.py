@@ -162,7 +162,7 @@ def score(sides: Floats, weights: Weights) -> Floats:
 def mainly(sides: Floats, weights: Weights, names: Sequence[str]) -> list[str]:
     """Return for each document the signal that adds most to its score, and on which side: "trigram_gain below"."""
     parts = (sides * weights.each).reshape(len(sides), 2, 2, len(names)).sum(axis=2)
-    most = parts.reshape(len(sides), -1).argmax(1)
+    most = parts.reshape(len(sides), 2 * len(names)).argmax(1)
     told = [f"{name} {side}" for side in ("above", "below") for name in names]
     return [told[number] for number in most.tolist()]
 
