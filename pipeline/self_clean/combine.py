@@ -7,8 +7,8 @@ what the undamaged ones of the same language and length have, judge by judge, wh
 
 the empirical-Bayes weight (Efron and Morris 1975) of one observation whose noise falls with its bytes. Beside it stands
 what of a signal the other signals do not tell, its residual given them: text may have usual words, and a usual gain
-from their order, yet not the gain that goes with those words. Each counts by the share of its variance on which the
-judges agree about undamaged documents: what one judge alone sees is that judge's training. Both count in both
+from their order, yet not the gain that goes with those words. Each counts by the correlation of the
+judges about undamaged documents: what one judge alone sees is its training. Both count in both
 directions, with weights that are never negative: being unlike other text in one more way makes no document better. A
 logistic regression on damaged and undamaged documents fits them, drawn to one small weight for all, so that a direction
 in which no known damage lies still counts for something.
@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 FARTHEST = 6.0  # a z beyond it counts as it
 PRIOR_WEIGHT = 0.2
-PRIOR_STRENGTH = 3.0  # of the pull to it, in documents
+PRIOR_STRENGTH = 0.5  # of the pull to it, in documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
 
@@ -104,13 +104,13 @@ def features(z: Floats, scale: Scale) -> Floats:
 def trusted(scales: Sequence[Scale], by_judge: Sequence[Floats]) -> tuple[Scale, ...]:
     """Return the judges' scales with the trust that their z of the same documents (documents, signals) deserve.
 
-    Trust is the squared correlation of two judges, the least of all pairs, 0 where it is negative.
+    Trust is the correlation of two judges, the least of all pairs, 0 where it is negative.
     """
     sides = [features(z, scale) for z, scale in zip(by_judge, scales, strict=True)]
     signed = [one[:, : one.shape[1] // 2] - one[:, one.shape[1] // 2 :] for one in sides]
     pairs = [(a, b) for number, a in enumerate(signed) for b in signed[:number]]
     trust = np.min([_correlations(a, b) for a, b in pairs], axis=0)
-    return tuple(replace(scale, trust=np.maximum(trust, 0) ** 2) for scale in scales)
+    return tuple(replace(scale, trust=np.maximum(trust, 0)) for scale in scales)
 
 
 def _correlations(a: Floats, b: Floats) -> Floats:
@@ -162,7 +162,7 @@ def score(sides: Floats, weights: Weights) -> Floats:
 def mainly(sides: Floats, weights: Weights, names: Sequence[str]) -> list[str]:
     """Return for each document the signal that adds most to its score, and on which side: "trigram_gain below"."""
     parts = (sides * weights.each).reshape(len(sides), 2, 2, len(names)).sum(axis=2)
-    most = parts.reshape(len(sides), -1).argmax(1)
+    most = parts.reshape(len(sides), 2 * len(names)).argmax(1)
     told = [f"{name} {side}" for side in ("above", "below") for name in names]
     return [told[number] for number in most.tolist()]
 

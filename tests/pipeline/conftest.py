@@ -44,12 +44,13 @@ train_tokens = 20000
 [self_clean]
 rounds = 2
 score_tokens = 60000
-window_tokens = 64
+count_tokens = 100000
 min_language_tokens = 1000
-anchor_documents = 40
+anchor_documents = 60
+min_anchor_documents = 20
 min_agreement = -1
+outlier = 1.0
 guard_documents = 1000
-stop_overlap = 1.0
 
 [publish]
 shard_tokens = 40000

@@ -1,6 +1,4 @@
-"""Calibration, cuts and guards."""
-
-import math
+"""Cuts and guards."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,123 +7,103 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import SelfClean
-from pipeline.self_clean.cuts import BINS, Calibration, CountStrata, _spread, calibrate, choose_cuts, outside, shrunk
+from pipeline.self_clean.combine import Scale
+from pipeline.self_clean.cuts import choose_cuts
+from pipeline.self_clean.diversity import describe, divergence, entropy
 from pipeline.self_clean.rounds import guards, overlap
-from pipeline.self_clean.scores import QUANTUM, SCORES, summarise
-from pipeline.shards import DocumentShard
+from pipeline.self_clean.scores import BIN, SCORES, quanta
+from pipeline.self_clean.scoring import QUANTUM, Language
 
-SETTINGS = SelfClean(min_language_tokens=10, min_stratum_documents=10)
+SETTINGS = SelfClean(min_stratum_documents=10)
+NO_SCALES: tuple[Scale, ...] = ()
 
 
-@given(st.dictionaries(st.integers(1000, 3000).map(str), st.integers(1, 30), min_size=1), st.floats(0, 0.5))
-def test_cuts_never_spend_more_than_the_budget(bins: dict[str, int], drop: float) -> None:
-    """What lies outside the cuts of a stratum is at most the drop budget."""
+def language(limit: float) -> Language:
+    """Return a language whose scores are cut from a limit on."""
+    return Language(NO_SCALES, NO_SCALES, limit, 1.0, 1.0)
+
+
+@given(
+    st.dictionaries(st.integers(-300, 600).map(str), st.integers(1, 30), min_size=1),
+    st.integers(0, 400),
+    st.floats(0, 0.5),
+    st.floats(-2, 4),
+)
+def test_cuts_keep_the_budget_and_the_limit(bins: dict[str, int], unread: int, drop: float, limit: float) -> None:
+    """What a cut rejects is at most its share of all that are judged, and no score below the language's limit."""
+    judged = sum(bins.values()) + unread
     settings = SelfClean(drop=drop, min_stratum_documents=2)
-    low, high = choose_cuts({"en 0": bins}, settings).get("en 0", (-math.inf, math.inf))
-    outside = sum(n for key, n in bins.items() if int(key) / 1000 < low or int(key) / 1000 >= high)
-    assert outside <= sum(bins.values()) * drop
+    cut = choose_cuts({"en 0": {"judged": judged, "bins": bins}}, {"en": language(limit)}, settings).get("en 0")
+    rejected = sum(n for key, n in bins.items() if cut is not None and int(key) * BIN >= cut)
+    assert rejected <= judged * drop
+    assert cut is None or cut * QUANTUM >= limit - 1e-9
 
 
-def test_a_value_is_cut_as_its_bin_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the whole grid, a value lies outside a cut exactly when its bin does."""
-    values = np.round(np.arange(1, 200_000) * 1e-4 / QUANTUM) * QUANTUM  # as scores are rounded
-    shard = DocumentShard("a", "", 0, len(values), 0)
-    everything = (values, ["en 0"] * len(values), pa.table({}))
-    monkeypatch.setattr("pipeline.self_clean.cuts._measure", lambda *_: everything)
-    bins = CountStrata("", "", Calibration((), {}, {}, {}, {}))(shard)["summary"]["strata"]["en 0"]
-    assert bins == {str(b): 10 - (b == 0) for b in range(20_000)}
-    number = np.arange(1, 200_000) // 10
-    edge = number / BINS
-    low, high = outside(values, edge, edge)
-    assert not low.any()
-    assert high.all()
-    low, high = outside(values, (number + 1) / BINS, (number + 1) / BINS)
-    assert low.all()
-    assert not high.any()
+def test_what_lies_far_out_is_cut() -> None:
+    """Of a hundred documents the four far above the limit go when the budget allows five, two when it allows two."""
+    found = {"en 1": {"judged": 100, "bins": {"10": 96, "400": 2, "500": 2}}}
+    assert choose_cuts(found, {"en": language(1.0)}, SelfClean(drop=0.05)) == {"en 1": 400 * BIN}
+    assert choose_cuts(found, {"en": language(1.0)}, SelfClean(drop=0.02)) == {"en 1": 500 * BIN}
 
 
-def test_values_are_the_decimals_of_the_grid() -> None:
-    """A shrunk value is the float of its four decimals, so that it compares with a threshold as it is printed."""
-    calibration = Calibration(("en",), {}, {"en": [0.0]}, {"en": {"1": 2.0}}, {"en": (1.0, 0.0)})
-    wanted = [round(k * 1e-4, 4) for k in range(80_000, 90_000)]
-    table = scored(wanted, [0] * len(wanted), [1000] * len(wanted), [None] * len(wanted))
-    assert shrunk(table, np.array(["en"] * len(wanted)), calibration).tolist() == wanted
+def test_nothing_is_cut_of_a_small_stratum_or_a_language_nobody_judges() -> None:
+    """A stratum of too few documents has no cut, nor one whose language has no score."""
+    small = {"en 0": {"judged": 9, "bins": {"900": 1}}}
+    assert choose_cuts(small, {"en": language(0.0)}, SETTINGS) == {}
+    assert choose_cuts({"fi 0": {"judged": 900, "bins": {"900": 1}}}, {"en": language(0.0)}, SETTINGS) == {}
 
 
-def test_small_strata_are_not_cut() -> None:
-    """A stratum of too few documents has no cut."""
-    assert choose_cuts({"en 0": {"2000": 9}}, SETTINGS) == {}
-
-
-def scored(values: list[float], judge: list[int], sizes: list[int], anchor: list[list[float] | None]) -> pa.Table:
-    """Return a table of scores."""
-    n = len(values)
-    columns = [[True] * n, judge, values, values, [10] * n, sizes, sizes, anchor]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCORES, strict=True)], schema=SCORES)
-
-
-def anchored(shift: float, count: int = 200) -> pa.Table:
-    """Return scores where judge 1 says `shift` more than judge 0, and every document is in the anchor."""
-    draw = np.random.default_rng(0)
-    truth = np.round(draw.normal(2, 0.3, count), 4)
-    judge = (np.arange(count) % 2).tolist()
-    values = [t + shift * j for t, j in zip(truth, judge, strict=True)]
-    return scored(values, judge, [1000] * count, [[t, t + shift] for t in truth.tolist()])
-
-
-def test_judges_are_aligned_on_the_anchor() -> None:
-    """A judge that is harsher throughout rejects no more than the other."""
-    table = anchored(0.5)
-    languages = ["en"] * len(table)
-    calibration = calibrate(summarise(table, languages, 2), {"en": 1000}, SETTINGS)
-    values = shrunk(table, np.array(languages), calibration)
-    even, odd = values[::2].mean(), values[1::2].mean()
-    assert abs(even - odd) < 0.1
-    assert calibration.shift["en"] == pytest.approx([0.25, -0.25], abs=1e-3)
-
-
-def test_a_language_that_was_hardly_seen_is_not_judged() -> None:
-    """The reason says how many tokens the judges saw."""
-    calibration = calibrate(summarise(anchored(0.0), ["xx"] * 200, 2), {"xx": 5}, SETTINGS)
-    assert calibration.judged == ()
-    assert "saw 5 tokens" in calibration.reasons["xx"]
-
-
-def test_a_language_whose_judges_disagree_is_not_judged() -> None:
-    """Judges without correlation on the anchor leave the language alone."""
-    draw = np.random.default_rng(1)
-    pairs = draw.normal(2, 0.3, (200, 2)).round(4).tolist()
-    table = scored([p[0] for p in pairs], [0] * 200, [1000] * 200, pairs)
-    calibration = calibrate(summarise(table, ["en"] * 200, 2), {"en": 1000}, SETTINGS)
-    assert "the judges agree by" in calibration.reasons["en"]
-
-
-def test_short_documents_are_drawn_to_the_mean() -> None:
-    """Of two equal values the one of fewer bytes ends nearer to its class's mean."""
-    calibration = Calibration(("en",), {}, {"en": [0.0, 0.0]}, {"en": {"0": 2.0, "1": 2.0}}, {"en": (0.04, 20.0)})
-    table = scored([3.0, 3.0], [0, 0], [100, 1000], [None, None])
-    short, long = shrunk(table, np.array(["en", "en"]), calibration)
-    assert 2.0 < short < long < 3.0
-    assert short == pytest.approx(2 + 0.04 / (0.04 + 0.2), abs=1e-4)
-
-
-def test_spread_is_recovered() -> None:
-    """The fit finds the variance between documents and the noise that falls with their bytes."""
-    cells = {str(i): (100, 2.0, 0.04 + 20.0 / size, 1 / size) for i, size in enumerate((300, 1000, 5000, 20000))}
-    sigma, tau = _spread(cells)
-    assert sigma == pytest.approx(0.04)
-    assert tau == pytest.approx(20.0)
+def test_a_source_moves_what_its_cut_sees() -> None:
+    """A document is compared after its source's shift, in whole quanta: decimals compare as they are printed."""
+    scores = pa.table({"score": [1.234, 8.123, None], "shift": [0.5, 0.0, 0.5]})
+    columns = {field.name: scores[field.name] for field in SCORES if field.name in scores.column_names}
+    assert quanta(pa.table(columns)).tolist() == [734, 8123, -500]
 
 
 def test_a_guard_names_who_loses_what() -> None:
-    """A language or source that would lose too much stops the round, small ones do not."""
+    """A stratum, language or source that would lose too much stops the round; small ones and the others do not."""
     cell = {"documents": 500, "bytes": 1000, "rejected": 100, "rejected_bytes": 200}
     small = {**cell, "documents": 5}
-    tripped = guards({"language": {"fi": cell, "qu": small}, "source": {"web": cell}}, SelfClean())
-    assert tripped == ["language fi would lose 20.0% of its bytes, more than 10.0%"]
+    summary = {
+        "stratum": {"fi 2": cell},
+        "language": {"fi": cell, "qu": small},
+        "source": {"web": cell, "others": cell},
+    }
+    tripped = guards(summary, {"vocabulary_shift": 0.5}, SelfClean(max_source_loss=0.1))
+    assert tripped == [
+        "stratum fi 2 would lose 20.0% of its bytes, more than 10.0%",
+        "language fi would lose 20.0% of its bytes, more than 10.0%",
+        "source web would lose 20.0% of its bytes, more than 10.0%",
+        "the vocabulary would shift by 0.5000 bits, more than 0.01",
+    ]
+    assert guards(summary, {"vocabulary_shift": 0.0}, SelfClean(max_stratum_loss=0.3, max_language_loss=0.3)) == []
 
 
 def test_overlap_is_jaccard() -> None:
     """Two empty rejected sets agree."""
     assert overlap({"overlap": {"both": 3, "either": 4}}) == 0.75
     assert overlap({"overlap": {"both": 0, "either": 0}}) == 1.0
+
+
+def test_entropy_and_divergence_are_what_they_are_called() -> None:
+    """Two equal halves have a bit; counts of nothing in common diverge by a bit, equal shares by none."""
+    assert entropy({"a": 5, "b": 5}) == pytest.approx(1.0)
+    assert entropy({"a": 5, "b": 0}) == 0
+    assert divergence({"1": 4}, {"2": 9}) == pytest.approx(1.0)
+    assert divergence({"1": 4, "2": 4}, {"1": 8, "2": 8}) == pytest.approx(0.0)
+    p, q = np.array([0.25, 0.75]), np.array([0.5, 0.5])
+    middle = (p + q) / 2
+    wanted = ((p * np.log2(p / middle)).sum() + (q * np.log2(q / middle)).sum()) / 2
+    assert divergence({"1": 1, "2": 3}, {"1": 2, "2": 2}) == pytest.approx(wanted)
+
+
+def test_diversity_sets_before_beside_after() -> None:
+    """Shares kept are of tokens and of distinct phrases; the sources' entropies are of bytes."""
+    counted = {
+        "before": {"tokens": 10, "phrases": {"a": 1, "b": 4}, "words": {"1": 10}},
+        "after": {"tokens": 8, "phrases": {"b": 4}, "words": {"1": 8}},
+    }
+    sources = {"x": {"bytes": 50, "rejected_bytes": 0}, "y": {"bytes": 50, "rejected_bytes": 50}}
+    found = describe(counted, sources)
+    assert (found["tokens_kept"], found["phrases_kept"]) == (0.8, 0.5)
+    assert (found["source_entropy_before"], found["source_entropy_after"]) == (1.0, 0.0)

@@ -1,52 +1,66 @@
-"""Budgets, windows and bits per byte."""
+"""How deep the TransNormer reads, and how sources move their cuts."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.scores import Budget, ScoreShard, _bits_per_byte, length_class, make_budget
-from pipeline.summary import histogram
+from pipeline.self_clean.measure import BIN, PASSES, choose_depth, surrogate_bins
+from pipeline.self_clean.scores import choose_shifts
+from pipeline.self_clean.scoring import QUANTUM, Language, length_class
+
+BINS = st.dictionaries(st.integers(-40, 80).map(str), st.tuples(st.integers(1, 20), st.integers(0, 5000)), min_size=1)
 
 
-@given(st.lists(st.integers(1, 100_000), min_size=1, max_size=200), st.integers(1_000, 1_000_000))
-def test_a_round_costs_no_more_than_its_budget(sizes: list[int], tokens: int) -> None:
-    """The documents' capped bytes, or the share of them that is scored, fit the budget."""
-    budget = make_budget(histogram(np.array(sizes, float)), tokens, window_tokens=16, bytes_per_token=3.0)
-    cap = budget.cap_bytes or max(sizes)
-    assert sum(min(size, cap) for size in sizes) * budget.share <= tokens * 3.0 * 1.001
+def strata(found: dict[str, dict[str, tuple[int, int]]]) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """Return the summary of histograms: documents and tokens by bin."""
+    cells = {
+        name: {"documents": {k: n for k, (n, _) in bins.items()}, "tokens": {k: t for k, (_, t) in bins.items()}}
+        for name, bins in found.items()
+    }
+    return {"strata": cells}
 
 
-def test_everything_is_scored_when_it_fits() -> None:
-    """A budget over the corpus cuts nothing."""
-    assert make_budget(histogram(np.array([100.0, 200.0])), 1_000, 16, 3.0).cap_bytes == 0
+@given(st.dictionaries(st.sampled_from(["en 0", "en 1", "zh 2"]), BINS, min_size=1), st.integers(0, 200_000))
+def test_reading_costs_no_more_than_its_budget(found: dict[str, dict[str, tuple[int, int]]], budget: int) -> None:
+    """The tokens of what is read, as often as they go through the model, fit the budget."""
+    depth = choose_depth(strata(found), budget, full=False)
+    cost = sum(
+        tokens
+        for name, bins in found.items()
+        for key, (_, tokens) in bins.items()
+        if name in depth.lowest and int(key) >= depth.lowest[name]
+    )
+    assert PASSES * cost <= budget
 
 
-def test_bits_per_byte_are_rounded() -> None:
-    """Bits are nats over ln 2, per byte, to 1e-4; nothing scored is no value."""
-    assert _bits_per_byte(np.log(2) * 10, 5, 4) == pytest.approx(2.5)
-    assert _bits_per_byte(1.23456, 3, 7) == pytest.approx(round(1.23456 / np.log(2) / 7, 4), abs=1e-12)
-    assert _bits_per_byte(0.0, 0, 0) is None
+def test_the_same_share_of_every_stratum_is_read_worst_first() -> None:
+    """Half of the tokens read the upper half of both strata; with all of them everything is read."""
+    bins = {str(k): (10, 100) for k in range(10)}
+    half = choose_depth(strata({"en 0": bins, "zh 0": bins}), PASSES * 1000, full=False)
+    assert half.lowest == {"en 0": 5, "zh 0": 5}
+    assert choose_depth(strata({"en 0": bins}), PASSES * 1000, full=False).lowest == {"en 0": 0}
+    assert choose_depth(strata({"en 0": bins}), 1, full=True).lowest == {"en 0": 0}
+
+
+def test_a_score_is_in_the_bin_that_its_quanta_say() -> None:
+    """Bins begin at multiples of their width, below zero too."""
+    values = np.array([0.0, BIN * QUANTUM, -QUANTUM, (BIN - 1) * QUANTUM, -BIN * QUANTUM])
+    assert surrogate_bins(values).tolist() == [0, 1, -1, 0, -1]
+
+
+@pytest.mark.parametrize(("far", "shift"), [(4, 4 * BIN * QUANTUM), (400, 0.5), (-400, -0.5), (0, 0.0)])
+def test_a_source_moves_its_cut_by_half_a_deviation_at_most(far: int, shift: float) -> None:
+    """A large source's cut follows its median, as far as the bound; small sources and the others do not move."""
+    bulk = {"documents": 10_000, "bins": {"0": 10_000}}
+    odd = {"documents": 300, "bins": {str(far): 300}}
+    cells = {"en web": bulk, "en odd": odd, "en tiny": {**odd, "documents": 3}, "others": odd, "fi odd": odd}
+    shifts = choose_shifts({"sources": cells}, {"en": Language((), (), 0.0, 1.0, 1.0)}, 0.5, 200)
+    assert shifts["en odd"] == pytest.approx(shift)
+    assert set(shifts) == {"en web", "en odd"}
+    assert shifts["en web"] == 0.0
 
 
 def test_length_classes_begin_at_their_edge() -> None:
     """A document of exactly the edge belongs to the longer class."""
     assert length_class(np.array([0, 499, 500, 1999, 2000, 8000])).tolist() == [0, 0, 1, 1, 2, 3]
-
-
-@pytest.mark.parametrize(("rate", "tokens"), [(0.0, 30), (1.0, 90)])
-def test_what_every_judge_scores_is_counted(monkeypatch: pytest.MonkeyPatch, rate: float, tokens: int) -> None:
-    """A document costs its tokens once, and once for each judge where it is in the anchor sample."""
-
-    def ten_tokens(_: ScoreShard, __: int, ___: list[list[str]], wanted: np.ndarray) -> list[tuple[float, int, int]]:
-        return [(5.0, 10, 4) if one else (0.0, 0, 0) for one in wanted.tolist()]
-
-    monkeypatch.setattr(ScoreShard, "_by", ten_tokens)
-    corpus = Corpus((), "", "", {"en": rate}, 1)
-    work = ScoreShard("", corpus, ("fold-0", "fold-1", "fold-2"), Budget(0, 0, 1.0))
-    documents = pa.table({"id": [f"{i:032x}" for i in range(3)], "language": ["en"] * 3, "text": ["text"] * 3})
-    table, spent = work._score(documents, np.array([0, 1, 2]))
-    assert spent == tokens
-    assert table["scored_tokens"].to_pylist() == [10, 10, 10]
