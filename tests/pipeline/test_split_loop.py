@@ -1,0 +1,78 @@
+"""The loop in parts: training on one machine, reading on others, weights that were trained before."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.pipeline.outputs import assert_same, digests
+
+Command = Callable[..., list[str]]
+
+
+def start(line: list[str], rank: int | None = None, count: int = 2) -> subprocess.CompletedProcess[str]:
+    """Run a command line, as one of torchrun's ranks or alone."""
+    ranks = {} if rank is None else {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
+    return subprocess.run(line, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, **ranks})
+
+
+def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path: Path, command: Command) -> None:
+    """Trained by one command and read by two ranks, a run goes on to what an undisturbed one writes."""
+    output = tmp_path / "out"
+    early = start(command(output, "--score-only"))
+    assert early.returncode == 1
+    assert "is not finished; run the same command with --train-only first" in early.stderr
+    trained = start(command(output, "--train-only"))
+    assert trained.returncode == 0, trained.stderr
+    assert "round 1 is trained" in trained.stdout
+    assert not (output / "_SUCCESS").exists()
+    read = [start(command(output, "--score-only"), rank) for rank in (1, 0)]
+    assert [one.returncode for one in read] == [0, 0], read[0].stderr + read[1].stderr
+    assert "rank 1 of 2" in read[0].stdout
+    (folder,) = output.glob("stages/self_clean.round-1.score/*")
+    assert (folder / "manifest.json").exists()
+    done = start(command(output))
+    assert done.returncode == 0, done.stderr
+    assert_same(digests(output), digests(finished))
+
+
+def test_weights_of_this_corpus_are_taken_and_others_refused(finished: Path, tmp_path: Path, command: Command) -> None:
+    """What says that it left these folds out is taken as it is; what does not is refused, unless it is external."""
+    output, given = tmp_path / "out", tmp_path / "evaluator"
+    shutil.copytree(finished, output)
+    (output / "_SUCCESS").unlink()
+    shutil.copytree(finished / "evaluator", given)
+    taken = start(command(output, "--evaluator", str(given)))
+    assert taken.returncode == 0, taken.stderr
+    assert_same(
+        {name: digest for name, digest in digests(output).items() if name.startswith(("documents", "rejected"))},
+        {name: digest for name, digest in digests(finished).items() if name.startswith(("documents", "rejected"))},
+    )
+    key = given / "round-1" / "fold-1" / "trained_on.json"
+    key.write_bytes(orjson.dumps({**orjson.loads(key.read_bytes()), "fold_left_out": "fold-0"}))
+    refused = start(command(tmp_path / "out2", "--evaluator", str(given)))
+    assert refused.returncode == 2
+    assert "--evaluator-is-external" in refused.stderr
+    external = start(command(output, "--evaluator", str(given), "--evaluator-is-external"))
+    assert external.returncode == 0, external.stderr
+    assert orjson.loads((output / "report.json").read_bytes())["rounds"][0]["external"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--train-only", "--score-only"), "cannot be given together"),
+        (("--evaluator-is-external",), "--evaluator, which is not given"),
+    ],
+)
+def test_options_that_contradict_are_refused(
+    tmp_path: Path, command: Command, options: tuple[str, ...], complaint: str
+) -> None:
+    """The mistake is named before anything is read."""
+    done = start(command(tmp_path / "out", *options))
+    assert done.returncode == 2
+    assert complaint in done.stderr
