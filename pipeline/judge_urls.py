@@ -18,7 +18,9 @@ from filters.urls import (
     parse_part,
     parse_url,
     parse_word,
-    rules,
+)
+from filters.urls import (
+    rules as unnamed_rules,
 )
 from pipeline.config import ConfigError, Url
 from pipeline.step import Prepared, Split, keep_all, split_by_rules, with_columns
@@ -42,7 +44,8 @@ def prepare(settings: Url) -> Prepared:
     def decided_by() -> object:
         return {**asdict(settings), **{name: [checksum(path) for path in paths] for name, paths in files.items()}}
 
-    return Prepared(JudgeUrls(settings), FIELDS, rules_of(settings), decided_by)
+    rules = rules_of(settings)
+    return Prepared(JudgeUrls(settings, rules), FIELDS, rules, decided_by)
 
 
 @cache
@@ -93,7 +96,7 @@ def _parsed(entry: str, parse: Callable[[str], str], where: str) -> str:
 
 def rules_of(settings: Url) -> tuple[Rule, ...]:
     """Return the rules over the columns, in judging order."""
-    found = rules(settings.max_doubtful_words, settings.max_length)
+    found = unnamed_rules(settings.max_doubtful_words, settings.max_length)
     return tuple(replace(rule, signal=f"url.{rule.signal}") for rule in found)
 
 
@@ -102,6 +105,7 @@ class JudgeUrls:
     """Measure the addresses and split by the rules; a document without an address is kept."""
 
     settings: Url
+    rules: tuple[Rule, ...]
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the signals and the listed entries that were found."""
@@ -109,4 +113,4 @@ class JudgeUrls:
         columns = {f"url.{name}": values for name, values in signals.items()}
         listed = pa.array([entry or None for entry in entries], pa.string())
         shown = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
-        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), rules_of(self.settings), columns)
+        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), self.rules, columns)
