@@ -23,26 +23,109 @@ from filters.pii_numbers import find_account, find_cards, find_phones
 KINDS = ("email", "ip", "phone", "iban", "card")
 ROUNDS = 8  # ours: a text settles after one or two; more is a text built to never settle
 
-_EMAIL = re.compile(
-    rb"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9_+-])?"  # RFC 5321, 4.5.3.1.1: 64
-    rb"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}))"
-    rb"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(
+    rf"@((?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9-]{{2,59}}))"
+    r"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])".encode()
 )
+# IANA, root zone: the top-level domains in other letters, those of countries and the common ones of the rest. What else
+# follows a domain's dot is the next sentence.
+_ENDINGS = [
+    "рф",
+    "бел",
+    "укр",
+    "срб",
+    "мкд",
+    "мон",
+    "бг",
+    "ею",
+    "қаз",
+    "рус",
+    "онлайн",
+    "сайт",
+    "орг",
+    "ком",
+    "дети",
+    "москва",
+    "ελ",
+    "ευ",
+    "հայ",
+    "გე",
+    "ישראל",
+    "קום",
+    "مصر",
+    "السعودية",
+    "امارات",
+    "عمان",
+    "المغرب",
+    "الجزائر",
+    "تونس",
+    "سورية",
+    "فلسطين",
+    "قطر",
+    "ایران",
+    "پاکستان",
+    "بھارت",
+    "موقع",
+    "شبكة",
+    "भारत",
+    "संगठन",
+    "भारोत",
+    "বাংলা",
+    "ভারত",
+    "ਭਾਰਤ",
+    "ભારત",
+    "இந்தியா",
+    "இலங்கை",
+    "சிங்கப்பூர்",
+    "భారత్",
+    "ಭಾರತ",
+    "ഭാരതം",
+    "ලංකා",
+    "ไทย",
+    "ລາວ",
+    "中国",
+    "中國",
+    "公司",
+    "网络",
+    "网址",
+    "网站",
+    "在线",
+    "中文网",
+    "商城",
+    "香港",
+    "台湾",
+    "台灣",
+    "澳門",
+    "新加坡",
+    "コム",
+    "みんな",
+    "한국",
+    "닷컴",
+    "닷넷",
+]
+_LETTER = r"[^\W_]|[\u0300-\u036f\u0900-\u0eff]"  # with the marks that Indic letters carry
+_OTHER_DOMAIN = re.compile(
+    rf"@((?:(?:{_LETTER})(?:{_LETTER}|-){{0,62}}\.){{1,8}}"
+    rf"(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9-]{{2,59}}|{'|'.join(sorted(_ENDINGS, key=len, reverse=True))}))"
+    r"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])"
+)
+MOST_DOMAIN_BYTES = 254  # RFC 5321, 4.5.3.1.2: 255 with its @
+MOST_NAME = 64  # letters; RFC 5321, 4.5.3.1.1
 _IN_NAME = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-")
-MOST_NAME_BYTES = 128  # 64 letters of two bytes
 _RESERVED = re.compile(
-    rb"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost"  # RFC 2606
-    rb"|local|intranet|internal|private|corp|home|lan|home\.arpa)$",  # RFC 6762, 3 and appendix G; RFC 8375
+    r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost"  # RFC 2606
+    r"|local|intranet|internal|private|corp|home|lan|home\.arpa)$",  # RFC 6762, 3 and appendix G; RFC 8375
     re.IGNORECASE,
 )
-_METHODS = re.compile(rb"@openssh\.com$|@libssh\.org$|^rijndael-cbc@lysator\.liu\.se$")  # RFC 4251, 6: ciphers' names
-_FILES = re.compile(rb"\.(?:png|jpe?g|gif|svg|webp|ico|pdf|css|js|html?|php|py|sh|service)$", re.IGNORECASE)  # a@2x.png
+_METHODS = re.compile(r"@openssh\.com$|@libssh\.org$|^rijndael-cbc@lysator\.liu\.se$")  # RFC 4251, 6: ciphers' names
+_FILES = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|ico|pdf|css|js|html?|php|py|sh|service)$", re.IGNORECASE)  # a@2x.png
 _IPV4 = re.compile(
     rb"(?<![A-Za-z0-9._%+@-])(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?![A-Za-z0-9_%@-]|\.[A-Za-z0-9])"
 )
 _IPV6 = re.compile(
-    rb"(?<![A-Za-z0-9:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![A-Za-z0-9:]|\.[0-9])"
-)  # RFC 4291, 2000::/3
+    rb"(?<![A-Za-z0-9:.])2[0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![A-Za-z0-9:]|\.[0-9])"
+)  # IANA, IPv6 global unicast assignments: all begin with 2
 _VERSION = re.compile(
     rb"(?:versions?|release|build|kernel|firmware|driver|v|ver\.?|rev\.?)[ :=(-]{0,3}$", re.IGNORECASE
 )
@@ -122,10 +205,13 @@ def _look(data: memoryview, kind: int, place: tuple[int, int], regions: Sequence
 
 def _find_addresses(data: memoryview, start: int, end: int) -> Iterator[Span]:
     """Yield the e-mail and IP addresses of a run."""
-    for match in _EMAIL.finditer(data, start, end):
-        if not _is_no_person(match):
-            first = _first_of_name(data, match.start())
-            yield Span(first, match.end(), "email", bytes(data[first : match.end()]).decode().lower())
+    for at, stop, domain in _find_domains(data, start, end):
+        first = _first_of_name(data, at)
+        name = bytes(data[first:at]).decode()
+        after_at = bytes(data[max(0, first - 1) : first]) == b"@"
+        whole = not (after_at or name.startswith(("+", "%")) or name.endswith((".", "%")))
+        if 0 < len(name) <= MOST_NAME and whole and not _is_no_person(name, domain):
+            yield Span(first, stop, "email", f"{name}@{domain}".lower())
     for pattern, accept in ((_IPV4, _is_public_v4), (_IPV6, _is_public)):
         for match in pattern.finditer(data, start, end):
             before, after = data[max(0, match.start() - 16) : match.start()], data[match.end() : match.end() + 16]
@@ -133,29 +219,47 @@ def _find_addresses(data: memoryview, start: int, end: int) -> Iterator[Span]:
                 yield Span(match.start(), match.end(), "ip", str(ipaddress.ip_address(match.group().decode())))
 
 
-def _first_of_name(data: memoryview, start: int) -> int:
+def _find_domains(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    """Yield the domains after an @: its place, the byte after the domain, and the domain.
+
+    One in other letters reaches beyond the run, whose last @ it follows.
+    """
+    for match in _DOMAIN.finditer(data, start, end):
+        yield match.start(), match.end(), match.group(1).decode()
+    if end < len(data) and data[end] >= 0x80:
+        near = max(start, end - MOST_DOMAIN_BYTES)
+        at = near + bytes(data[near:end]).rfind(b"@")
+        found = (
+            _OTHER_DOMAIN.match(bytes(data[at : at + MOST_DOMAIN_BYTES]).decode(errors="ignore"))
+            if at >= near
+            else None
+        )
+        if found and not found.group().isascii():
+            yield at, at + len(found.group().encode()), found.group(1)
+
+
+def _first_of_name(data: memoryview, at: int) -> int:
     """Return where the name before an @ begins, letters of Latin, Greek and Cyrillic in it: müller@, josé.pérez@.
 
     They are written in two bytes. A letter of a script without spaces belongs to the text before the address.
     """
-    first = start
-    while start and first - start < MOST_NAME_BYTES:
-        if start > 1 and 0xC3 <= data[start - 2] <= 0xD4 and 0x80 <= data[start - 1] <= 0xBF:
-            start -= 2
-        elif data[start - 1] in _IN_NAME:
-            start -= 1
+    first = at
+    while first and at - first <= 2 * MOST_NAME:
+        if first > 1 and 0xC3 <= data[first - 2] <= 0xD4 and 0x80 <= data[first - 1] <= 0xBF:
+            first -= 2
+        elif data[first - 1] in _IN_NAME:
+            first -= 1
         else:
             break
-    while start < first and data[start] in b"._%+-":
-        start += 1
-    return start
+    while first < at and data[first] in b"._-":
+        first += 1
+    return first
 
 
-def _is_no_person(match: re.Match[bytes]) -> bool:
+def _is_no_person(name: str, domain: str) -> bool:
     """Tell whether an address is made up or private, the name of a file or a cipher, or a repository's user (git@)."""
-    domain = match.group(1)
-    listed = _RESERVED.search(domain) or _FILES.search(domain) or _METHODS.search(match.group())
-    return bool(listed) or match.group().startswith(b"git@")
+    listed = _RESERVED.search(domain) or _FILES.search(domain) or _METHODS.search(f"{name}@{domain}")
+    return bool(listed) or name == "git"
 
 
 @lru_cache(10_000)

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from filters.characters import Array
 
 ADDRESS, NUMBER, ACCOUNT = 0, 1, 2  # e-mail or IP; telephone or card; IBAN
-MOST_ADDRESS_BYTES = 400  # 254 of an e-mail address (RFC 5321, 4.5.3.1.3), and what may be written onto it
 FEWEST_DIGITS = 7  # of a telephone number
 
 _ALPHANUMERIC, _IN_ADDRESS, _IN_NUMBER, _DIGIT, _CAPITAL = 1, 2, 4, 8, 16
@@ -39,38 +38,41 @@ _CLASSES = _classes()
 
 @njit(cache=True, nogil=True)
 def _find(offsets: Array, data: Array, classes: Array) -> Array:
-    """Fill the rows; an array that is too short is doubled."""
+    """Fill the rows: the numbers of a document, also those within its addresses (Tel.+49), then the addresses."""
     rows, count = np.empty((256, 4), np.int64), 0
     for document in range(offsets.shape[0] - 1):
         start, stop = offsets[document], offsets[document + 1]
-        i, after_number = start, start
+        i = start
         while i < stop:
-            kind = classes[data[i]]
-            if not kind & (_IN_ADDRESS | _IN_NUMBER):
-                i += 1
-                continue
-            if count + 3 > rows.shape[0]:
-                longer = np.empty((2 * rows.shape[0], 4), np.int64)
-                longer[:count] = rows[:count]
-                rows = longer
-            if i >= after_number and kind & _IN_NUMBER:
-                after_number, digits = _read_number(data, i, stop, classes)
-                if digits >= FEWEST_DIGITS:
-                    rows[count] = document, NUMBER, i, after_number
-                    count += 1
-            if not kind & _IN_ADDRESS:
-                i += 1
-                continue
+            end, digits = _read_number(data, i, stop, classes)
+            if digits >= FEWEST_DIGITS:
+                rows = _with_room(rows, count)
+                rows[count] = document, NUMBER, i, end
+                count += 1
+            i = max(end, i + 1)
+        i = start
+        while i < stop:
             end, wanted = _read_address(data, i, stop, classes)
-            if wanted and end - i <= MOST_ADDRESS_BYTES:
+            rows = _with_room(rows, count)
+            if wanted:
                 rows[count] = document, ADDRESS, i, end
                 count += 1
             account = _find_account(data, i, end, classes)
             if account >= 0:
                 rows[count] = document, ACCOUNT, account, min(stop, account + 50)
                 count += 1
-            i = end
+            i = max(end, i + 1)
     return rows[:count]
+
+
+@njit(cache=True, nogil=True)
+def _with_room(rows: Array, count: int) -> Array:
+    """Return rows with room for two more; twice as many where there is none."""
+    if count + 2 <= rows.shape[0]:
+        return rows
+    longer = np.empty((2 * rows.shape[0], 4), np.int64)
+    longer[:count] = rows[:count]
+    return longer
 
 
 @njit(cache=True, nogil=True)
@@ -85,7 +87,10 @@ def _read_number(data: Array, i: int, stop: int, classes: Array) -> tuple[int, i
 
 @njit(cache=True, nogil=True)
 def _read_address(data: Array, i: int, stop: int, classes: Array) -> tuple[int, bool]:
-    """Return where a run of what addresses are made of ends, and whether it has the marks of one."""
+    """Return where a run of what addresses are made of ends, and whether it has the marks of one.
+
+    A domain may go on in other letters: info@b is the run of info@bücher.de.
+    """
     ats, dots, colons, digits = 0, 0, 0, 0
     while i < stop and classes[data[i]] & _IN_ADDRESS:
         ats += data[i] == 0x40
@@ -93,7 +98,9 @@ def _read_address(data: Array, i: int, stop: int, classes: Array) -> tuple[int, 
         colons += data[i] == 0x3A
         digits += classes[data[i]] & _DIGIT != 0
         i += 1
-    return i, (ats > 0 and dots > 0) or (digits > 3 and (dots > 2 or colons > 1))
+    if ats > 0 and (dots > 0 or (i < stop and data[i] >= 0x80)):
+        return i, True
+    return i, (digits > 3 and dots > 2) or (digits > 0 and colons > 1)
 
 
 @njit(cache=True, nogil=True)

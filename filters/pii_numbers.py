@@ -10,15 +10,18 @@ from filters.script_countries import countries_of
 
 Found = tuple[int, int, str, str]  # first byte, last + 1, kind, the number without its marks
 
+_ON_A_WORD = rb"(?<=[A-Za-z\x80-\xff)][.,])"  # Tel.+49, card no.4111
 _PHONE = re.compile(
-    rb"(?<![A-Za-z0-9_.,+/#-])(?:\+ ?)?\(?(?:\+)?[0-9]{1,15}+\)?"
+    rb"(?:(?<![A-Za-z0-9_.,+/#-])|" + _ON_A_WORD + rb")(?:\+ ?)?\(?(?:\+)?[0-9]{1,15}+\)?"
     rb"(?:[ ./-]{0,2}+\(?[0-9]{1,15}+\)?){0,7}+"  # possessive: there is one way to read a run
 )
 _GROUP = re.compile(rb"[0-9]+")
 _YEARS = re.compile(r"\(?[12][0-9]{3} ?[-/] ?[12][0-9]{3}\)?")  # from year to year, or as much of something else
 _NAMED = re.compile(rb"(?:ISSN|ISBN|DOI|PMID|arXiv|RFC|CVE)[ :.#-]{0,3}$", re.IGNORECASE)  # numbers of something else
 _CARD = re.compile(
-    rb"(?<![A-Za-z0-9_.,+-])(?:[0-9]{4}([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|[0-9]{4}([ -]?)[0-9]{6}\2[0-9]{4,5})"
+    rb"(?:(?<![A-Za-z0-9_.,+-])|"
+    + _ON_A_WORD
+    + rb")(?:[0-9]{4}([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|[0-9]{4}([ -]?)[0-9]{6}\2[0-9]{4,5})"
     rb"(?![A-Za-z0-9_-]|[.,][0-9])"
 )
 # ISO/IEC 7812 prefixes and lengths as the networks publish them: American Express, Diners, Visa, Mastercard,

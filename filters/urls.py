@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numba import njit
@@ -34,8 +34,16 @@ SIGNALS = {  # number of entries found; NaN without an address, on an exempt dom
 LONGEST_HOST = 253  # characters; RFC 1035, 2.3.4
 HASHED_TOGETHER = 100_000  # entries; no list need be held as text
 _WORD = re.compile(r"[^\W_]+")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|//", re.IGNORECASE)
+# URL Standard (url.spec.whatwg.org, 4.4): tabs and line feeds are taken out, C0 controls and spaces at the ends; after
+# a special scheme any number of slashes and backslashes is right, none too.
+_REMOVED = str.maketrans("", "", "\t\n\r")
+_AT_ENDS = "".join(map(chr, range(0x21)))
+_SCHEME = re.compile(r"(?:https?|ftp|wss?):[/\\]*|[a-z][a-z0-9+.-]*://|[/\\]{2,}", re.IGNORECASE)
 _END_OF_PLACE = re.compile(r"[/?#\\]")
+_PORT = re.compile(r":(?:0*80|0*443)?\Z")  # those of http and https, whose scheme is not compared
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 _LABELS = re.compile(rf"(?=.{{1,{LONGEST_HOST}}}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{{0,61}}[a-z0-9_])?\.)*[a-z0-9_-]{{1,63}}")
 
 
@@ -144,18 +152,76 @@ def _ascii(host: str) -> str:
         return host
 
 
-def _host(url: str) -> str:
-    """Return the host of an address, with or without a scheme; never raises."""
+def _cleaned(url: str) -> str:
+    """Return an address as a browser begins to read it: without what it does not see."""
+    return url.translate(_REMOVED).strip(_AT_ENDS)
+
+
+def _parse(url: str) -> tuple[str, str, str]:
+    """Return host, port with its colon, and the rest of an address, with or without a scheme; never raises."""
+    url = _cleaned(url)
     scheme = _SCHEME.match(url)
-    place = _END_OF_PLACE.split(url[scheme.end() if scheme else 0 :], maxsplit=1)[0].rpartition("@")[2]
-    return _ascii(place if place.startswith("[") else place.partition(":")[0])
+    rest = url[scheme.end() if scheme else 0 :]
+    place = _END_OF_PLACE.split(rest, maxsplit=1)[0]
+    named = place.rpartition("@")[2]
+    inside = named.find("]") + 1 if named.startswith("[") else 0  # an IPv6 address has colons of its own
+    host, colon, port = named[inside:].partition(":")
+    return _as_number(_ascii(unquote(named[:inside] + host))), colon + port, rest[len(place) :]
+
+
+def _as_number(host: str) -> str:
+    """Return an IPv4 address in four decimal parts, however written (URL Standard, 3.5); other hosts as they are."""
+    parts = host.split(".")
+    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
+        return host
+    try:
+        numbers = [_number(part) for part in parts]
+    except ValueError:
+        return host
+    last = 256 ** (5 - len(parts))
+    if max([0, *numbers[:-1]]) > 255 or numbers[-1] >= last:
+        return host
+    value = sum(number << 8 * (3 - at) for at, number in enumerate(numbers[:-1])) + numbers[-1]
+    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))
+
+
+def _number(part: str) -> int:
+    if part.startswith("0x"):
+        return int(part[2:] or "0", 16)
+    return int(part, 8 if part.startswith("0") and len(part) > 1 else 10)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address."""
+    return _parse(url)[0]
 
 
 def _comparable(url: str) -> str:
-    """Return an address without scheme, www., fragment and last slash, its host in lower case."""
-    scheme = _SCHEME.match(url)
-    place, slash, path = url[scheme.end() if scheme else 0 :].partition("#")[0].partition("/")
-    return f"{_ascii(place).removeprefix('www.')}{slash}{path}".rstrip("/")
+    """Return an address without scheme, user, www., usual port, fragment and last slash, its host in lower case.
+
+    Backslashes are slashes, dots as names of folders are resolved, and what is escaped without need is not.
+    """
+    host, port, rest = _parse(url)
+    path, mark, query = rest.partition("#")[0].partition("?")
+    folders: list[str] = []
+    for name in _plain(path).replace("\\", "/").split("/")[1:]:
+        if name == "..":
+            del folders[-1:]
+        elif name != ".":
+            folders.append(name)
+    place = host.removeprefix("www.") + _PORT.sub("", port)
+    return "/".join([place, *folders]).rstrip("/") + (mark + _plain(query)).rstrip("/")
+
+
+def _plain(text: str) -> str:
+    """Return a path or query in which all is escaped that must be, in capitals, and nothing else."""
+    escaped = quote(text, safe="!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~", errors="replace")
+
+    def kept(match: re.Match[str]) -> str:
+        character = chr(int(match.group()[1:], 16))
+        return character if character in _UNRESERVED else match.group().upper()
+
+    return _ESCAPED.sub(kept, escaped)
 
 
 def _find_urls(urls: list[str], table: Table | None) -> list[list[str]]:
@@ -190,7 +256,8 @@ def _find_words(urls: list[str], lists: UrlLists) -> dict[str, list[list[str]]]:
     if not (lists.blocked_words or lists.doubtful_words or lists.blocked_parts):
         return {name: [[] for _ in urls] for name in found}
     for url in urls:
-        words = _WORD.findall((unquote(url) if "%" in url else url).lower())
+        seen = _cleaned(url)
+        words = _WORD.findall((unquote(seen) if "%" in seen else seen).lower())
         together = "".join(words)
         found["blocked_words"].append(sorted(lists.blocked_words.intersection(words)))
         found["doubtful_words"].append(sorted(lists.doubtful_words.intersection(words)))

@@ -128,6 +128,8 @@ def make_axis(bins: Bins, marks: Iterable[float], width: float) -> Axis:
     edges = [edge for edge, _ in counted]
     whole = all(float(x).is_integer() for x in [*edges, *marks] if abs(x) < STEPS)
     first, last = _range([(e, c) for e, c in counted if e > 0], [m for m in marks if m > 0])
+    if last == _bin(1.0) and not whole:  # shares: that bin reaches to 1.125, and they do not
+        first, last = min(first, last - 1), last - 1
     pairs = _slots(first, last, whole=whole)
     if not pairs or any(edge <= 0 for edge in [*edges, *marks]):
         pairs = [(0.0, 0.0), *pairs]

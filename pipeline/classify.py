@@ -35,12 +35,19 @@ def prepare(step: str, settings: Classifier) -> Prepared:
         raise ConfigError(f"{step}.model: {error}") from error
     if settings.label not in labels:
         raise ConfigError(f"{step}.label must be one of {', '.join(labels[:50])}, got {settings.label!r}")
-    apply = Classify(step, settings)
+    rules = rules_of(step, settings)
 
     def decided_by() -> object:
         return [step, {**asdict(settings), "model": checksum(settings.model)}]
 
-    return Prepared(apply, (pa.field(step, pa.float64()),), apply.rules, decided_by)
+    return Prepared(Classify(step, settings, rules), (pa.field(step, pa.float64()),), rules, decided_by)
+
+
+def rules_of(step: str, settings: Classifier) -> tuple[Rule, ...]:
+    """Return the bounds: NAME_too_low and NAME_too_high; none where the whole range is allowed."""
+    low = settings.min if settings.min > 0 else -MAX_BOUND
+    high = settings.max if settings.max < 1 else MAX_BOUND
+    return bound_rules(step, step.removeprefix(PREFIX), Between(min=low, max=high), settings.by_language)
 
 
 @cache
@@ -55,15 +62,7 @@ class Classify:
 
     step: str
     settings: Classifier
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The bounds: NAME_too_low and NAME_too_high; none where the whole range is allowed."""
-        settings = self.settings
-        low = settings.min if settings.min > 0 else -MAX_BOUND
-        high = settings.max if settings.max < 1 else MAX_BOUND
-        name = self.step.removeprefix(PREFIX)
-        return bound_rules(self.step, name, Between(min=low, max=high), settings.by_language)
+    rules: tuple[Rule, ...]
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the probability, 0 to 1, rounded to 6 digits."""

@@ -162,11 +162,13 @@ def duplicates(corpus: Corpus) -> Table:
 
 
 def dedup_quality(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Table:
-    """Return how many sampled near-duplicate links are true (none where all were compared), and what lines were cut."""
+    """Return how many sampled links are true (none where all were compared), what was left, what lines were cut."""
     facts: Table = {}
     for manifest in manifests:
         if manifest.stage.name == "deduplicate.precision":
             facts["precision"] = {**manifest.summary["precision"], "threshold": config.deduplicate.threshold}
+        if manifest.stage.name == "deduplicate.left":
+            facts["left"] = {**manifest.summary["left"], "rounds": config.deduplicate.star_rounds}
     if corpus.deduplicated is not None and "cut" in corpus.deduplicated.summary:
         facts["cut"] = corpus.deduplicated.summary["cut"]
     return facts

@@ -39,10 +39,11 @@ def prepare(settings: Language) -> Prepared:
     for code in settings.minimum_by_language:
         if code not in labels:
             raise ConfigError(f"language.minimum_by_language.{code}: the language model does not know {code}")
+    rules = rules_of(settings)
     return Prepared(
-        Identify(settings),
+        Identify(settings, rules),
         FIELDS,
-        rules_of(settings),
+        rules,
         lambda: {**asdict(settings), "model": checksum(path)},
     )
 
@@ -73,9 +74,13 @@ class Identify:
     """Name each document's language and judge it by the configuration."""
 
     settings: Language
+    rules: tuple[Rule, ...]
 
     def __call__(self, documents: pa.Table) -> Split:
-        """Add the language and its probabilities; reject what is not wanted."""
+        """Add the language and its probabilities; reject what is not wanted.
+
+        A denied language is one that is likeliest, certain or not; an allowed one is certain, for a guess is no leave.
+        """
         found = identify(language_model(self.settings.model), texts_of(documents))
         named = pa.array(trusted_codes(found, self.settings.certain), pa.string())
         columns = {
@@ -93,14 +98,14 @@ class Identify:
         codes = pa.chunked_array([named])
         probability = np.asarray(found.probability, np.float64)
         allowed = _is_in(codes, self.settings.allow) if self.settings.allow else np.ones(len(documents), bool)
-        denied = _is_in(codes, self.settings.deny)
+        denied = _is_in(codes, self.settings.deny) | _is_in(pa.chunked_array([found.language]), self.settings.deny)
         listed = denied | ~allowed
         verdicts = judge(
-            rules_of(self.settings),
+            self.rules,
             {"language.probability": probability, "language.share": found.share},
             np.array(found.language.to_pylist(), np.str_),
         )
-        broken = np.array([*(rule.reason for rule in rules_of(self.settings)), ""], np.str_)[verdicts.rule]
+        broken = np.array([*(rule.reason for rule in self.rules), ""], np.str_)[verdicts.rule]
         reasons = np.select([denied, ~allowed], ["language_denied", "language_not_allowed"], default=broken)
         values = np.where(listed, probability, verdicts.value)
         return split(documents, reasons != "", reasons, values, np.where(listed, NO_THRESHOLD, verdicts.threshold))

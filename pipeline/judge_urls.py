@@ -17,7 +17,9 @@ from filters.urls import (
     parse_part,
     parse_url,
     parse_word,
-    rules,
+)
+from filters.urls import (
+    rules as unnamed_rules,
 )
 from pipeline.config import ConfigError, Url
 from pipeline.entries import read_entries
@@ -42,7 +44,8 @@ def prepare(settings: Url) -> Prepared:
     def decided_by() -> object:
         return {**asdict(settings), **{name: [checksum(path) for path in paths] for name, paths in files.items()}}
 
-    return Prepared(JudgeUrls(settings), FIELDS, rules_of(settings), decided_by)
+    rules = rules_of(settings)
+    return Prepared(JudgeUrls(settings, rules), FIELDS, rules, decided_by)
 
 
 @cache
@@ -65,7 +68,7 @@ def _table(paths: Sequence[str], parse: Callable[[str], str]) -> Table | None:
 
 def rules_of(settings: Url) -> tuple[Rule, ...]:
     """Return the rules over the columns, in judging order."""
-    found = rules(settings.max_doubtful_words, settings.max_length)
+    found = unnamed_rules(settings.max_doubtful_words, settings.max_length)
     return tuple(replace(rule, signal=f"url.{rule.signal}") for rule in found)
 
 
@@ -74,6 +77,7 @@ class JudgeUrls:
     """Measure the addresses and split by the rules; a document without an address is kept."""
 
     settings: Url
+    rules: tuple[Rule, ...]
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the signals and the listed entries that were found."""
@@ -81,4 +85,4 @@ class JudgeUrls:
         columns = {f"url.{name}": values for name, values in signals.items()}
         listed = pa.array([entry or None for entry in entries], pa.string())
         shown = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
-        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), rules_of(self.settings), columns)
+        return split_by_rules(with_columns(documents, {**shown, "url.entry": listed}), self.rules, columns)

@@ -55,10 +55,10 @@ def _groups_of(step: str, config: Config) -> Sequence[Group]:
         return [Group((step,), judge_bad_words.RULES if step == "badwords" else contaminated)]
     if step in classify.step_names(config.classifier):
         settings = config.classifier[step.removeprefix(classify.PREFIX)]
-        return [Group((step,), classify.Classify(step, settings).rules)]
+        return [Group((step,), classify.rules_of(step, settings))]
     if ":" in step:
         name = own_filters.name_of(step)
-        rules = own_filters.OwnFilter(step, config.own.get(name, Own())).rules
+        rules = own_filters.rules_of(step, config.own.get(name, Own()))
         refused = own_filters.refused_by(name)
         read = tuple(replace(rule, signal=refused) if rule.reason == refused else rule for rule in rules)
         return [Group((f"own.{name}",), read)]

@@ -34,8 +34,8 @@ class Line:
     output: str
     engine: Engine | Rank
     display: Display
-    only: str = ""  # "train": pause before a TransNormer reads documents; "score": read, and pause then
     manifests: list[Manifest] = field(default_factory=list)
+    only: str = ""  # "train": pause before a TransNormer reads documents; "score": read, and pause then
 
     def stage(self, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
         """Return a stage of this run."""

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pipeline.line import Line
 from pipeline.linking import Linking, Partition, named_files
 from pipeline.stage import Manifest, Stage
-from pipeline.starring import FormStars, HashGroup
+from pipeline.starring import CountLeft, FormStars, HashGroup
 from pipeline.verifying import AttachSignatures, AttachTexts, Verify, VerifyTexts
 
 VERSION = 2
+
+Paths = tuple[str, ...]
 
 
 def tasks(linking: Linking) -> list[Partition]:
@@ -45,8 +47,20 @@ def link(line: Line, name: str, linking: Linking, settings: object, upstream: Se
         pairs = named_files(found, "failed")
         rest = named_files([starred], "rest")
         if not pairs:
-            break
+            return edges
+    report_left(line, name, linking, edges[-1], (pairs, rest))
     return edges
+
+
+def report_left(line: Line, name: str, linking: Linking, last: Manifest, waiting: tuple[Paths, Paths]) -> None:
+    """Count the candidates that the next star would have had, and print how many there are."""
+    stage = line.stage(f"{name}.left", VERSION, [], [last.stage])
+    counted = line.each(stage, CountLeft(linking, *waiting), tasks(linking))
+    if left := counted.summary["left"]["candidates"]:
+        line.display.say(
+            f"{name}: {left:,} candidates were not compared any more after {linking.star_rounds} rounds of stars "
+            "(deduplicate.star_rounds); some may be duplicates"
+        )
 
 
 def _verified(line: Line, name: str, linking: Linking, starred: Manifest) -> list[Manifest]:

@@ -10,7 +10,7 @@ from filters.pii_numbers import known_regions
 from pipeline.config import PII_KINDS, ConfigError, Pii
 from pipeline.step import Prepared, Split, keep_all, texts_of, with_columns
 
-VERSION = 2  # of what is found
+VERSION = 3  # of what is found
 SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string())]))  # UTF-8 bytes
 
 

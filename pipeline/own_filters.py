@@ -2,7 +2,7 @@
 
 The verdict is a bool (True keeps) or a number, which is a signal like any other: `own.FUNCTION` in the documents,
 judged by the bounds of `[own.FUNCTION]`, kept without judging where there are none. None says that the function has
-nothing to say about a text.
+nothing to say about a text. Where there are bounds they take the place of a bool's own verdict: False is 0 and True 1.
 """
 
 import importlib
@@ -43,9 +43,16 @@ def refused_by(name: str) -> str:
 def prepare(place: str, settings: Own) -> Prepared:
     """Return the step; raises ConfigError where there is no such function."""
     load(place)
-    apply = OwnFilter(place, settings)
+    rules = rules_of(place, settings)
     fields = (pa.field(f"own.{name_of(place)}", pa.float64()),)
-    return Prepared(apply, fields, apply.rules, lambda: [place, source_digest(place), asdict(settings)])
+    return Prepared(OwnFilter(place, rules), fields, rules, lambda: [place, source_digest(place), asdict(settings)])
+
+
+def rules_of(place: str, settings: Own) -> tuple[Rule, ...]:
+    """Return the configured bounds, to which False is 0 and True 1; without any, only a bool rejects."""
+    name, general = name_of(place), Between(min=settings.min, max=settings.max)
+    bounds = bound_rules(f"own.{name}", name, general, settings.by_language)
+    return bounds or (Rule(reason=refused_by(name), signal=f"own.{name}", minimum=1),)
 
 
 @cache
@@ -82,14 +89,7 @@ class OwnFilter:
     """Ask the function about every text, and split by its verdicts."""
 
     place: str
-    settings: Own
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The configured bounds; without any, only a bool rejects."""
-        name, general = name_of(self.place), Between(min=self.settings.min, max=self.settings.max)
-        bounds = bound_rules(f"own.{name}", name, general, self.settings.by_language)
-        return bounds or (Rule(reason=refused_by(name), signal=f"own.{name}", minimum=1),)
+    rules: tuple[Rule, ...]
 
     def __call__(self, documents: pa.Table) -> Split:
         """Add the numbers; a function that fails, fails the run."""

@@ -215,6 +215,7 @@ def clusters(duplicates: Table) -> Table:
         "compared": int(sum(count for _, count in similarity)),
         "similarity": charts.histogram([], similarity, [], 480.0),
         "precision": duplicates.get("precision"),
+        "left": duplicates.get("left"),
         "cut": duplicates.get("cut"),
     }
 

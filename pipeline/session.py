@@ -154,7 +154,7 @@ def _run(
         console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
         load_kernels(config)
     with start(options) as engine, display(console) as shown:
-        line = Line(config, output, engine, shown, ask.only)
+        line = Line(config, output, engine, shown, only=ask.only)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
         if config.sample < 1:
             shown.say(sampled(plan))
@@ -181,7 +181,7 @@ def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan
     """Let the TransNormers read this rank's shards, on this rank's GPU where it has one; return the exit code."""
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with display(console) as shown:
-        line = Line(config, output, Rank(rank, count, ".score"), shown, ask.only)
+        line = Line(config, output, Rank(rank, count, ".score"), shown, only=ask.only)
         try:
             clean.clean(line, plan, ask)
         except Paused as paused:

@@ -86,9 +86,7 @@ class FormStars:
     def __call__(self, task: Partition) -> dict[str, Any]:
         """Write candidates and what of earlier runs waits for the next round, or edges; return the record."""
         linking = self.linking
-        pairs = read_every(self.pairs, task.number, PAIR)
-        if self.rest:
-            pairs = np.concatenate([pairs, read_rows(self.rest[task.number], 0, PAIR)])
+        pairs = waiting_pairs(self.pairs, self.rest, task)
         found = stars(pairs["hash"], pairs["key"], pairs["number"])
         if linking.threshold is None:
             name = f"edges/{task.key}.arrow"
@@ -103,6 +101,28 @@ class FormStars:
         found = found[young]
         write_rows(join(self.folder, candidates), linking.group_of(found["member"]), found, len(linking.groups))
         return {"candidates": [candidates], "rest": [rest], "bytes": pairs.nbytes}
+
+
+@dataclass(frozen=True, slots=True)
+class CountLeft:
+    """Work that counts what a further round of stars would compare, of a partition's pairs after the last one."""
+
+    linking: Linking
+    pairs: tuple[str, ...]
+    rest: tuple[str, ...]
+
+    def __call__(self, task: Partition) -> dict[str, Any]:
+        """Return the record: how many candidates there are, of this run's documents."""
+        pairs = waiting_pairs(self.pairs, self.rest, task)
+        found = stars(pairs["hash"], pairs["key"], pairs["number"])
+        left = int((found["member"] < self.linking.old).sum())
+        return {"bytes": pairs.nbytes, "summary": {"left": {"candidates": left}}}
+
+
+def waiting_pairs(pairs: Sequence[str], rest: Sequence[str], task: Partition) -> Array:
+    """Return a partition's pairs, with the members of earlier runs that the stars before left."""
+    found = read_every(pairs, task.number, PAIR)
+    return np.concatenate([found, read_rows(rest[task.number], 0, PAIR)]) if rest else found
 
 
 def _write_one(path: str, rows: Array) -> None:

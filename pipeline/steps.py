@@ -17,7 +17,7 @@ from filters import edits
 from filters.families import FAMILIES
 from filters.language import UNKNOWN
 from filters.passage import read_passage
-from filters.rules import Family, named_languages
+from filters.rules import Family, Rule, named_languages
 from pipeline import classify, decontaminate, identify, judge_bad_words, judge_urls, mask_pii, own_filters
 from pipeline.config import MAX_BOUND, Bounds, Config, ConfigError, Own
 from pipeline.families import configured_family, flat_rules
@@ -107,7 +107,8 @@ def _prepare_family(name: str, families: dict[str, Bounds]) -> Prepared:
     kinds = {True: pa.int64(), False: pa.float64()}
     fields = tuple(pa.field(f"{family.name}.{s.name}", kinds[s.whole]) for s in family.signals)
     bounds = families.get(family.name, {})
-    return Prepared(Judges((family,)), fields, flat_rules(family), lambda: bounds, family.edits)
+    rules = flat_rules(family)
+    return Prepared(Judges((family,), rules), fields, rules, lambda: bounds, family.edits)
 
 
 def signal_fields(config: Config) -> list[pa.Field]:
@@ -136,7 +137,7 @@ def _together(steps: Iterable[Step]) -> list[Step]:
     for step in steps:
         before = found[-1] if found else None
         if isinstance(step, Judges) and isinstance(before, Judges) and not before.edits:
-            found[-1] = Judges((*before.families, *step.families))
+            found[-1] = Judges((*before.families, *step.families), (*before.rules, *step.rules))
         else:
             found.append(step)
     return found
@@ -147,6 +148,7 @@ class Judges:
     """Families that judge the same text: one pass measures, the first rule broken decides; the last may edit."""
 
     families: tuple[Family, ...]
+    rules: tuple[Rule, ...]  # of all of them, over flat columns
 
     @property
     def edits(self) -> bool:
@@ -162,8 +164,7 @@ class Judges:
         for family in self.families:
             measured = family.measure(passage)
             signals |= {f"{family.name}.{name}": values for name, values in measured.signals.items()}
-        rules = [rule for family in self.families for rule in flat_rules(family)]
-        return split_by_rules(with_columns(documents, signals), rules, signals, measured.texts)
+        return split_by_rules(with_columns(documents, signals), self.rules, signals, measured.texts)
 
 
 def clean(documents: pa.Table) -> Split:

@@ -62,12 +62,13 @@ def _choose(elements: Elements, owners: Array, counts: Counts) -> Array:
     held = _sum_up(owners, prose, parents)
     every, linked = _sum_up(owners, counts[0], parents), _sum_up(owners, counts[1], parents)
     outside = held[0] - _in_comments(elements, held)
-    left, dropped = held, _drop(elements, held, every, linked, 0)
-    for attempt in range(3):
+    attempt = 0
+    dropped = _drop(elements, held, every, linked, attempt)
+    left = _sum_up(owners, prose * (1 - dropped[owners]), parents)
+    while left[0] < ENOUGH * outside and attempt < 2:
+        attempt += 1
         dropped = _drop(elements, held, every, linked, attempt)
         left = _sum_up(owners, prose * (1 - dropped[owners]), parents)
-        if left[0] >= ENOUGH * outside:
-            break
     container = 0 if left[0] < NO_PROSE else _container(elements, dropped, left)
     inside = _inside(parents, dropped, container)[owners]
     if left[0] < NO_PROSE:

@@ -1,6 +1,7 @@
 """What dedup costs as the corpus grows, on signatures with known truth: CPU seconds, memory, recall, exact clusters.
 
-    python -m tests.benchmarks.dedup_scale 0.1 1 10        millions of documents
+    python -m tests.benchmarks.dedup_scale                       0.1 and 1 million documents, the median of three runs
+    python -m tests.benchmarks.dedup_scale --times 1 10          10 million, once: minutes, and 16 GB of disk
 
 Each size runs the stages from signatures to sidecars in a process of its own, with one worker; making the signatures
 does not count. Prints the fixed part and the slope between each size and the next. `--folder` names where the corpora
@@ -44,7 +45,7 @@ def main() -> None:
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("millions", nargs="*", type=float, default=[0.1, 1.0])
     line.add_argument("--folder", default=tempfile.gettempdir())
-    line.add_argument("--times", type=int, default=1, help="runs of each size; the median counts")
+    line.add_argument("--times", type=int, default=3, help="runs of each size; the median counts")
     line.add_argument("--one", action="store_true", help="run one size in this process")
     asked = line.parse_args()
     if asked.one:
@@ -133,7 +134,7 @@ def _copies(original: np.ndarray) -> int:
 def table(found: dict[float, dict[str, Any]]) -> Table:
     """Return the runs as a table."""
     shown = Table(title=f"dedup of signatures, clusters of {COPIES + 1} and one of 1 %", title_justify="left")
-    names = ("million", "CPU s", "wall s", "worker MB", "rejected", "copies made", "documents in exact clusters")
+    names = ("million", "CPU s", "wall s", "peak MB", "rejected", "copies made", "documents in exact clusters")
     for name in names:
         shown.add_column(name, justify="right")
     for millions, cost in found.items():

@@ -22,11 +22,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from pipeline.classify import Classify
+from pipeline import classify, judge_urls
 from pipeline.config import Classifier, Pii, Url
 from pipeline.document import DOCUMENT
 from pipeline.fasttext_training import train
-from pipeline.judge_urls import JudgeUrls
 from pipeline.mask_pii import HidePii
 from pipeline.step import Step
 from pipeline.train_quality import Sample, line_of
@@ -100,13 +99,14 @@ def steps_of(folder: str, model: str) -> dict[str, Step]:
     ):
         Path(folder, name).write_text("\n".join(entries), encoding="utf-8")
     domains, words, parts = ((f"{folder}/{name}",) for name in ("domains", "words", "parts"))
+    listed = Url(blocked_words=words, blocked_parts=parts)
     return {
-        f"url, {DOMAINS:,} domains": JudgeUrls(Url(blocked_domains=domains)),
-        f"url, {WORDS} words and {WORDS} parts": JudgeUrls(Url(blocked_words=words, blocked_parts=parts)),
+        f"url, {DOMAINS:,} domains": judge_urls.prepare(Url(blocked_domains=domains)).apply,
+        f"url, {WORDS} words and {WORDS} parts": judge_urls.prepare(listed).apply,
         "pii, tagged": HidePii(Pii(mode="tag")),
         "pii, masked": HidePii(Pii()),
         f"pii, masked, telephone numbers of {', '.join(REGIONS)}": HidePii(Pii(phone_regions=REGIONS)),
-        "classifier": Classify("classifier.quality", Classifier(model=model, label="good")),
+        "classifier": classify.prepare("classifier.quality", Classifier(model=model, label="good")).apply,
     }
 
 
@@ -125,7 +125,7 @@ def measured(work: Callable[[], object]) -> float:
 
 def compare(model: str, python: str, batches: Sequence[pa.Table], rounds: int) -> None:
     """Let both classify every batch in turn; print how far apart they are at most, and the ratio of each round."""
-    step = Classify("classifier.quality", Classifier(model=model, label="good"))
+    step = classify.prepare("classifier.quality", Classifier(model=model, label="good")).apply
     step(batches[0].slice(0, 10))  # loads and compiles
     with start_peer(python, model) as peer:
         assert peer.stdin is not None

@@ -74,7 +74,7 @@ def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def write_corpus(folder: Path, documents: int, settings: Deduplicate) -> list[DocumentShard]:
-    """Write signature shards, and document shards of which dedup reads only the language; return them in order."""
+    """Write signature shards, and of documents what dedup reads: languages and a few texts; return them in order."""
     truth = draw_truth(documents)
     drawn = np.argsort(truth.place)  # the document drawn for each place
     shards = []
@@ -98,7 +98,8 @@ def _write(shard: DocumentShard, number: NDArray[np.int64], original: NDArray[np
     for kind in ("signatures", "documents"):
         Path(shard.path(kind)).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, shard.path("signatures"), compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
-    pq.write_table(pa.table({"language": pa.array(["en"] * len(rows))}), shard.path("documents"))
+    texts = pa.array([f"all that is in cluster {n} says the same" for n in original.tolist()])
+    pq.write_table(pa.table({"language": pa.array(["en"] * len(rows)), "text": texts}), shard.path("documents"))
 
 
 def ids(number: NDArray[np.int64]) -> pa.Array:

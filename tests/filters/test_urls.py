@@ -12,7 +12,7 @@ from filters.rules import judge
 from filters.urls import UrlLists, hash_table, measure, parse_domain, parse_part, parse_url, parse_word, rules
 
 LISTS = UrlLists(
-    blocked_domains=hash_table(["bad.example", "tracker.net"]),
+    blocked_domains=hash_table(["bad.example", "tracker.net", "192.168.1.1"]),
     exempt_domains=hash_table(["good.bad.example"]),
     blocked_urls=hash_table([parse_url("http://www.mixed.example/bad/")]),
     blocked_words=frozenset({"casino"}),
@@ -53,6 +53,23 @@ def verdict(url: str, lists: UrlLists = LISTS, longest: int = 0) -> tuple[str, f
         ("https://a.example/sex/sex", "", "sex"),
         ("https://a.example/free_cam", "url_has_doubtful_words", "cam free"),
         ("https://a.example/my-hot-girls", "url_has_blocked_part", "hotgirl"),
+        ("https:bad.example", "domain_blocked", "bad.example"),
+        ("http:/bad.example/x", "domain_blocked", "bad.example"),
+        ("http:\\\\bad.example\\x", "domain_blocked", "bad.example"),
+        ("///bad.example", "domain_blocked", "bad.example"),
+        ("https://bad%2eexample/", "domain_blocked", "bad.example"),
+        ("https://b%61d.example%2E/", "domain_blocked", "bad.example"),
+        ("ht\ntps://ba\td.exam\rple/", "domain_blocked", "bad.example"),
+        (" \x00http://bad.example", "domain_blocked", "bad.example"),
+        ("https://ｂａｄ。example/", "domain_blocked", "bad.example"),
+        ("http://good.example@bad.example/", "domain_blocked", "bad.example"),
+        ("http://0xC0.0250.257/", "domain_blocked", "192.168.1.1"),
+        ("http://3232235777/", "domain_blocked", "192.168.1.1"),
+        ("http://3232235778/", "", ""),
+        ("https://mixed.example:443/./x/../b%61d", "url_blocked", "mixed.example/bad"),
+        ("https://me@mixed.example\\bad/", "url_blocked", "mixed.example/bad"),
+        ("https://mixed.example:8443/bad", "", ""),
+        ("https://a.example/cas\tino", "url_has_blocked_word", "casino"),
         ("", "", ""),
         ("http://[::1]/x", "", ""),
         ("http://[broken", "", ""),
@@ -128,6 +145,37 @@ def test_a_domain_blocks_itself_and_what_lies_in_it(hosts: Sequence[str], listed
     for host, entry in zip(hosts, entries, strict=True):
         found = [domain for domain in listed if f".{host}".endswith(f".{domain}")]
         assert entry == max(found, key=len, default="")
+
+
+ESCAPES = st.lists(st.booleans(), min_size=11, max_size=11)
+SCHEMES = st.sampled_from(["http://", "HTTPS:", "https:/", "ftp:\\\\", "//", "http:////", "wss://", "\\/", ""])
+USERS = st.sampled_from(["", "me@", "good.example:x@", "a@b@"])
+AFTER = st.sampled_from(["", "/", "?q=http://x", "#top", ":80", ":8080/x", "\\x", "/@good.example", "./"])
+
+
+@settings(deadline=None)
+@given(SCHEMES, USERS, ESCAPES, AFTER, st.lists(st.tuples(st.integers(0, 40), st.sampled_from("\t\n\r")), max_size=4))
+def test_a_listed_domain_is_found_however_it_is_written(
+    scheme: str, user: str, escaped: Sequence[bool], after: str, breaks: Sequence[tuple[int, str]]
+) -> None:
+    """Slashes, users, escapes, and white space that a browser does not see."""
+    letters = zip("bad.example", escaped, strict=True)
+    url = scheme + user + "".join(f"%{ord(c):02x}" if escape else c for c, escape in letters) + after
+    for place, character in breaks:
+        url = url[:place] + character + url[place:]
+    assert verdict(url)[::2] == ("domain_blocked", "bad.example")
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("aB./\\%2eE:@?#é漢 \t0[]"), max_size=30))
+@example("//a/%2e%2e/..//b?x/")
+def test_a_compared_address_is_compared_as_itself(url: str) -> None:
+    """What a list holds is found again when it is written as it is compared."""
+    try:
+        listed = parse_url(f"http://a.example/{url}")
+    except ValueError:
+        return
+    assert parse_url(f"https://www.{listed}") == listed
 
 
 @settings(deadline=None)

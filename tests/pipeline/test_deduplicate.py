@@ -227,6 +227,20 @@ def test_a_failed_member_finds_another_centre(tmp_path: Path) -> None:
     assert rejected[1] <= 3
 
 
+def test_what_no_round_compared_is_counted(tmp_path: Path) -> None:
+    """In each hash that all share four are left after one star, and would make three candidates; after three none."""
+    shared = [f"s{i}" for i in range(30)]
+    texts = [" ".join([*shared, *(f"{kind}{i}" for i in range(40))]) for kind in "aabbcc"]
+    documents = [{"id": identity(str(n)), "text": text + f" end{n}"} for n, text in enumerate(texts)]
+    for rounds in (1, 3):
+        deduplicate(tmp_path / str(rounds), documents, replace(SMALL, bands=112, rows=1, exact=(), star_rounds=rounds))
+    (manifest,) = tmp_path.glob("1/stages/deduplicate.left/*/manifest.json")
+    left = orjson.loads(manifest.read_bytes())["summary"]["left"]["candidates"]
+    assert left >= 3
+    later = tmp_path.glob("3/stages/deduplicate.left/*/manifest.json")
+    assert all(orjson.loads(one.read_bytes())["summary"]["left"]["candidates"] == 0 for one in later)
+
+
 @pytest.mark.parametrize("keep", ["smallest_id", "longest", "earliest", "newest", "test.signal"])
 def test_the_policy_chooses_the_keeper(tmp_path: Path, keep: str) -> None:
     """Of each cluster the first by policy, then by id, is kept; what has no value comes last."""

@@ -54,6 +54,19 @@ def test_a_bool_keeps_or_rejects() -> None:
     assert rejects(configured("has_river"), [SENTENCE, LIST]) == [("refused_by_has_river", 0.0, 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("bounds", "reasons"),
+    [
+        (Own(min=1), [("has_river_too_low", 0.0, 1.0)]),
+        (Own(max=0), [("has_river_too_high", 1.0, 0.0)]),
+        (Own(min=0), []),
+    ],
+)
+def test_bounds_take_the_place_of_a_bool_s_verdict(bounds: Own, reasons: list[tuple[str, float, float]]) -> None:
+    """They see False as 0 and True as 1: the same, the contrary, and nothing but a record."""
+    assert rejects(configured("has_river", has_river=bounds), [SENTENCE, LIST]) == reasons
+
+
 def test_bounds_by_language_hold_instead() -> None:
     """English has its own bound, whatever the general one."""
     bounds = Own(min=0.5, by_language={"en": Between(max=1)})

@@ -367,7 +367,7 @@ SHOWN = {
         "11 documents form 4 clusters",
         "4 – 7 1",
         "5 documents",
-        "1 – 1.125: 3 rejected",
+        "0.9375 – 1: 3 rejected",
         "1,116",
         "precision 0.999",
         "1,234 lines",
@@ -533,6 +533,15 @@ def test_a_long_tail_is_folded_into_the_last_slot() -> None:
     axis = make_axis(bins, [], 300.0)
     assert axis.highs[-1] < 20
     assert sum(counts(axis, bins)) == 8001
+
+
+def test_an_axis_of_shares_ends_at_one() -> None:
+    """A bin reaches from 1 to 1.125, but no share does: what is 1 stands in the last slot before it."""
+    axis = make_axis([[0.0, 5], [0.25, 9], [0.9375, 4], [1.0, 40]], [1.0], 300.0)
+    assert axis.highs[-1] == 1
+    assert counts(axis, [[0.0, 5], [0.25, 9], [0.9375, 4], [1.0, 40]])[-1] == 44
+    assert axis.holds(1.0)
+    assert make_axis([[0.5, 5], [1.5, 9]], [], 300.0).highs[-1] > 1.5
 
 
 def test_a_threshold_lies_between_what_it_parts() -> None:

@@ -70,10 +70,13 @@ def test_languages_can_be_allowed_denied_and_doubted() -> None:
     for wanted, reason in (
         (Language(allow=("en",)), "language_not_allowed"),
         (Language(deny=("fr",)), "language_denied"),
+        (Language(deny=("fr",), certain=1), "language_denied"),  # a guess is enough
     ):
         kept, reasons = kept_and_reasons(texts, Config(ingest=base, language=wanted))
         assert kept == [STORY]
         assert reasons == {french: reason}
+    unsure = Config(ingest=base, language=Language(allow=("fr", "en"), certain=1))
+    assert list(kept_and_reasons(texts, unsure)[1].values()) == ["language_not_allowed"] * 2  # a guess is no leave
     _, reasons = kept_and_reasons(["zx qj kw"], Config(ingest=base, language=Language(minimum=0.99)))
     assert list(reasons.values()) == ["language_uncertain"]
 
