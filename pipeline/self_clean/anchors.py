@@ -24,7 +24,7 @@ from pipeline.storage import join
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 1
+VERSION = 2
 CLEAN = "clean"
 MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage

@@ -30,6 +30,7 @@ PRIOR_WEIGHT = 0.2
 PRIOR_STRENGTH = 0.5  # of the pull to it, in documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
+ALIKE = 1e-6  # sizes that differ by less, relatively, tell nothing about what bytes do to noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def _spread(inverse: Floats, squares: Floats) -> tuple[float, float]:
     """Return sigma^2 > 0 and tau^2 >= 0."""
     x, y = inverse.mean(), squares.mean()
     base = ((inverse - x) ** 2).mean()
-    tau = max(0.0, float(((inverse - x) * (squares - y)).mean() / base)) if base > 0 else 0.0
+    unlike = base > (ALIKE * x) ** 2  # of equal sizes rounding leaves more than nothing
+    tau = max(0.0, float(((inverse - x) * (squares - y)).mean() / base)) if unlike else 0.0
     sigma = float(y - tau * x)
     return (sigma, tau) if sigma > 0 else (max(float(y), 1e-12), 0.0)
 

@@ -90,9 +90,10 @@ _LOOK_ALIKES: dict[str, Sequence[str]] = {  # pairs that print alike
 
 def mojibake(text: str, share: float, draw: Draw, _: Pool) -> str:
     """Decode a share of the lines, at least one, with the wrong character set, typographic marks included."""
-    lines = [part for line in text.split("\n") for part in _chunks(line)]
-    chosen = set(draw.sample(range(len(lines)), max(1, round(share * len(lines))))) if lines else set()
-    return "\n".join(_decoded_wrongly(line, draw) if n in chosen else line for n, line in enumerate(lines))
+    lines = [part for line in text.splitlines(keepends=True) for part in _chunks(line)]
+    filled = [n for n, line in enumerate(lines) if line.strip()]
+    chosen = set(draw.sample(filled, max(1, round(share * len(filled))))) if filled else set()
+    return "".join(_decoded_wrongly(line, draw) if n in chosen else line for n, line in enumerate(lines))
 
 
 def _decoded_wrongly(line: str, draw: Draw) -> str:
@@ -184,7 +185,8 @@ def boilerplate(text: str, share: float, draw: Draw, pool: Pool) -> str:
 
 def mix_languages(text: str, share: float, draw: Draw, pool: Pool) -> str:
     """Replace a share of the text by lines of other languages."""
-    foreign = [line for other in pool.foreign for line in other.split("\n") if len(line) > MENU_CHARACTERS]
+    lines = [line for other in pool.foreign for line in other.split("\n") if line.strip()]
+    foreign = [line for line in lines if len(line) > MENU_CHARACTERS] or lines or [""]
     return _interleaved(text, share, lambda: draw.choice(foreign)[:300])
 
 

@@ -18,7 +18,7 @@ from pipeline.self_clean.anchors import CLEAN, Measured, read_measured
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 1
+VERSION = 2
 LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
 UNKNOWN = "und"
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
