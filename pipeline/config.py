@@ -224,7 +224,7 @@ class SelfClean:
         2.5, 0, 100
     )  # robust deviations above a language's median that a score must lie, to be cut
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
-    score_tokens: int = _number(1_000_000, 1_000)  # that go through a TransNormer in a round, in a cascade
+    score_tokens: int = _number(1_500_000, 1_000)  # that go through a TransNormer in a round, in a cascade
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
     window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
