@@ -65,12 +65,13 @@ def _drawn(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
 def describe(counted: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, float]:
     """Return shares kept of tokens and of distinct phrases, the words' shift in bits, and the sources' entropies."""
     before, after = counted.get("before", _nothing()), counted.get("after", _nothing())
-    kept = {name: cell["bytes"] - cell["rejected_bytes"] for name, cell in sources.items() if name != OTHERS}
+    named = {name: cell for name, cell in sources.items() if name != OTHERS}
+    kept = {name: cell["bytes"] - cell["rejected_bytes"] for name, cell in named.items()}
     return {
         "tokens_kept": after["tokens"] / max(1, before["tokens"]),
         "phrases_kept": len(after["phrases"]) / max(1, len(before["phrases"])),
         "vocabulary_shift": divergence(before["words"], after["words"]),
-        "source_entropy_before": entropy({name: cell["bytes"] for name, cell in sources.items()}),
+        "source_entropy_before": entropy({name: cell["bytes"] for name, cell in named.items()}),
         "source_entropy_after": entropy(kept),
     }
 
@@ -78,7 +79,7 @@ def describe(counted: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str
 def entropy(counts: Mapping[str, int]) -> float:
     """Return the entropy of shares in bits."""
     total = sum(counts.values())
-    return -sum(n / total * math.log2(n / total) for n in counts.values() if n > 0)
+    return sum(n / total * math.log2(total / n) for n in counts.values() if n > 0)
 
 
 def divergence(a: Mapping[str, int], b: Mapping[str, int]) -> float:

@@ -63,7 +63,7 @@ def test_killed_while_tidying_a_stage_is_not_taken_for_finished(
         with storage.create(stage.path("documents", "0.parquet")) as file:
             file.write(b"text")
         config = replace(Config(), output=Output(keep_stages=keep))
-        line = Line(config, str(tmp_path), NOT_USED, Display(Console()), [write_manifest(stage, 1.0)])
+        line = Line(config, str(tmp_path), NOT_USED, Display(Console()), manifests=[write_manifest(stage, 1.0)])
         done: list[str] = []
 
         def until_killed(path: str, done: list[str] = done, kill: int = kill) -> None:

@@ -7,7 +7,15 @@ import orjson
 import pytest
 
 from pipeline.config import ConfigError, SelfClean
-from pipeline.self_clean.evaluators import KEY, SPARE, TrainingKey, anchor_rates, check_keys, sampling_rates
+from pipeline.self_clean.evaluators import (
+    KEY,
+    MAX_ANCHOR_SHARE,
+    SPARE,
+    TrainingKey,
+    anchor_rates,
+    check_keys,
+    sampling_rates,
+)
 
 
 def test_rates_spend_the_budget() -> None:
@@ -33,12 +41,22 @@ def test_what_a_small_language_cannot_fill_goes_to_the_others() -> None:
 
 def test_a_corpus_below_the_budget_is_taken_whole() -> None:
     """There is nothing to sample when everything fits."""
-    assert sampling_rates({"en": 1_000}, 1_500_000, SelfClean(), 3.0) == {"en": 1.0}
+    assert sampling_rates({"en": 1_000}, 1_000_000, SelfClean(), 3.0) == {"en": 1.0}
+
+
+def test_more_tokens_take_every_document_that_fewer_take() -> None:
+    """What is counted holds all that trains: no language's rate falls when the budget grows."""
+    sizes = {"en": 90_000_000, "fi": 2_000_000, "qu": 30_000}
+    few, more = (sampling_rates(sizes, tokens, SelfClean(), 3.0) for tokens in (200_000, 4_000_000))
+    assert all(few[name] <= more[name] for name in sizes)
+    assert few["en"] < more["en"] < 1
 
 
 def test_the_anchor_is_never_most_of_a_language() -> None:
-    """A small language keeps most of its documents for training."""
-    assert anchor_rates({"en": 1_000_000, "qu": 20}, SelfClean(anchor_documents=400)) == {"en": 0.0004, "qu": 0.3}
+    """A language has as many anchors as asked, a small one no more than its share."""
+    rates = anchor_rates({"en": 1_000_000, "qu": 20}, SelfClean(anchor_documents=400))
+    assert rates == {"en": 0.0004, "qu": MAX_ANCHOR_SHARE}
+    assert MAX_ANCHOR_SHARE < 0.5
 
 
 def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> None:
