@@ -1,6 +1,7 @@
-"""Calibration, cuts and guards."""
+"""From scores to verdicts."""
 
-import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,123 +10,226 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import SelfClean
-from pipeline.self_clean.cuts import BINS, Calibration, CountStrata, _spread, calibrate, choose_cuts, outside, shrunk
-from pipeline.self_clean.rounds import guards, overlap
-from pipeline.self_clean.scores import QUANTUM, SCORES, summarise
+from pipeline.document import conform, read_table, write_table
+from pipeline.self_clean.cuts import REASON, JudgeShard, choose_cuts
+from pipeline.self_clean.measure import strata
+from pipeline.self_clean.scores import BIN, SCORES, _summary, choose_shifts, score_path
+from pipeline.self_clean.scoring import QUANTUM, Language, on_grid
 from pipeline.shards import DocumentShard
-
-SETTINGS = SelfClean(min_language_tokens=10, min_stratum_documents=10)
-
-
-@given(st.dictionaries(st.integers(1000, 3000).map(str), st.integers(1, 30), min_size=1), st.floats(0, 0.5))
-def test_cuts_never_spend_more_than_the_budget(bins: dict[str, int], drop: float) -> None:
-    """What lies outside the cuts of a stratum is at most the drop budget."""
-    settings = SelfClean(drop=drop, min_stratum_documents=2)
-    low, high = choose_cuts({"en 0": bins}, settings).get("en 0", (-math.inf, math.inf))
-    outside = sum(n for key, n in bins.items() if int(key) / 1000 < low or int(key) / 1000 >= high)
-    assert outside <= sum(bins.values()) * drop
+from pipeline.token_shards import token_schema, write_arrow
+from pipeline.verdicts import sidecar_path
 
 
-def test_a_value_is_cut_as_its_bin_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the whole grid, a value lies outside a cut exactly when its bin does."""
-    values = np.round(np.arange(1, 200_000) * 1e-4 / QUANTUM) * QUANTUM  # as scores are rounded
-    shard = DocumentShard("a", "", 0, len(values), 0)
-    everything = (values, ["en 0"] * len(values), pa.table({}))
-    monkeypatch.setattr("pipeline.self_clean.cuts._measure", lambda *_: everything)
-    bins = CountStrata("", "", Calibration((), {}, {}, {}, {}))(shard)["summary"]["strata"]["en 0"]
-    assert bins == {str(b): 10 - (b == 0) for b in range(20_000)}
-    number = np.arange(1, 200_000) // 10
-    edge = number / BINS
-    low, high = outside(values, edge, edge)
-    assert not low.any()
-    assert high.all()
-    low, high = outside(values, (number + 1) / BINS, (number + 1) / BINS)
-    assert low.all()
-    assert not high.any()
+def language(limit: float, deviation: float = 1.0) -> Language:
+    """Return a language that is judged."""
+    return Language((), (), limit, deviation, 1.0)
 
 
-def test_values_are_the_decimals_of_the_grid() -> None:
-    """A shrunk value is the float of its four decimals, so that it compares with a threshold as it is printed."""
-    calibration = Calibration(("en",), {}, {"en": [0.0]}, {"en": {"1": 2.0}}, {"en": (1.0, 0.0)})
-    wanted = [round(k * 1e-4, 4) for k in range(80_000, 90_000)]
-    table = scored(wanted, [0] * len(wanted), [1000] * len(wanted), [None] * len(wanted))
-    assert shrunk(table, np.array(["en"] * len(wanted)), calibration).tolist() == wanted
+bins = st.dictionaries(st.integers(-60, 60).map(str), st.integers(1, 30))
+corpora = st.dictionaries(st.sampled_from(["en 0", "en 1", "fi 2", "xx 0"]), st.tuples(bins, st.integers(0, 400)))
+limits = st.floats(-0.7, 0.7)
 
 
-def test_small_strata_are_not_cut() -> None:
-    """A stratum of too few documents has no cut."""
-    assert choose_cuts({"en 0": {"2000": 9}}, SETTINGS) == {}
+def cells(corpus: dict[str, tuple[dict[str, int], int]]) -> dict[str, dict[str, Any]]:
+    """Return strata of which more documents are judged than were read."""
+    return {name: {"judged": sum(read.values()) + more, "bins": read} for name, (read, more) in corpus.items()}
 
 
-def scored(values: list[float], judge: list[int], sizes: list[int], anchor: list[list[float] | None]) -> pa.Table:
-    """Return a table of scores."""
-    n = len(values)
-    columns = [[True] * n, judge, values, values, [10] * n, sizes, sizes, anchor]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCORES, strict=True)], schema=SCORES)
+@given(corpora, st.floats(0, 0.5), limits, limits, st.integers(2, 100))
+def test_cuts_stay_within_budget_and_limit(
+    corpus: dict[str, tuple[dict[str, int], int]], drop: float, english: float, finnish: float, fewest: int
+) -> None:
+    """A cut takes no more than its share of a stratum's judged documents, nothing below the limit, and all it may."""
+    settings = SelfClean(drop=drop, min_stratum_documents=fewest)
+    languages = {"en": language(english), "fi": language(finnish)}
+    found = cells(corpus)
+    cuts = choose_cuts(found, languages, settings)
+    for name, cell in found.items():
+        judged = languages.get(name.split()[0])
+        above = {
+            edge: sum(n for key, n in cell["bins"].items() if int(key) >= edge) for edge in range(-61, 62)
+        }  # documents at or above each bin
+        allowed = [
+            edge
+            for edge, n in above.items()
+            if judged and 0 < n <= cell["judged"] * drop and edge * BIN * QUANTUM >= judged.limit - 1e-9
+        ]
+        if not allowed or cell["judged"] < fewest:
+            assert name not in cuts
+            continue
+        assert cuts[name] % BIN == 0
+        assert cuts[name] * QUANTUM >= judged.limit - 1e-9  # type: ignore[union-attr]
+        assert above[cuts[name] // BIN] == max(above[edge] for edge in allowed) <= cell["judged"] * drop
 
 
-def anchored(shift: float, count: int = 200) -> pa.Table:
-    """Return scores where judge 1 says `shift` more than judge 0, and every document is in the anchor."""
-    draw = np.random.default_rng(0)
-    truth = np.round(draw.normal(2, 0.3, count), 4)
-    judge = (np.arange(count) % 2).tolist()
-    values = [t + shift * j for t, j in zip(truth, judge, strict=True)]
-    return scored(values, judge, [1000] * count, [[t, t + shift] for t in truth.tolist()])
+def test_small_strata_and_unjudged_languages_are_not_cut() -> None:
+    """A stratum of too few documents has no cut, nor one whose language nobody judges."""
+    settings = SelfClean(min_stratum_documents=10, drop=0.5)
+    found = {"en 0": {"judged": 9, "bins": {"5": 1}}, "en 1": {"judged": 10, "bins": {"5": 1}}}
+    found["xx 0"] = {"judged": 900, "bins": {"5": 1}}
+    assert choose_cuts(found, {"en": language(-1.0)}, settings) == {"en 1": 5 * BIN}
 
 
-def test_judges_are_aligned_on_the_anchor() -> None:
-    """A judge that is harsher throughout rejects no more than the other."""
-    table = anchored(0.5)
-    languages = ["en"] * len(table)
-    calibration = calibrate(summarise(table, languages, 2), {"en": 1000}, SETTINGS)
-    values = shrunk(table, np.array(languages), calibration)
-    even, odd = values[::2].mean(), values[1::2].mean()
-    assert abs(even - odd) < 0.1
-    assert calibration.shift["en"] == pytest.approx([0.25, -0.25], abs=1e-3)
+def test_a_clean_stratum_gives_up_nothing() -> None:
+    """Where no score reaches the language's limit there is no cut, however large the budget."""
+    found = {"en 0": {"judged": 100, "bins": {"5": 10, "-7": 90}}}
+    settings = SelfClean(drop=0.5)
+    assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM)}, settings) == {"en 0": 5 * BIN}
+    assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM + QUANTUM)}, settings) == {}
 
 
-def test_a_language_that_was_hardly_seen_is_not_judged() -> None:
-    """The reason says how many tokens the judges saw."""
-    calibration = calibrate(summarise(anchored(0.0), ["xx"] * 200, 2), {"xx": 5}, SETTINGS)
-    assert calibration.judged == ()
-    assert "saw 5 tokens" in calibration.reasons["xx"]
+def source(documents: int, median: int) -> dict[str, Any]:
+    """Return a source's surrogates in bins around a median."""
+    third = documents // 3
+    return {
+        "documents": documents,
+        "bins": {str(median - 9): third, str(median): documents - 2 * third, str(median + 9): third},
+    }
 
 
-def test_a_language_whose_judges_disagree_is_not_judged() -> None:
-    """Judges without correlation on the anchor leave the language alone."""
-    draw = np.random.default_rng(1)
-    pairs = draw.normal(2, 0.3, (200, 2)).round(4).tolist()
-    table = scored([p[0] for p in pairs], [0] * 200, [1000] * 200, pairs)
-    calibration = calibrate(summarise(table, ["en"] * 200, 2), {"en": 1000}, SETTINGS)
-    assert "the judges agree by" in calibration.reasons["en"]
+@given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(3, 900), st.integers(-300, 300)), min_size=1),
+       st.floats(0, 0.5), st.floats(0.01, 3))  # fmt: skip
+def test_a_source_moves_its_cut_by_no_more_than_its_share_of_a_deviation(
+    sources: dict[str, tuple[int, int]], most: float, deviation: float
+) -> None:
+    """Towards its own median, a large source only, and never by more; a language that is not judged moves none."""
+    found = {f"en {name}": source(*one) for name, one in sources.items()}
+    others = {f"xx {name}": source(*one) for name, one in sources.items()}
+    summary = {"sources": {**found, **others, "others": {"documents": 5_000, "bins": {"99": 5_000}}}}
+    shifts = choose_shifts(summary, {"en": language(0, deviation)}, most, 100)
+    assert set(shifts) == {f"en {name}" for name, (documents, _) in sources.items() if documents >= 100}
+    assert all(abs(shift) <= most * deviation + QUANTUM / 2 for shift in shifts.values())
+    order = sorted(shifts, key=lambda name: sources[name[3:]][1])
+    assert [shifts[name] for name in order] == sorted(shifts.values())
+    if len(sources) == 1:
+        assert set(shifts.values()) <= {0.0}
 
 
-def test_short_documents_are_drawn_to_the_mean() -> None:
-    """Of two equal values the one of fewer bytes ends nearer to its class's mean."""
-    calibration = Calibration(("en",), {}, {"en": [0.0, 0.0]}, {"en": {"0": 2.0, "1": 2.0}}, {"en": (0.04, 20.0)})
-    table = scored([3.0, 3.0], [0, 0], [100, 1000], [None, None])
-    short, long = shrunk(table, np.array(["en", "en"]), calibration)
-    assert 2.0 < short < long < 3.0
-    assert short == pytest.approx(2 + 0.04 / (0.04 + 0.2), abs=1e-4)
+def test_a_source_moves_towards_its_own_median() -> None:
+    """One that lies higher than the language is cut higher, up to the bound, one that lies lower is cut lower."""
+    summary = {"sources": {"en a": source(900, 0), "en b": source(300, 400), "en c": source(300, -400)}}
+    shifts = choose_shifts(summary, {"en": language(0, 2.0)}, 0.5, 100)
+    assert shifts == {"en a": 0, "en b": 1, "en c": -1}
 
 
-def test_spread_is_recovered() -> None:
-    """The fit finds the variance between documents and the noise that falls with their bytes."""
-    cells = {str(i): (100, 2.0, 0.04 + 20.0 / size, 1 / size) for i, size in enumerate((300, 1000, 5000, 20000))}
-    sigma, tau = _spread(cells)
-    assert sigma == pytest.approx(0.04)
-    assert tau == pytest.approx(20.0)
+LANGUAGES = {"en": language(0.5), "fi": language(-0.25)}
 
 
-def test_a_guard_names_who_loses_what() -> None:
-    """A language or source that would lose too much stops the round, small ones do not."""
-    cell = {"documents": 500, "bytes": 1000, "rejected": 100, "rejected_bytes": 200}
-    small = {**cell, "documents": 5}
-    tripped = guards({"language": {"fi": cell, "qu": small}, "source": {"web": cell}}, SelfClean())
-    assert tripped == ["language fi would lose 20.0% of its bytes, more than 10.0%"]
+def scored_shard(folder: Path, seed: int, name: str = "a") -> tuple[DocumentShard, pa.Table, list[str]]:
+    """Write a shard's names and scores as the stages before do; return it, its scores and its strata."""
+    draw = np.random.default_rng(seed)
+    rows = 600
+    present = draw.random(rows) < 0.95
+    judged = present & (draw.random(rows) < 0.9)
+    scored = judged & (draw.random(rows) < 0.5)
+    score = on_grid(draw.normal(0, 0.7, rows) / QUANTUM)
+    languages = [str(one) for one in draw.choice(["en", "fi"], rows)]
+    sources = draw.choice(["web", "books"], rows).tolist()
+    sizes = draw.choice([100, 1_000, 9_000], rows)
+    shift = np.where(np.array(sources) == "web", 0.137, -0.25)
+    table = pa.table(
+        {
+            "present": present,
+            "judged": judged,
+            "scored": scored,
+            "bytes": pa.array(sizes, mask=~present),
+            "score": pa.array(score, mask=~judged),
+            "shift": shift,
+            "mainly": pa.array(["slope above"] * rows, mask=~scored),
+        }
+    )
+    scores = conform(table, SCORES)
+    shard = DocumentShard(name, str(folder / "ingest"), 0, rows, 0)
+    ids = [f"{seed:016x}{row:016x}" for row in range(rows)]
+    write_table(shard.path("documents"), pa.table({"id": ids, "language": languages, "source": sources}))
+    write_table(score_path(str(folder / "score"), shard), scores)
+    for fold in ("fold-0", "more-0", "fold-1", "more-1"):
+        path = str(folder / "sample" / fold / (name + ".arrow"))
+        write_arrow(path, [token_schema(np.uint16).empty_table()], token_schema(np.uint16))
+    return shard, scores, strata(languages, np.where(present, sizes, 0))
 
 
-def test_overlap_is_jaccard() -> None:
-    """Two empty rejected sets agree."""
-    assert overlap({"overlap": {"both": 3, "either": 4}}) == 0.75
-    assert overlap({"overlap": {"both": 0, "either": 0}}) == 1.0
+def judge(
+    folder: Path, shard: DocumentShard, cuts: dict[str, int], number: int = 1, before: str = ""
+) -> dict[str, Any]:
+    """Judge a shard; return the record."""
+    place = str(folder / f"round-{number}")
+    return JudgeShard(place, str(folder / "score"), cuts, number, before, str(folder / "sample"), 2)(shard)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_document_goes_exactly_when_its_score_reaches_its_cut(tmp_path: Path, seed: int) -> None:
+    """Bins, cuts and verdicts agree to the quantum: what the cuts were counted to take is what is taken.
+
+    A rejected document was read, and its score is at or above the threshold beside it, a kept one's below.
+    """
+    settings = SelfClean(drop=0.2, min_stratum_documents=20)
+    shard, scores, stratum = scored_shard(tmp_path, seed)
+    found = _summary(scores, [name.split()[0] for name in stratum])["strata"]
+    cuts = choose_cuts(found, LANGUAGES, settings)
+    assert len(cuts) >= 4
+    record = judge(tmp_path, shard, cuts)
+    table = read_table(sidecar_path(str(tmp_path / "round-1"), shard))
+    rows = zip(scores.to_pylist(), table.to_pylist(), stratum, strict=True)
+    taken: dict[str, int] = {}
+    for score, verdict, name in rows:
+        if verdict["rejected"]:
+            assert score["scored"]
+            assert verdict["value"] == score["score"] >= verdict["threshold"] == verdict["cut_score"]
+            assert verdict["threshold"] == round(cuts[name] * QUANTUM + score["shift"], 3)
+            assert (verdict["reason"], verdict["round"]) == (REASON, 1)
+            assert verdict["value"] - score["shift"] >= LANGUAGES[name.split()[0]].limit - 1e-9
+            taken[name] = taken.get(name, 0) + 1
+            continue
+        assert verdict["value"] is verdict["threshold"] is verdict["reason"] is verdict["round"] is None
+        assert (verdict["cut_score"] is not None) == (score["judged"] and name in cuts)
+        if score["scored"] and name in cuts:
+            assert score["score"] < verdict["cut_score"]
+    assert sum(taken.values()) > 20
+    for name, cut in cuts.items():
+        counted = sum(n for key, n in found[name]["bins"].items() if int(key) * BIN >= cut)
+        assert taken[name] == counted <= settings.drop * found[name]["judged"]
+    assert record["rejected"] == sum(taken.values()) == record["documents"] - record["kept"]
+
+
+def test_a_record_says_who_lost_what(tmp_path: Path) -> None:
+    """Documents and bytes by language, source and stratum add up to those that entered and those that go."""
+    shard, scores, stratum = scored_shard(tmp_path, 1)
+    record = judge(tmp_path, shard, dict.fromkeys(set(stratum), 0))
+    entered = scores.filter(scores["present"])
+    out = read_table(sidecar_path(str(tmp_path / "round-1"), shard))["rejected"]
+    expected = {
+        "documents": len(entered),
+        "bytes": sum(entered["bytes"].to_pylist()),
+        "rejected": record["rejected"],
+        "rejected_bytes": sum(scores.filter(out)["bytes"].to_pylist()),
+    }
+    for kind in ("language", "source", "stratum"):
+        cells = record["summary"][kind]
+        assert len(cells) >= 2
+        assert {name: sum(cell[name] for cell in cells.values()) for name in expected} == expected
+    assert record["summary"]["mainly"] == {"slope above": record["rejected"]}
+
+
+def test_a_round_tells_what_left_and_what_came_back(tmp_path: Path) -> None:
+    """Every round judges all documents anew: beside the round before, a document stays out, left or came back."""
+    shard, _, stratum = scored_shard(tmp_path, 2)
+    names = sorted(set(stratum))
+    first = judge(tmp_path, shard, dict.fromkeys(names[:4], 100))
+    assert first["summary"]["overlap"] == {
+        "both": 0,
+        "either": first["rejected"],
+        "left": first["rejected"],
+        "came_back": 0,
+    }
+    second = judge(tmp_path, shard, dict.fromkeys(names[2:], 300), 2, str(tmp_path / "round-1"))
+    a, b = (
+        set(np.flatnonzero(read_table(sidecar_path(str(tmp_path / f"round-{n}"), shard))["rejected"])) for n in (1, 2)
+    )
+    assert second["summary"]["overlap"] == {
+        "both": len(a & b),
+        "either": len(a | b),
+        "left": len(b - a),
+        "came_back": len(a - b),
+    }
+    assert min(second["summary"]["overlap"].values()) > 0
