@@ -43,13 +43,17 @@ train_tokens = 20000
 
 [self_clean]
 rounds = 2
+outlier = 1
 score_tokens = 60000
-window_tokens = 64
+windows = 2
+window_bytes = 256
 min_language_tokens = 1000
-anchor_documents = 40
+anchor_documents = 60
+min_anchor_documents = 10
 min_agreement = -1
+min_stratum_documents = 20
 guard_documents = 1000
-stop_overlap = 1.0
+max_vocabulary_shift = 1
 
 [publish]
 shard_tokens = 40000
