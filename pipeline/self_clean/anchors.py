@@ -21,6 +21,7 @@ from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
 from pipeline.self_clean.signals import SIGNALS
 from pipeline.shards import DocumentShard
 from pipeline.storage import join
+from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
@@ -52,21 +53,21 @@ class GatherAnchors:
     corpus: Corpus
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
-        """Write the anchors; return the record with their number by language."""
+        """Write the anchors; return the record with the number of those that can be damaged by language."""
         parts, size = [], 0
         for _, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "source", "host", "text")):
             size += text_bytes(documents)
             parts.append(documents.filter(pa.array(self.corpus.anchor(documents))))
-        table = pa.concat_tables(parts) if parts else pa.table({"language": pa.array([], pa.string())})
+        empty = pa.table({"language": pa.array([], pa.string()), "text": pa.array([], pa.large_string())})
+        table = pa.concat_tables(parts) if parts else empty
+        texts = [text[:MOST_CHARACTERS] for text in table["text"].to_pylist()]
         if len(table):
-            texts = [text[:MOST_CHARACTERS] for text in table["text"].to_pylist()]
             at = table.schema.get_field_index("text")
             write_table(
                 anchor_path(self.folder, shard.name), table.set_column(at, "text", pa.array(texts, pa.large_string()))
             )
-        names: dict[str, int] = {}
-        for name in table["language"].to_pylist():
-            names[name] = names.get(name, 0) + 1
+        long = [len(text.encode()) >= LEAST_BYTES for text in texts]
+        names = counts(name for name, enough in zip(table["language"].to_pylist(), long, strict=True) if enough)
         return {"documents": len(table), "bytes": size, "languages": names}
 
 
@@ -151,7 +152,7 @@ def clean(rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
 def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str], judges: int) -> list[Sample]:
     """Return each of a language's anchors with one damage: kinds, severities and judges take turns.
 
-    A kind that has no material to work with, another language say, is left out.
+    A kind that has no material to work with, another language say, is left out, as is damage that changed nothing.
     """
     out = []
     for number, row in enumerate(rows):
@@ -162,7 +163,7 @@ def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str], judges: in
             continue
         draw = random.Random(f"{row['id']} {defect.name}")  # noqa: S311 - must come out the same again
         text = inject(row["text"], defect, severity, draw, make_pool(row, rows, foreign, draw))
-        if len(text.encode()) >= LEAST_BYTES:
+        if len(text.encode()) >= LEAST_BYTES and text != row["text"]:
             out.append(Sample(row["id"], defect.name, severity, judge, text))
     return out
 

@@ -18,7 +18,7 @@ from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean.diversity import count_tokens
 from pipeline.self_clean.measure import strata
 from pipeline.self_clean.scores import BIN, quanta, read_scores
-from pipeline.self_clean.scoring import QUANTUM, Language
+from pipeline.self_clean.scoring import QUANTUM, Language, on_grid
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
@@ -76,7 +76,7 @@ class JudgeShard:
         scored = scores["scored"].to_numpy().astype(bool)
         rejected = scored & (quanta(scores) >= cut)
         judged = scores["judged"].to_numpy().astype(bool) & (cut != never)
-        threshold = np.round(np.where(judged, cut, 0) + scores["shift"].to_numpy() / QUANTUM) * QUANTUM
+        threshold = on_grid(np.where(judged, cut, 0) + scores["shift"].to_numpy() / QUANTUM)
         table = pa.table(
             {
                 "rejected": rejected,

@@ -18,7 +18,7 @@ from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import Shape, excerpts, select
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams
-from pipeline.self_clean.scoring import QUANTUM, Score, length_class, load_score, sides
+from pipeline.self_clean.scoring import QUANTUM, Score, length_class, load_score, on_grid, sides
 from pipeline.self_clean.signals import CHEAP, Floats, Ints
 from pipeline.shards import DocumentShard
 from pipeline.storage import join
@@ -114,7 +114,7 @@ class MeasureShard:
             for judge, scale in enumerate(score.languages[name].cheap):
                 rows = np.flatnonzero((names == name) & (folds == judge) & ~np.isnan(cheap[:, 0]))
                 features = sides(cheap[rows], found.size[rows], found.whole[rows], scale)
-                surrogate[rows] = np.round(combine.score(features, score.surrogate) / QUANTUM) * QUANTUM
+                surrogate[rows] = on_grid(combine.score(features, score.surrogate) / QUANTUM)
         return cheap, surrogate
 
 

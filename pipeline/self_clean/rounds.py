@@ -306,7 +306,7 @@ def _round(
         "found": fitted.records[0]["found"],
         "weights": fitted.records[0].get("weights", {}),
         "surrogate_agreement": fitted.records[0].get("surrogate", 0.0),
-        "cuts": {stratum: value * scoring.QUANTUM for stratum, value in cut.items()},
+        "cuts": {stratum: value / round(1 / scoring.QUANTUM) for stratum, value in cut.items()},
         "depth": depth.share,
         "bits_per_byte": scored.summary.get("bits_per_byte", {}),
         "score": scored.summary.get("score", {}),

@@ -20,7 +20,7 @@ from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import Shape, excerpts, select
 from pipeline.self_clean.judges import Judges, by_transnormer
 from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
-from pipeline.self_clean.scoring import QUANTUM, Language, Score, load_score, sides
+from pipeline.self_clean.scoring import QUANTUM, Language, Score, load_score, on_grid, sides
 from pipeline.self_clean.signals import CHEAP, LEARNT, SIGNALS, Floats, Ints
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, histogram, merge
@@ -138,7 +138,7 @@ class ScoreShard:
         scored = np.asarray(read["scored"].to_numpy(zero_copy_only=False), bool)
         surrogate = measures["surrogate"].to_numpy().astype(np.float64)
         score = np.where(scored, read["read_score"].to_numpy().astype(np.float64), surrogate)
-        both["score"] = pa.array(np.round(score / QUANTUM) * QUANTUM, from_pandas=True)
+        both["score"] = pa.array(on_grid(score / QUANTUM), from_pandas=True)
         both["shift"] = pa.array([self.shifts.get(place, 0.0) for place in places])
         return conform(pa.table(both), SCORES)
 
@@ -180,7 +180,7 @@ def choose_shifts(
             continue
         far = (_median(cell["bins"]) - _median(all_bins[language])) * SURROGATE_BIN * QUANTUM
         bound = most * languages[language].deviation
-        shifts[name] = round(math.copysign(min(abs(far), bound), far) / QUANTUM) * QUANTUM
+        shifts[name] = float(on_grid(np.array(math.copysign(min(abs(far), bound), far) / QUANTUM)))
     return shifts
 
 

@@ -46,6 +46,11 @@ class Score:
     every: Weights
 
 
+def on_grid(quanta: Floats) -> Floats:
+    """Return values that are so many quanta, rounded to whole ones: the floats that their decimals stand for."""
+    return np.asarray(np.round(quanta) / round(1 / QUANTUM))
+
+
 def length_class(sizes: Ints) -> Ints:
     """Return the number of each document's length class (documents)."""
     return np.asarray(np.searchsorted(LENGTH_CLASSES, sizes, side="right"))

@@ -43,14 +43,18 @@ train_tokens = 20000
 
 [self_clean]
 rounds = 2
+outlier = 1
 score_tokens = 60000
 count_tokens = 100000
+windows = 2
+window_bytes = 256
 min_language_tokens = 1000
 anchor_documents = 60
-min_anchor_documents = 20
+min_anchor_documents = 10
 min_agreement = -1
-outlier = 1.0
+min_stratum_documents = 20
 guard_documents = 1000
+max_vocabulary_shift = 1
 
 [publish]
 shard_tokens = 40000

@@ -38,7 +38,7 @@ def test_divergence_from_nothing_is_none() -> None:
 
 @given(counts)
 def test_entropy_is_that_of_shannon(numbers: dict[str, int]) -> None:
-    """The bits that name a draw: 0, not less, for one source, the logarithm for equal ones; no draws count for nothing."""
+    """The bits that name a draw: 0, not -0, for one source, the logarithm for equal ones; what is none adds none."""
     total = sum(numbers.values())
     expected = math.fsum(-n / total * math.log2(n / total) for n in numbers.values())
     assert entropy({**numbers, "none": 0}) == pytest.approx(expected, abs=1e-12)
@@ -104,7 +104,7 @@ def test_a_phrase_counts_once_among_the_distinct(tmp_path: Path) -> None:
 
 
 def test_sources_lose_entropy_when_one_is_left() -> None:
-    """Entropies are of bytes by source, before and after; what the names beyond the largest were folded into counts for neither."""
+    """Entropies are of bytes by source; what names beyond the largest were folded into counts for neither."""
     cell = {"documents": 1, "bytes": 100, "rejected": 0, "rejected_bytes": 0}
     sources = {"a": cell, "b": {**cell, "rejected": 1, "rejected_bytes": 100}}
     found = describe({}, {**sources, OTHERS: {**cell, "bytes": 900}})
