@@ -46,7 +46,8 @@ KILLS: dict[str, Callable[[Path], bool]] = {
         count(o, "stages/self_clean.round-1.train/*/fold-*/log.jsonl") > 0
         and not manifest(o, "self_clean.round-1.train")
     ),
-    "inside scoring": lambda o: inside(o, "self_clean.round-1.score", 1),
+    "inside the measuring of damage": lambda o: between(o, "self_clean.round-1.count", "self_clean.round-1.damage"),
+    "inside scoring": lambda o: between(o, "self_clean.round-1.measure", "self_clean.round-1.score"),
     "inside encoding": lambda o: inside(o, "publish.encode", 1),
     "inside publication": lambda o: count(o, "documents/*") > 0 and not (o / "_SUCCESS").exists(),
     "inside the report": lambda o: (o / "report.json").exists() and not (o / "_SUCCESS").exists(),
@@ -69,7 +70,7 @@ def kill_when(command: list[str], output: Path, due: Callable[[Path], bool], *, 
 
 
 def test_kills_leave_no_trace(finished: Path, tmp_path: Path, command: Callable[..., list[str]], run: Run) -> None:
-    """Killed eleven times, at least once inside each stage, a run ends with the bytes of an undisturbed one."""
+    """Killed twelve times, at least once inside each stage, a run ends with the bytes of an undisturbed one."""
     output = tmp_path / "out"
     for number, (name, due) in enumerate(KILLS.items()):
         line = command(output, "--direct_num_workers=2")
