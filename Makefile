@@ -10,7 +10,7 @@ REFERENCE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate-model kernels gpu lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -77,6 +77,12 @@ bench-model: setup
 
 ablate-model: setup
 	$(BIN)/python -m tests.benchmarks.ablate_model
+
+contaminate: setup
+	$(BIN)/python -m tests.benchmarks.contaminate
+
+ablate: setup
+	$(if $(CORPUS),$(BIN)/python -m tests.benchmarks.ablate --corpus $(CORPUS),@echo "make ablate CORPUS=OUT, a finished run")
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

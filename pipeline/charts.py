@@ -190,3 +190,40 @@ def _fall(xs: tuple[float, float], ys: tuple[float, float], lost: int, before: i
         found.append(Markup('<path class="gone" d="{}"/>').format(gone))
         found.append(_text("lost", right, high - 6, f"− {lost:,} · {percent(lost, before)}", "end"))
     return found
+
+
+Dot = tuple[str, Sequence[float | None], float | None]  # name, AUC with its interval, that of what it is compared with
+
+
+def found(dots: Sequence[Dot]) -> Markup:
+    """Return how well kinds of damage are found: the score's AUC, a dot with its interval, and the best baseline's.
+
+    The axis goes from chance, 0.5, to 1; what lies below is drawn at its left end.
+    """
+    width, row = 300.0, 17.0
+    height = row * len(dots)
+    body = []
+    for place, (name, (value, low, high), other) in enumerate(dots):
+        y = row * (place + 0.5)
+        body.append(_text("tick", -8, y + 4, name, "end"))
+        if low is not None and high is not None:
+            line = Markup('<path class="range" d="M{} {y}H{}"/>').format(
+                f"{_auc_at(low, width):.1f}", f"{_auc_at(high, width):.1f}", y=f"{y:g}"
+            )
+            body.append(line)
+        if other is not None:
+            x = f"{_auc_at(other, width):.1f}"
+            body.append(Markup('<path class="threshold" d="M{} {}v10"/>').format(x, f"{y - 5:g}"))
+        if value is not None:
+            title = f"{name}: {value:.3f}" + ("" if other is None else f", best baseline {other:.3f}")
+            dot = Markup('<circle class="kept" cx="{}" cy="{}" r="4"><title>{}</title></circle>')
+            body.append(dot.format(f"{_auc_at(value, width):.1f}", f"{y:g}", title))
+    body.append(Markup('<path class="base" d="M0 {h}H{w}"/>').format(h=f"{height:g}", w=f"{width:g}"))
+    body += [_text("tick", _auc_at(x, width), height + 13, f"{x:g}", "middle") for x in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)]
+    return Markup('<svg class="found" viewBox="-130 -4 {} {}">{}</svg>').format(
+        f"{width + 145:g}", f"{height + 24:g}", Markup("").join(body)
+    )
+
+
+def _auc_at(value: float, width: float) -> float:
+    return width * max(0.0, value - 0.5) / 0.5

@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
+from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
 from pipeline.line import Asked, Line
 from pipeline.publish import fill_output
@@ -98,6 +99,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked) -> None:
     if asked.until == "report":
         from pipeline.report import render
 
+        facts["evaluation"] = read_evaluation(line.output)
         storage.write_json(storage.join(line.output, "report.json"), facts)
         with storage.create(storage.join(line.output, "report.html")) as file:
             file.write(render(facts).encode())

@@ -68,6 +68,7 @@ def view(facts: Table) -> Table:
         "sources": folded(facts["sources"]),
         "signals": [signal_chart(signal) for signal in facts["signals"]],
         "rounds": [round_view(one) for one in facts["rounds"]],
+        "evaluation": evaluation_view(facts.get("evaluation", {})),
         "clusters": clusters(facts["duplicates"]),
         "cost": cost(facts["stages"]),
     }
@@ -197,6 +198,20 @@ def _cuts(cuts: Mapping[str, float]) -> Iterator[charts.Cut]:
     for stratum, cut in cuts.items():
         language, _, size = stratum.rpartition(" ")
         yield language, size, cut
+
+
+def evaluation_view(found: Table) -> Table:
+    """Return an evaluation by language: what its cuts lose, a drawing of middle severity, rows for the table."""
+    languages = []
+    for language, cell in found.get("languages", {}).items():
+        rows = [row for row in found["rows"] if row["language"] == language]
+        middle = [row for row in rows if row["severity"] == "middle"]
+        dots = [
+            (row["kind"].replace("_", " "), row["methods"]["score"]["auc"], row["methods"][row["best"]]["auc"][0])
+            for row in middle
+        ]
+        languages.append({"name": language, "rows": rows, "drawing": charts.found(dots), **cell})
+    return {**found, "languages": languages}
 
 
 def clusters(duplicates: Table) -> Table:

@@ -1,0 +1,138 @@
+"""Measure how well a finished run finds damage: `python -m pipeline.evaluate --output OUT --good 'books/*.jsonl'`.
+
+Give good text whose whole source, a book, a site, a collection, was not in the run's input. It passes the run's rules
+and edits; half of its records set a cut that costs 2 % of them, the other half is damaged in known ways and judged. The
+score of a kind of damage is that of weights that never saw the kind, where OUT/stages still holds the anchors. Beside
+it stand length, n-grams, token priors, the TransNormer's bits per byte, the run's rules, fastText and chance. Intervals
+are 95 %, from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of OUT/report.html.
+
+Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.config import ConfigError, Input
+
+SEED = 1
+WIDE = 150  # columns of a table that goes to a file
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    line = argparse.ArgumentParser(
+        prog="python -m pipeline.evaluate",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    line.add_argument("--output", metavar="OUT", required=True, help="output folder of a finished run")
+    line.add_argument("--good", metavar="GLOB", nargs="+", action="extend", required=True,
+                      help="files of good texts: JSONL, Parquet, WARC, WET, ARC or text")  # fmt: skip
+    line.add_argument("--text", metavar="FIELD", default="text", help="field that holds the text (default: text)")
+    line.add_argument("--documents", metavar="N", type=int, default=2000,
+                      help="most documents of a language, pieces counted (default: 2000)")  # fmt: skip
+    line.add_argument("--copies", metavar="N", type=int, default=9,
+                      help="damaged copies of a measured document (1 to 27, default: 9)")  # fmt: skip
+    return line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate from the command line and return the exit code."""
+    asked = parser().parse_args(arguments)
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
+    try:
+        check(asked)
+        from pipeline.fasttext_training import TrainingError
+
+        try:
+            evaluate(asked, Console(width=None if sys.stdout.isatty() else WIDE))
+        except TrainingError as error:
+            print(f"failed: fastText: {error}", file=sys.stderr)
+            return 1
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def check(asked: argparse.Namespace) -> None:
+    """Raise ConfigError for a number out of its range."""
+    for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, 27)):
+        if not low <= getattr(asked, name) <= high:
+            raise ConfigError(f"--{name} must be from {low:,} to {high:,}, got {getattr(asked, name):,}")
+
+
+def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Evaluate, print, store and return what was found."""
+    from pipeline import storage
+    from pipeline.evaluation.finished import EVALUATION, read_finished
+    from pipeline.evaluation.shown import show
+
+    began, clock = time.monotonic(), time.process_time()
+    run = read_finished(asked.output.rstrip("/"))
+    found = measure(asked, run, console)
+    found["cost"] |= {"seconds": time.monotonic() - began, "CPU seconds": time.process_time() - clock}
+    storage.write_json(storage.join(run.output, EVALUATION), found)
+    add_to_report(run.output, found)
+    show(found, console)
+    return found
+
+
+def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, Any]:
+    """Return what was found, as evaluate.json has it."""
+    from pipeline.evaluation import methods, tables
+    from pipeline.evaluation.good_text import gather
+    from pipeline.evaluation.trials import make_trials
+    from pipeline.progress import display
+    from pipeline.self_clean.anchors import CLEAN
+
+    good = gather(Input(name="good", paths=tuple(asked.good), text=asked.text), run.config, [*run.score.languages],
+                  asked.documents)  # fmt: skip
+    trials = make_trials(good.documents, good.foreign, run.config.self_clean.folds, asked.copies)
+    kinds = sorted({trial.kind for trial in trials} - {CLEAN})
+    batches = -(-len(trials) // methods.BATCH) + len(run.judges.weights) - 1  # at most
+    with display(console) as shown:
+        with shown.stage("evaluate.judge") as watch:
+            seen = methods.observe(trials, run, lambda n, size: watch(batches, [{"documents": n, "bytes": size}], ""))
+        with shown.stage("evaluate.compare") as watch:
+            plain = methods.plain_values(trials, seen, run, SEED)
+            plain[methods.SURROGATE] = methods.surrogate_values(trials, seen, run)
+            scores = methods.score_values(trials, seen, run, kinds)
+            learnt = methods.fasttext_values(trials, run, kinds)
+            values = {kind: {methods.SCORE: scores[kind], **plain, "fasttext": learnt[kind]} for kind in kinds}
+            rows = tables.rows_of(trials, seen.whole, values, SEED)
+            watch(1, [{"documents": len(trials)}], "")
+    spent = {f"CPU seconds of {name}": seconds for name, seconds in seen.seconds.items()}
+    return {
+        "digest": run.digest,
+        "round": run.round,
+        "left_out": bool(run.measured),
+        "loss": tables.LOSS,
+        "methods": {name: said for name, said in methods.METHODS.items() if name in values[kinds[0]]},
+        "read": {name: getattr(good, name) for name in ("read", "rejected", "not_judged", "too_few", "unreadable")},
+        "languages": tables.clean_loss(trials, seen.whole, scores[""], run.cuts, SEED),
+        "rows": rows,
+        "cost": {"texts": len(trials), "TransNormer tokens": seen.tokens, **spent},
+    }
+
+
+def add_to_report(output: str, found: dict[str, Any]) -> None:
+    """Render the report again, with its section."""
+    from pipeline import storage
+    from pipeline.report import render
+
+    facts = {**storage.read_json(storage.join(output, "report.json")), "evaluation": found}
+    storage.write_json(storage.join(output, "report.json"), facts)
+    with storage.create(storage.join(output, "report.html")) as file:
+        file.write(render(facts).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

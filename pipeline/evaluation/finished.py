@@ -1,0 +1,102 @@
+"""A finished run as an evaluation needs it: its rules, its judges, its score and its cuts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.config import Config, ConfigError, from_tables
+from pipeline.self_clean.anchors import Measured, measured_path, read_measured
+from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.judges import Judges, published
+from pipeline.self_clean.scoring import Score, load_score, score_path
+from pipeline.self_clean.signals import SIGNALS
+
+HIDDEN = ("families", "sample")  # of run.json's configuration: no tables of a file
+EVALUATION = "evaluate.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run left."""
+
+    output: str
+    config: Config
+    round: int  # whose verdicts count
+    score: Score
+    digest: str  # of the score
+    judges: Judges
+    cuts: dict[str, float]  # stratum -> the lowest score that is rejected
+    measured: dict[str, Measured]  # damaged and undamaged anchors by language; empty where no stages were kept
+
+    @property
+    def shape(self) -> Shape:
+        """How much of a document the run's judges read."""
+        settings = self.config.self_clean
+        return Shape(0 if settings.scoring == "full" else settings.windows, settings.window_bytes)
+
+
+def read_finished(output: str) -> Finished:
+    """Read what a run left; raises ConfigError where it did not finish, or judged nothing."""
+    run, report = _read_json(output, "run.json"), _read_json(output, "report.json")
+    if not storage.exists(storage.join(output, "_SUCCESS")) or "rounds" not in report:
+        raise ConfigError(f"{output} is not the output folder of a finished run with a report")
+    counted = [one for one in report["rounds"] if one["accepted"]]
+    if not counted:
+        said = report.get("decision", "") or "it had no rounds"
+        raise ConfigError(f"{output} has no score to evaluate: {said}")
+    last = counted[-1]
+    folder = storage.join(output, "evaluator", f"round-{last['number']}")
+    if not storage.exists(score_path(folder)):
+        raise ConfigError(f"{folder} holds no score: the run is of a version that published none")
+    tables = {name: table for name, table in run["config"].items() if name not in HIDDEN}
+    config = from_tables(tables, run["config"]["families"])
+    score = _read_score(folder)
+    return Finished(
+        output=output,
+        config=config,
+        round=last["number"],
+        score=score,
+        digest=storage.checksum(score_path(folder)),
+        judges=published(storage.join(output, "evaluator"), last["number"], config.self_clean.folds),
+        cuts=last["cuts"],
+        measured=_measured(output, run["fingerprints"], last["number"], score),
+    )
+
+
+def _read_score(folder: str) -> Score:
+    """Return a published score; raises ConfigError for one of other signals than this version has."""
+    try:
+        score = load_score(folder)
+    except (KeyError, TypeError, ValueError):
+        score = None
+    if score is None or (score.languages and len(score.every.each) != 4 * len(SIGNALS)):
+        raise ConfigError(f"{score_path(folder)} is of another version: run this version over the same input first")
+    return score
+
+
+def _read_json(output: str, name: str) -> dict[str, Any]:
+    try:
+        table = storage.read_json(storage.join(output, name))
+    except (OSError, ValueError):
+        raise ConfigError(f"{output} is not the output folder of a finished run: it has no {name}") from None
+    return dict(table)
+
+
+def _measured(output: str, fingerprints: Mapping[str, str], number: int, score: Score) -> dict[str, Measured]:
+    """Return the measured anchors of the judged languages; none where one is missing."""
+    name = f"self_clean.round-{number}.damage"
+    folder = storage.join(output, "stages", name, fingerprints.get(name, ""))
+    if not all(storage.exists(measured_path(folder, language)) for language in score.languages):
+        return {}
+    return {language: read_measured(folder, language) for language in score.languages}
+
+
+def read_evaluation(output: str) -> dict[str, Any]:
+    """Return the evaluation of the score that is in an output folder; nothing where there is none of this score."""
+    path = storage.join(output, EVALUATION)
+    if not storage.exists(path):
+        return {}
+    found = storage.read_json(path)
+    score = score_path(storage.join(output, "evaluator", f"round-{found['round']}"))
+    return dict(found) if storage.exists(score) and storage.checksum(score) == found["digest"] else {}

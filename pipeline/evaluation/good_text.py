@@ -1,0 +1,172 @@
+"""Good text: records of files, long ones in pieces, as the run's rules and edits leave them, in two halves by record.
+
+A record is a source: a book, a site's page, an article. All its pieces fall into the same half, and what is resampled
+for an interval is records.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import Config, ConfigError, Input
+from pipeline.document import DOCUMENT, document_id, host
+from pipeline.self_clean.anchors import LEAST_BYTES, MOST_CHARACTERS
+from pipeline.steps import apply, make_steps
+
+SHORTEST = 500  # characters of a piece of a long record; they are of all lengths up to the longest, on a log scale
+MOST_BYTES = 64_000_000  # of a record: a book is one
+BATCH = 1000
+FOREIGN = 200  # texts of languages that are not judged, kept as material
+FEWEST = 20  # documents of a language in each half
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A good document."""
+
+    id: str
+    record: str  # id of the record that it is, or is a piece of
+    source: str  # host of the record, or source, or file
+    language: str
+    text: str
+    measured: bool = False  # which half: the cut is set on the other
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Good text by language, and what became of the rest."""
+
+    documents: dict[str, list[Good]]  # by judged language
+    foreign: tuple[Good, ...]  # of other languages
+    read: int  # documents, pieces counted one by one
+    rejected: dict[str, dict[str, int]]  # by the run's rules: language -> reason
+    not_judged: dict[str, int]  # by language
+    too_few: dict[str, str]  # language -> why it is not evaluated
+    unreadable: dict[str, int]  # records by error
+
+
+def gather(given: Input, config: Config, judged: Sequence[str], most: int) -> Gathered:
+    """Return up to `most` documents of each judged language; raises ConfigError where there is none.
+
+    All good text is held in memory.
+    """
+    lost: Counter[str] = Counter()
+    kept, rejected, read = _filtered(_pieces(given, lost), config)
+    long = [good for good in kept if len(good.text.encode()) >= LEAST_BYTES]
+    found: dict[str, list[Good]] = {}
+    too_few: dict[str, str] = {}
+    for language in judged:
+        halves = halved(choose([good for good in long if good.language == language], most))
+        least = min(sum(good.measured for good in halves), sum(not good.measured for good in halves))
+        if least >= FEWEST:
+            found[language] = halves
+        elif halves:
+            too_few[language] = f"{len(halves)} documents of {len({good.record for good in halves})} records"
+    if not found:
+        seen = Counter(good.language for good in kept).most_common(5)
+        said = ", ".join(f"{name} {count:,}" for name, count in seen) or "nothing that the run's rules keep"
+        raise ConfigError(
+            f"no judged language ({', '.join(judged)}) has {FEWEST} good documents for each half; there are: {said}"
+        )
+    others = [good for good in long if good.language not in found]
+    not_judged = Counter(good.language for good in kept if good.language not in judged)
+    return Gathered(found, tuple(others[:FOREIGN]), read, rejected, dict(not_judged), too_few, dict(lost))
+
+
+def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Yield rows of DOCUMENT, pieces of long records one by one, with the id of their record as `source_id`."""
+    from pipeline.formats.read import read_piece  # Beam's file systems take seconds to import
+    from pipeline.formats.record import Record, TooLarge, Unreadable
+    from pipeline.plan import make_plan
+
+    empty = {**dict.fromkeys(DOCUMENT.names, ""), "meta": "{}"}
+    for piece in (piece for shard in make_plan(Config(input=(given,))).shards for piece in shard.pieces):
+        for event in read_piece(piece, given, MOST_BYTES):
+            if isinstance(event, Unreadable):
+                lost[event.error] += event.records
+            elif isinstance(event, TooLarge):
+                lost[f"larger than {MOST_BYTES:,} bytes"] += 1
+            if not isinstance(event, Record):
+                continue
+            record = document_id(given.name, piece.relative, event.position)
+            place = {"path": piece.path, "position": event.position, "source_id": record, "url": event.url}
+            place |= {"host": host(event.url), "source": event.source or piece.relative}
+            for number, text in enumerate(cut_pieces(event.text, record)):
+                yield {**empty, **place, "id": document_id(record, str(number), event.position), "text": text}
+
+
+def cut_pieces(text: str, key: str) -> Iterator[str]:
+    """Yield a text, or where it is longer than an anchor may be, all of it in pieces that end with a line."""
+    draw, at = random.Random(key), 0  # noqa: S311 - must come out the same again
+    while len(text) - at > MOST_CHARACTERS:
+        length = int(math.exp(draw.uniform(math.log(SHORTEST), math.log(MOST_CHARACTERS))))
+        line = text.rfind("\n", at + length // 2, at + length)
+        stop = line + 1 if line > 0 else at + length
+        yield text[at:stop]
+        at = stop
+    if at == 0 or len(text) - at >= SHORTEST:
+        yield text[at:]
+
+
+def _filtered(rows: Iterator[dict[str, Any]], config: Config) -> tuple[list[Good], dict[str, dict[str, int]], int]:
+    """Return what the run's steps keep, how many they reject by language and reason, and how many there were."""
+    steps = make_steps(config)
+    kept: list[Good] = []
+    rejected: dict[str, dict[str, int]] = {}
+    read = 0
+    for batch in _batches(rows):
+        read += len(batch)
+        table, parts = apply(pa.Table.from_pylist(batch, schema=DOCUMENT), steps)
+        columns = (table[name].to_pylist() for name in ("id", "source_id", "host", "source", "language", "text"))
+        kept += [
+            Good(id_, record, at or source, language, text)
+            for id_, record, at, source, language, text in zip(*columns, strict=True)
+        ]
+        for part in parts:
+            for language, reason in zip(part["language"].to_pylist(), part["reason"].to_pylist(), strict=True):
+                cell = rejected.setdefault(language or "none", {})
+                cell[reason] = cell.get(reason, 0) + 1
+    return kept, rejected, read
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _key(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=8).digest()
+
+
+def choose(documents: Sequence[Good], most: int) -> list[Good]:
+    """Return up to `most` documents, of as many records as may be: by turns one of each, in an order by hash."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for good in sorted(documents, key=lambda good: _key(good.id)):
+        ranked.append((turns[good.record], _key(good.record + good.id), good))
+        turns[good.record] += 1
+    return [good for *_, good in sorted(ranked, key=lambda one: one[:2])[:most]]
+
+
+def halved(documents: Sequence[Good]) -> list[Good]:
+    """Return documents, half of them to be measured; no record is in both halves."""
+    sizes = Counter(good.record for good in documents)
+    held = [0, 0]
+    measured: dict[str, bool] = {}
+    for record in sorted(sizes, key=_key):
+        lighter = held[1] <= held[0]
+        measured[record] = lighter
+        held[lighter] += sizes[record]
+    return [replace(good, measured=measured[good.record]) for good in documents]

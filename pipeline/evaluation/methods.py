@@ -1,0 +1,237 @@
+"""What every method says of a text: the score and its surrogate, and what they are compared with. Higher is worse."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.document import DOCUMENT
+from pipeline.evaluation.finished import Finished
+from pipeline.evaluation.trials import Trial
+from pipeline.self_clean import combine
+from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, MOST_CHARACTERS, damage
+from pipeline.self_clean.combine import Scale, Weights
+from pipeline.self_clean.defects import units
+from pipeline.self_clean.excerpt import excerpts
+from pipeline.self_clean.judges import by_ngrams, by_transnormer
+from pipeline.self_clean.scoring import Language, sides
+from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints, trigram_bits
+from pipeline.steps import apply, make_steps
+
+Bools = npt.NDArray[np.bool_]
+Values = dict[str, Floats]  # method -> (trials)
+SCORE, SURROGATE = "score", "surrogate"
+METHODS = {
+    SCORE: "the final score",
+    SURROGATE: "the cheap surrogate, n-grams alone",
+    "length": "short is worse",
+    "unigrams": "unigram bits per byte",
+    "trigrams": "trigram bits per byte, with backoff",
+    "priors": "how far mean or deviation of the tokens' priors lies from the median (arXiv:2509.18577)",
+    "transnormer": "TransNormer bits per byte",
+    "rules": "rejected by the run's rules",
+    "fasttext": "fastText, trained on the corpus's documents, undamaged and damaged",
+    "random": "random",
+}
+BASELINES = tuple(name for name in METHODS if name not in {SCORE, SURROGATE})
+BATCH = 64
+TRAINED_ON = 200  # documents of a language that fastText learns from, each as it is and damaged
+FASTTEXT = {
+    "epoch": 10,
+    "lr": 0.5,
+    "dim": 16,
+    "wordNgrams": 2,
+    "bucket": 200_000,
+}  # fastText's own advice for few texts
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the judges found in trials."""
+
+    signals: Floats  # (trials, SIGNALS)
+    size: Ints  # (trials): bytes of the excerpt
+    whole: Ints  # (trials): bytes of the text
+    tokens: int  # that went through a TransNormer
+    seconds: dict[str, float]  # CPU time of the n-grams and of the TransNormers
+
+
+def observe(trials: Sequence[Trial], run: Finished, watch: Callable[[int, int], None]) -> Observed:
+    """Return what each trial's judge finds; `watch` hears of documents and bytes done."""
+    signals = np.zeros((len(trials), len(SIGNALS)))
+    size, whole = np.zeros((2, len(trials)), np.int64)
+    tokens, spent = 0, {"n-grams": 0.0, "TransNormer": 0.0}
+    for judge in range(len(run.judges.weights)):
+        mine = [number for number, trial in enumerate(trials) if trial.judge == judge]
+        for start in range(0, len(mine), BATCH):
+            rows = mine[start : start + BATCH]
+            clock = time.process_time()
+            found = excerpts([trials[row].text for row in rows], run.shape, run.judges.load_tokenizer())
+            cheap = by_ngrams(run.judges, judge, found, [trials[row].good.language for row in rows])
+            spent["n-grams"] += time.process_time() - clock
+            clock = time.process_time()
+            reading = by_transnormer(run.judges, judge, found, cheap)
+            spent["TransNormer"] += time.process_time() - clock
+            signals[rows] = np.concatenate([cheap, reading.signals], axis=1)
+            size[rows], whole[rows] = found.size, found.whole
+            tokens += reading.cost
+            watch(len(rows), int(found.size.sum()))
+    return Observed(signals, size, whole, tokens, spent)
+
+
+def plain_values(trials: Sequence[Trial], seen: Observed, run: Finished, seed: int) -> Values:
+    """Return what the methods say that learn nothing of damage."""
+    cheap = seen.signals[:, : len(CHEAP)]
+    unigrams = cheap[:, CHEAP.index("unigram_bits")]
+    return {
+        "length": -seen.whole.astype(np.float64),
+        "unigrams": unigrams,
+        "trigrams": trigram_bits(cheap),
+        "priors": _priors(trials, cheap),
+        "transnormer": seen.signals[:, SIGNALS.index("bits_per_byte")],
+        "rules": rejected_by_rules(trials, run.config).astype(np.float64),
+        "random": np.random.default_rng(seed).random(len(trials)),
+    }
+
+
+def _priors(trials: Sequence[Trial], cheap: Floats) -> Floats:
+    """Return the larger robust z of the mean and the deviation of a text's token priors (trials)."""
+    mean = cheap[:, CHEAP.index("unigram_bits")] / cheap[:, CHEAP.index("tokens_per_byte")]
+    both = np.stack([mean, cheap[:, CHEAP.index("prior_deviation")]], axis=1)
+    language = np.array([trial.good.language for trial in trials])
+    known = np.array([trial.kind == CLEAN and not trial.good.measured for trial in trials])
+    out = np.zeros(len(trials))
+    for name in np.unique(language):
+        own = language == name
+        middle = np.nanmedian(both[own & known], axis=0)
+        spread = np.nanmedian(np.abs(both[own & known] - middle), axis=0)
+        out[own] = (np.abs(both[own] - middle) / np.maximum(spread, 1e-9)).max(1)
+    return out
+
+
+def rejected_by_rules(trials: Sequence[Trial], config: Config) -> Bools:
+    """Tell which texts the run's rules reject (trials)."""
+    steps = make_steps(config)
+    kept: set[str] = set()
+    for start in range(0, len(trials), 1000):
+        rows = [
+            {**dict.fromkeys(DOCUMENT.names, ""), "id": str(number), "position": 0, "text": trial.text}
+            for number, trial in enumerate(trials[start : start + 1000], start)
+        ]
+        table, _ = apply(pa.Table.from_pylist(rows, schema=DOCUMENT), steps)
+        kept |= set(table["id"].to_pylist())
+    return np.array([str(number) not in kept for number in range(len(trials))])
+
+
+def surrogate_values(trials: Sequence[Trial], seen: Observed, run: Finished) -> Floats:
+    """Return the cheap surrogate of the score (trials)."""
+    signals = seen.signals[:, : len(CHEAP)]
+    rows = _features(trials, signals, seen, run, lambda language: language.cheap)
+    return combine.score(rows, run.score.surrogate)
+
+
+def score_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
+    """Return the score (trials) by kind of damage: of weights that never saw it, where anchors are stored, "" of all.
+
+    Where none are, every kind has the score that the run had.
+    """
+    rows = _features(trials, seen.signals, seen, run, lambda language: language.every)
+    weights = {"": run.score.every, **{kind: without(run, kind) for kind in kinds}}
+    return {kind: combine.score(rows, one) for kind, one in weights.items()}
+
+
+def _features(
+    trials: Sequence[Trial],
+    signals: Floats,
+    seen: Observed,
+    run: Finished,
+    scales: Callable[[Language], tuple[Scale, ...]],
+) -> Floats:
+    """Return the features (trials, 4 x signals), each trial by its language and judge."""
+    out = np.zeros((len(trials), 4 * signals.shape[1]))
+    for name, language in run.score.languages.items():
+        for judge, scale in enumerate(scales(language)):
+            rows = [n for n, trial in enumerate(trials) if trial.good.language == name and trial.judge == judge]
+            out[rows] = sides(signals[rows], seen.size[rows], seen.whole[rows], scale)
+    return out
+
+
+def without(run: Finished, kind: str) -> Weights:
+    """Return the score's weights as they are without one kind of damage among the anchors."""
+    if not run.measured:
+        return run.score.every
+    kinds, features = [], []
+    for name, one in run.measured.items():
+        for judge, scale in enumerate(run.score.languages[name].every):
+            rows = (one.judge == judge) & (one.kind != kind)
+            kinds += one.kind[rows].tolist()
+            features.append(sides(one.signals[rows], one.size[rows], one.bytes[rows], scale))
+    damaged = np.array(kinds) != CLEAN
+    return combine.fit_weights(np.concatenate(features), damaged, combine.balanced(kinds, damaged))
+
+
+def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
+    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind."""
+    samples = [sample for rows in corpus_texts(run).values() for sample in labelled(rows)]
+    texts = pa.array([spaced(trial.text) for trial in trials], pa.large_string())
+    return {kind: _fasttext([(text, good) for text, good, name in samples if name != kind], texts) for kind in kinds}
+
+
+def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:
+    """Return documents of each judged language that the run kept: those of least id at the begin of every file."""
+    folder = storage.join(run.output, "documents")
+    files = [name for name in storage.names(folder) if name.endswith(".parquet")]
+    share = -(-TRAINED_ON // max(1, len(files)))
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in run.score.languages}
+    for file in files:
+        rows = _first_rows(storage.join(folder, file))
+        for name in found:
+            fitting = (row for row in rows if row["language"] == name and len(row["text"].encode()) >= LEAST_BYTES)
+            found[name] += sorted(fitting, key=lambda row: row["id"])[: 4 * share]
+    return {name: sorted(own, key=lambda row: row["id"])[:TRAINED_ON] for name, own in found.items()}
+
+
+def _first_rows(path: str) -> list[dict[str, Any]]:
+    from pipeline.document import read_batches
+
+    columns = ["id", "language", "source", "host", "text"]
+    batch = next(read_batches(path, columns), None)
+    rows = batch.to_pylist() if batch is not None else []
+    return [{**row, "text": row["text"][:MOST_CHARACTERS]} for row in rows]
+
+
+def labelled(rows: Sequence[dict[str, Any]]) -> list[tuple[str, bool, str]]:
+    """Return a language's texts as they are and damaged: the text in spaced words, whether it is good, the damage."""
+    bad = [(spaced(one.text), False, one.kind) for one in damage(rows, [], 1)]
+    return [*((spaced(row["text"]), True, CLEAN) for row in rows), *bad]
+
+
+def spaced(text: str) -> str:
+    """Return a text whose words stand apart, those of a script without spaces, too: fastText splits at spaces."""
+    return " ".join(" ".join(unit.split()) for unit in units(text))
+
+
+def _fasttext(samples: Sequence[tuple[str, bool]], texts: pa.Array) -> Floats:
+    from filters.arrow_text import text_buffers
+    from filters.fasttext_file import read_classifier
+    from filters.fasttext_network import predict_label
+    from pipeline.fasttext_training import train
+    from pipeline.train_quality import Sample, line_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines, model = Path(folder, "lines.txt"), os.path.join(folder, "model.bin")  # noqa: PTH118 - fastText takes a string
+        with lines.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line_of(Sample(text, good, False)) for text, good in samples)
+        train(str(lines), model, FASTTEXT)
+        classifier = read_classifier(model)
+        found = predict_label(classifier.network, *text_buffers(texts), classifier.labels.index("good"))
+    return 1 - found.astype(np.float64)

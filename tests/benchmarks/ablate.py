@@ -1,0 +1,490 @@
+"""What each stage does for a model: equal tokens of every variant of a corpus, judged on clean text.
+
+    make ablate CORPUS=out/web
+    python -m tests.benchmarks.ablate --corpus out/web --output out/ablate --jobs 2
+
+CORPUS is a finished run that kept its stages. Its variants: all documents (raw), those the rules keep, those that
+deduplication leaves, those each round of self-cleaning leaves, and in place of the last round a random drop of as many
+documents of every language and length class. A model of about 2 million parameters is trained on a million tokens of
+each, from the same initialisation and in the order of the same key, five times. `matched`: every variant has the same
+share of tokens from each language and source, that of the scarcest; `unmatched`: as they come. No document is seen
+twice. Judged by bits per byte on clean text, the mean over its sets for a language and over languages, and by how well
+the source of held-out documents is told from the mean of their hidden states (a linear probe, accuracy).
+
+Differences are taken in pairs of seeds; "better" and "worse" only where the 95 % interval leaves out 0. A finished run
+is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables, here and as
+OUTPUT/tables.md. One process and one thread a run.
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import math
+import os
+import re
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pyarrow import ipc
+from rich.console import Console
+
+from model.adamw import zero_moments
+from model.config import TrainingConfig, TransNormerConfig
+from model.data import PackedTokens
+from model.determinism import deterministic
+from model.parallel import Grid
+from model.score import prepare, score_texts
+from model.training import Learner, Objective, take_step
+from model.transnormer import TransNormer
+from pipeline.draw import uniform
+from pipeline.self_clean.scoring import length_class
+from tests.benchmarks.ablate_model import interval, markdown, shown
+from tests.benchmarks.clean_text import articles
+from tokenizer.encode import Tokenizer
+
+DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
+SIZES: dict[str, Any] = {"width": 128, "layers": 4, "heads": 4, "hidden": 320, "tie_embeddings": True}
+INITIAL_STD = 0.057  # 0.02 (1024 / 128)^(1/2), as in ablate_model
+RATE = 8e-3  # the best of three in ablate_model
+TOKENS = 1_000_000
+SEEDS = range(5)
+TABLES = ("matched", "unmatched")
+RANDOM, CLEANED = "random drop", "round"
+HELD_OUT = 0.1  # of the documents of a source of news, in no variant
+NEWS = re.compile(r"news")
+FEWEST_NEWS = 15  # held-out documents of a language
+CLEAN_BYTES = 300_000  # of each clean set that are judged
+LONGEST = 8192  # characters of a judged document
+PROBED = 60  # documents of a source in the probe, half to learn from
+FEWEST_PROBED = 30
+STRENGTH = 1e-2  # of the probe's pull to zero
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """All documents of a run that some variant may hold, in the order of their ids."""
+
+    ids: list[str]
+    languages: list[str]
+    sources: list[str]
+    texts: list[str]
+    variants: dict[str, npt.NDArray[np.bool_]]  # variant -> which documents it holds
+    held_out: dict[str, list[str]]  # language -> texts of news
+    probed: list[tuple[str, str]]  # text and source
+
+
+def read_documents(corpus: Path) -> Documents:
+    """Read a finished run; raises SystemExit where it kept too little."""
+    table = _published(corpus)
+    ids, stages = table["id"].to_pylist(), table["stage"].to_pylist()
+    rules = np.array([stage != "ingest" for stage in stages])
+    deduplicated = rules & np.array([stage != "deduplicate" for stage in stages])
+    variants = {"raw": np.ones(len(ids), bool), "rules": rules, "deduplicated": deduplicated}
+    rounds = list(_rejected_by_round(corpus))
+    if not rounds:
+        raise SystemExit(f"{corpus} holds no verdicts of self-cleaning: it needs a round, and its stages")
+    for number, gone in enumerate(rounds, 1):
+        variants[f"{CLEANED} {number}"] = deduplicated & np.array([id_ not in gone for id_ in ids])
+    languages, sources, texts = (table[name].to_pylist() for name in ("language", "source", "text"))
+    sizes = np.array([len(text.encode()) for text in texts])
+    variants[RANDOM] = random_drop(deduplicated, variants[f"{CLEANED} {len(rounds)}"], ids, languages, sizes)
+    news = np.array([bool(NEWS.search(source)) for source in sources])
+    chosen = deduplicated & (uniform(ids, 1, "held out") < np.where(news, HELD_OUT, HELD_OUT / 2))
+    away = chosen | _copies(table, {ids[row] for row in np.flatnonzero(chosen).tolist()})
+    held: dict[str, list[str]] = defaultdict(list)
+    for row in np.flatnonzero(chosen & news).tolist():
+        held[languages[row]].append(texts[row])
+    return Documents(
+        ids=ids,
+        languages=languages,
+        sources=sources,
+        texts=texts,
+        variants={name: holds & ~away for name, holds in variants.items()},
+        held_out={name: found for name, found in held.items() if len(found) >= FEWEST_NEWS},
+        probed=_probed([(texts[row], sources[row]) for row in np.flatnonzero(chosen).tolist()]),
+    )
+
+
+def _published(corpus: Path) -> pa.Table:
+    """Return the documents that were kept, and those that were rejected with their text, by id."""
+    columns = ["id", "language", "source", "text"]
+    parts = []
+    for path in sorted((corpus / "documents").glob("*.parquet")):
+        table = pq.read_table(path, columns=columns)
+        for name in ("stage", "duplicate_of"):
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+        parts.append(table)
+    parts += [
+        pq.read_table(path, columns=[*columns, "stage", "duplicate_of"])
+        for path in sorted((corpus / "rejected").glob("*.parquet"))
+    ]
+    table = pa.concat_tables(parts)
+    there = [bool(text and text.strip()) for text in table["text"].to_pylist()]
+    return table.filter(pa.array(there)).sort_by("id")
+
+
+def _rejected_by_round(corpus: Path) -> Iterator[set[str]]:
+    """Yield the ids that each round of self-cleaning rejected."""
+    prints = orjson.loads((corpus / "run.json").read_bytes())["fingerprints"]
+    number = 1
+    while (name := f"self_clean.round-{number}.verdicts") in prints:
+        gone: set[str] = set()
+        for path in sorted((corpus / "stages" / name / prints[name] / "verdicts").glob("*.parquet")):
+            ids = pq.read_table(corpus / "stages/ingest" / prints["ingest"] / "documents" / path.name, columns=["id"])
+            gone |= set(ids.filter(pq.read_table(path, columns=["rejected"])["rejected"])["id"].to_pylist())
+        yield gone
+        number += 1
+
+
+def _copies(table: pa.Table, ids: set[str]) -> npt.NDArray[np.bool_]:
+    """Tell which documents duplicate one of these."""
+    return np.array([name in ids for name in table["duplicate_of"].to_pylist()])
+
+
+def random_drop(
+    before: npt.NDArray[np.bool_],
+    after: npt.NDArray[np.bool_],
+    ids: Sequence[str],
+    languages: Sequence[str],
+    sizes: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
+    """Return `before` without as many documents of each language and length class as `after` lacks, drawn by id."""
+    kept = before.copy()
+    strata: dict[tuple[str, int], list[int]] = defaultdict(list)
+    classes = length_class(sizes).tolist()
+    for row in np.flatnonzero(before).tolist():
+        strata[languages[row], classes[row]].append(row)
+    draws = uniform(list(ids), 1, "random drop")
+    for rows in strata.values():
+        lost = int((~after[rows]).sum())
+        kept[sorted(rows, key=lambda row: draws[row])[:lost]] = False
+    return kept
+
+
+def _probed(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return texts of sources that have enough, the same number of each at most."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for text, source in pairs:
+        by_source[source].append(text)
+    return [
+        (t, name) for name, found in sorted(by_source.items()) if len(found) >= FEWEST_PROBED for t in found[:PROBED]
+    ]
+
+
+def clean_sets(data: Path, news: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
+    """Return clean texts by language and set: books and articles of Wikipedia, LCTT's articles, held-out news."""
+    books = [part for text in _texts(data / "en_public_domain_books.jsonl.gz") for part in re.split(r"\n(?=## )", text)]
+    wiki = [a for name in ("valid", "test") for a in articles((data / f"wikitext-2.{name}.txt").read_text("utf-8"))]
+    sets: dict[str, dict[str, list[str]]] = {
+        "en": {"books": books, "wikitext": wiki},
+        "zh": {"LCTT": list(_texts(data / "zh_lctt_articles.jsonl.gz"))},
+    }
+    for language, found in sorted(news.items()):
+        sets.setdefault(language, {})["news"] = list(found)
+    return {language: {name: _some(texts) for name, texts in own.items()} for language, own in sets.items()}
+
+
+def _texts(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)["text"]
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """Return some texts by their hashes, cut where they are very long."""
+    found, size = [], 0
+    for text in sorted((text[:LONGEST] for text in texts if len(text) > 200), key=_digest):
+        found.append(text)
+        size += len(text.encode())
+        if size >= CLEAN_BYTES:
+            break
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def choose(documents: Documents, variant: str, table: str, lengths: npt.NDArray[np.int64], seed: int) -> list[int]:
+    """Return rows of a variant worth TOKENS tokens, in the order of the seed's key; fewer where there are no more."""
+    order = np.argsort(uniform(documents.ids, seed, "ablate"), kind="stable")
+    holds = documents.variants[variant]
+    rows = [row for row in order.tolist() if holds[row]]
+    if table == "unmatched":
+        return _first(rows, lengths, TOKENS)
+    budget = matched_budget(documents, lengths)
+    cells: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        cells[documents.languages[row], documents.sources[row]].append(row)
+    chosen = {row for cell, tokens in budget.items() for row in _first(cells[cell], lengths, tokens)}
+    return [row for row in rows if row in chosen]
+
+
+def matched_budget(documents: Documents, lengths: npt.NDArray[np.int64]) -> dict[tuple[str, str], int]:
+    """Return the tokens of each language and source, TOKENS in all at most, in proportion to the scarcest variant."""
+    least: dict[tuple[str, str], int] = {}
+    for number, holds in enumerate(documents.variants.values()):
+        held: dict[tuple[str, str], int] = defaultdict(int)
+        for row in np.flatnonzero(holds).tolist():
+            held[documents.languages[row], documents.sources[row]] += int(lengths[row])
+        least = held if not number else {cell: min(n, held.get(cell, 0)) for cell, n in least.items()}
+    share = min(1.0, TOKENS / max(1, sum(least.values())))
+    return {cell: int(share * tokens) for cell, tokens in least.items()}
+
+
+def _first(rows: Sequence[int], lengths: npt.NDArray[np.int64], tokens: int) -> list[int]:
+    """Return the first rows that fit a number of tokens; one that does not fit is passed over."""
+    chosen, taken = [], 0
+    for row in rows:
+        if taken + lengths[row] <= tokens:
+            chosen.append(row)
+            taken += int(lengths[row])
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run to make."""
+
+    variant: str
+    table: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all runs share."""
+
+    corpus: Path
+    data: Path
+    output: Path
+
+    @property
+    def digest(self) -> str:
+        """Return a name for the corpus and the settings: results of other ones are not mixed in."""
+        run = hashlib.sha256((self.corpus / "run.json").read_bytes()).hexdigest()
+        return hashlib.sha256(orjson.dumps([run, SIZES, RATE, TOKENS, HELD_OUT, CLEAN_BYTES])).hexdigest()[:12]
+
+
+_MATERIAL: dict[Path, tuple[Documents, list[npt.NDArray[np.unsignedinteger]], Tokenizer]] = {}
+
+
+def material(setup: Setup) -> tuple[Documents, list[npt.NDArray[np.unsignedinteger]], Tokenizer]:
+    """Return documents, their tokens with an end each, and the tokenizer; read once a process."""
+    if setup.corpus not in _MATERIAL:
+        documents = read_documents(setup.corpus)
+        tokenizer = Tokenizer((setup.corpus / "evaluator/tokenizer.model").read_bytes())
+        end = tokenizer.end_of_document
+        tokens = [np.append(ids, end) for ids in tokenizer.encode(documents.texts)]
+        _MATERIAL[setup.corpus] = documents, tokens, tokenizer
+    return _MATERIAL[setup.corpus]
+
+
+def trained(run: Run, setup: Setup) -> dict[str, Any]:
+    """Train a model and return its line of the log."""
+    documents, tokens, tokenizer = material(setup)
+    lengths = np.array([len(ids) for ids in tokens])
+    rows = choose(documents, run.variant, run.table, lengths, run.seed)
+    folder = setup.output / "shards" / f"{run.variant}-{run.table}-{run.seed}".replace(" ", "-")
+    total = write_shard(folder, [tokens[row] for row in rows], tokenizer)
+    config = TransNormerConfig(
+        vocab_size=tokenizer.vocab_size, eos=tokenizer.end_of_document, **SIZES, initial_std=INITIAL_STD
+    )
+    began = time.monotonic()
+    with deterministic(threads=1):
+        net = TransNormer(config, run.seed)
+        learn(net, folder, total, run.seed)
+        bits = judged(net, clean_sets(setup.data, documents.held_out), tokenizer)
+        accuracy = probe(net, documents.probed, tokenizer)
+    macro = statistics.mean(statistics.mean(own.values()) for own in bits.values())
+    facts = {"variant": run.variant, "table": run.table, "seed": run.seed, "setup": setup.digest}
+    sizes = {"parameters": sum(p.numel() for p in net.parameters()), "tokens": total, "documents": len(rows)}
+    found = {"bits": bits, "macro": macro, "probe": accuracy}
+    return {**facts, **sizes, **found, "seconds": round(time.monotonic() - began)}
+
+
+def write_shard(folder: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]], tokenizer: Tokenizer) -> int:
+    """Write token documents as one training shard; return the tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(map(len, documents))
+    column = pa.array([ids.tolist() for ids in documents], pa.list_(pa.uint16()))
+    with ipc.new_file(folder / "train.arrow", pa.schema({"tokens": column.type})) as writer:
+        writer.write_table(pa.table({"tokens": column}))
+    entry = {"path": "train.arrow", "split": "train", "documents": len(documents), "tokens": total}
+    facts = {"vocab_size": tokenizer.vocab_size, "eos": tokenizer.end_of_document}
+    (folder / "index.json").write_bytes(orjson.dumps({"dtype": "uint16", "shards": [entry], **facts}))
+    return total
+
+
+def learn(net: TransNormer, folder: Path, tokens: int, seed: int) -> None:
+    """Train on one pass over a shard; the last row that is not full, and the last batch, are left out."""
+    probe_ = TrainingConfig(tokens=tokens, learning_rate=RATE, seed=seed, threads=1)
+    step = probe_.batch * probe_.context_length
+    config = TrainingConfig(tokens=max(1, tokens // step) * step, learning_rate=RATE, seed=seed, threads=1)
+    weights = dict(net.named_parameters())
+    learner = Learner(Objective(net, config.precision), weights, zero_moments(weights), config, Grid())
+    rows = iter(PackedTokens(folder, context_length=config.context_length, seed=seed))
+    for number in range(config.steps):
+        take_step(learner, list(islice(rows, config.batch)), number)
+
+
+def judged(net: TransNormer, sets: Mapping[str, Mapping[str, list[str]]], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return bits per byte by language and set."""
+    judge = prepare(net)
+    found: dict[str, dict[str, float]] = {}
+    for language, own in sets.items():
+        for name, texts in own.items():
+            scores = score_texts(judge, texts, tokenizer.encode)
+            found.setdefault(language, {})[name] = float(scores.nats.sum() / math.log(2) / scores.bytes.sum())
+    return found
+
+
+def probe(net: TransNormer, pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> float:
+    """Return how often a linear probe on the mean hidden state names a document's source; NaN without two sources.
+
+    It learns from every other document of each source, with standardised states, and is measured on the rest.
+    """
+    names = sorted({source for _, source in pairs})
+    if len(names) < 2:
+        return math.nan
+    states = torch.stack([_mean_state(net, ids) for ids in tokenizer.encode([text[:LONGEST] for text, _ in pairs])])
+    labels = torch.tensor([names.index(source) for _, source in pairs])
+    learns = torch.arange(len(pairs)) % 2 == 0
+    states = (states - states[learns].mean(0)) / states[learns].std(0).clamp_min(1e-6)
+    weight = torch.zeros(states.shape[1], len(names), requires_grad=True)
+    bias = torch.zeros(len(names), requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def objective() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(states[learns] @ weight + bias, labels[learns])
+        loss = loss + STRENGTH * (weight**2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(objective)  # type: ignore[no-untyped-call]
+    told = (states[~learns] @ weight + bias).argmax(1)
+    return float((told == labels[~learns]).double().mean())
+
+
+def _mean_state(net: TransNormer, ids: npt.NDArray[np.unsignedinteger]) -> torch.Tensor:
+    with torch.no_grad():
+        tokens = torch.from_numpy(np.concatenate([[net.config.eos], ids[:512]]).astype(np.int64))
+        return net.hidden(tokens[None])[0][0].mean(0)
+
+
+def wanted(variants: Sequence[str]) -> list[Run]:
+    """Return the runs of the whole plan: the matched table first."""
+    return [Run(variant, table, seed) for table in TABLES for seed in SEEDS for variant in variants]
+
+
+def run_all(setup: Setup, variants: Sequence[str], jobs: int, console: Console) -> list[dict[str, Any]]:
+    """Make every run that the log lacks, `jobs` at a time, and return the log's runs of this setup."""
+    log = setup.output / "log.jsonl"
+    done = read_log(log, setup)
+    made = {(run["variant"], run["table"], run["seed"]) for run in done}
+    missing = [run for run in wanted(variants) if (run.variant, run.table, run.seed) not in made]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, log.open("ab") as file:
+        for future in as_completed([pool.submit(trained, run, setup) for run in missing]):
+            done.append(future.result())
+            file.write(orjson.dumps(done[-1]) + b"\n")
+            file.flush()
+            console.print(_told(done[-1], len(done), len(wanted(variants))), highlight=False)
+    return done
+
+
+def read_log(log: Path, setup: Setup) -> list[dict[str, Any]]:
+    """Return the whole lines of a log that are of this setup."""
+    lines = log.read_bytes().split(b"\n")[:-1] if log.is_file() else []
+    return [run for run in map(orjson.loads, lines) if run["setup"] == setup.digest]
+
+
+def _told(run: Mapping[str, Any], number: int, planned: int) -> str:
+    return (
+        f"{number} of {planned}: {run['variant']}, {run['table']}, seed {run['seed']}: {run['macro']:.4f} bits per "
+        f"byte, probe {run['probe']:.3f}, {run['tokens']:,} tokens, {run['seconds']} s"
+    )
+
+
+Rows = list[list[str]]
+
+
+def table_of(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
+    """Return each variant's figures and its paired differences from the random drop, the header first."""
+    rows = [["variant", "tokens", "seeds", "bits per byte", f"above {RANDOM}, 95 %", "", "probe", "above, 95 %", ""]]
+    for variant in variants:
+        runs = {run["seed"]: run for run in done if run["variant"] == variant and run["table"] == table}
+        others = {run["seed"]: run for run in done if run["variant"] == RANDOM and run["table"] == table}
+        both = sorted(runs.keys() & others.keys())
+        row = [variant, f"{statistics.mean(r['tokens'] for r in runs.values()):,.0f}" if runs else "", str(len(runs))]
+        for name in ("macro", "probe"):
+            mean = f"{statistics.mean(run[name] for run in runs.values()):.4f}" if runs else ""
+            low, high = interval([runs[seed][name] - others[seed][name] for seed in both])
+            row += [mean, *(["", ""] if variant == RANDOM else _difference(low, high, less_is_better=name == "macro"))]
+        rows.append(row)
+    return rows
+
+
+def _difference(low: float, high: float, *, less_is_better: bool) -> list[str]:
+    """Return an interval and what may be claimed from it."""
+    if not math.isfinite(low + high):
+        return ["", "not finished"]
+    less, more = ("better", "worse") if less_is_better else ("worse", "better")
+    return [f"{low:+.4f} to {high:+.4f}", more if low > 0 else less if high < 0 else "not resolved"]
+
+
+def by_language(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
+    """Return each variant's mean bits per byte on each clean set, the header first."""
+    first: dict[str, dict[str, float]] = next((run["bits"] for run in done), {})
+    sets = [(language, name) for language, own in first.items() for name in own]
+    rows = [["variant", *(f"{language} {name}" for language, name in sets)]]
+    for variant in variants:
+        runs = [run for run in done if run["variant"] == variant and run["table"] == table]
+        cells = [f"{statistics.mean(r['bits'][a][b] for r in runs):.4f}" for a, b in sets] if runs else [""] * len(sets)
+        rows.append([variant, *cells])
+    return rows
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--corpus", type=Path, required=True, help="output folder of a finished run that kept its stages")
+    line.add_argument("--data", type=Path, default=DATA / "clean", help="folder of clean text")
+    line.add_argument("--output", type=Path, default=Path("out/ablate"))
+    line.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time, one thread each")
+    line.add_argument("--tables", action="store_true", help="print the tables of what is done, and train nothing")
+    asked = line.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    setup, console = Setup(asked.corpus.absolute(), asked.data, asked.output), Console()
+    variants = list(read_documents(setup.corpus).variants)
+    log = asked.output / "log.jsonl"
+    done = read_log(log, setup) if asked.tables else run_all(setup, variants, asked.jobs, console)
+    parts = []
+    for table in TABLES:
+        titles = {
+            f"{table}: equal tokens": table_of(done, table, variants),
+            f"{table}: each clean set": by_language(done, table, variants),
+        }
+        for title, rows in titles.items():
+            console.print(shown(title, rows))
+            parts += [f"**{title}**", markdown(rows)]
+    (asked.output / "tables.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""What self-cleaning finds when the judges are trained on dirt, round by round.
+
+    make contaminate
+    python -m tests.benchmarks.contaminate --levels 0.05 --output out/contaminate
+
+A sample of demo_corpus, English and Chinese, gets dirt that is 0, 5 and 20 % of its documents: half of it documents
+with one of the kinds of damage of middle severity, each another; half templated, one such document in 20 to 200 copies
+of which each has 8 % of its words changed, so that deduplication keeps them. The whole line runs with up to three
+rounds. For each round: how well the score tells dirt from the rest (AUC), how much of it is rejected (recall) and how
+much of the rest is (loss; the rest is a crawl's sample, not all good). Intervals are 95 %, from a bootstrap in which a
+template with all its copies is one draw. A finished level is not run again.
+"""
+
+import argparse
+import gzip
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.evaluation.resampling import Estimate, Floats, auc, draw_weights, estimate, share_above
+from pipeline.evaluation.shown import interval
+from pipeline.self_clean.anchors import make_pool
+from pipeline.self_clean.defects import DEFECTS, inject, units
+from tests.measured import measured
+
+DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
+LANGUAGES = {"en": 2400, "zh": 1600}  # documents of the sample
+SIZES = (600, 8000)  # characters of a document
+LEVELS = (0.0, 0.05, 0.2)
+COPIES = (20, 200)  # of a template
+CHANGED = 0.08  # of a copy's words: 5-word shingles of two copies then agree by about 0.28
+MIDDLE = 1
+SEED = 1
+WORKERS = 2
+SETTINGS = """
+[[input]]
+paths = ["{corpus}"]
+source = "source"
+
+[tokenizer]
+vocab_size = 8000
+sample_bytes = 5_000_000
+
+[evaluator]
+tokenizer_sample_bytes = 5_000_000
+train_tokens = 600_000
+
+[self_clean]
+rounds = 3
+score_tokens = 1_500_000
+anchor_documents = 250
+min_anchor_documents = 100
+min_language_tokens = 100_000
+min_agreement = 0.5
+drop = 0.2
+max_stratum_loss = 1.0
+max_language_loss = 1.0
+max_source_loss = 1.0
+max_vocabulary_shift = 1.0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Dirt:
+    """Documents of one level: the corpus's own and what was put among them."""
+
+    records: list[dict[str, str]]
+
+    def write(self, path: Path) -> None:
+        """Write JSON lines in an order by hash."""
+        records = sorted(self.records, key=lambda record: _hash(record["id"]))
+        path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+
+
+def _hash(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=8).digest()
+
+
+def read_documents(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return documents of the languages, of a fitting length, in an order by hash."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in LANGUAGES}
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path) as lines:
+            for record in map(orjson.loads, lines):
+                language = record["lang"].partition("-")[0]
+                if language in found and SIZES[0] <= len(record["text"]) <= SIZES[1]:
+                    kept = {name: record[name] for name in ("id", "source", "text")}
+                    found[language].append({**kept, "host": ""})
+    return {name: sorted(rows, key=lambda row: _hash(row["id"])) for name, rows in found.items()}
+
+
+def contaminated(documents: dict[str, list[dict[str, Any]]], level: float) -> Dirt:
+    """Return a sample with dirt that is a share of its documents; dirt is made of documents beyond the sample."""
+    records = []
+    for language, count in LANGUAGES.items():
+        rows = documents[language]
+        own, material = rows[:count], rows[count:] or rows
+        foreign = [row["text"] for name, others in documents.items() if name != language for row in others[:200]]
+        records += [{"id": row["id"], "source": row["source"], "text": row["text"]} for row in own]
+        wanted = round(len(own) * level / (1 - level))
+        made = damaged(material, foreign, language)
+        records += [_record(language, "single", f"{n}", next(made)) for n in range(wanted // 2)]
+        records += templated(made, wanted - wanted // 2, language)
+    return Dirt(records)
+
+
+def damaged(rows: Sequence[dict[str, Any]], foreign: Sequence[str], language: str) -> Iterator[str]:
+    """Yield documents with damage of middle severity, kinds in turn."""
+    number = 0
+    while True:
+        row, defect = rows[number % len(rows)], DEFECTS[number % len(DEFECTS)]
+        draw = random.Random(f"{SEED} {language} {number}")
+        yield inject(row["text"], defect, MIDDLE, draw, make_pool(row, rows, foreign, draw))
+        number += 1
+
+
+def templated(made: Iterator[str], wanted: int, language: str) -> list[dict[str, str]]:
+    """Return as many altered copies of templates as are wanted."""
+    draw = random.Random(f"{SEED} {language}")
+    records: list[dict[str, str]] = []
+    while len(records) < wanted:
+        template, place = units(next(made)), len(records)
+        words = [word for word in template if word.strip()]
+        for copy in range(min(draw.randint(*COPIES), wanted - len(records))):
+            text = "".join(draw.choice(words) if draw.random() < CHANGED else word for word in template)
+            records.append(_record(language, "template", f"{place}/{copy}", text))
+    return records
+
+
+def _record(language: str, kind: str, name: str, text: str) -> dict[str, str]:
+    return {"id": f"dirt/{language}/{kind}/{name}", "source": f"dirt-{kind}", "text": text}
+
+
+def run_line(folder: Path, documents: dict[str, list[dict[str, Any]]], level: float) -> None:
+    """Run the line on a contaminated sample unless it was done before."""
+    if (folder / "out/_SUCCESS").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    contaminated(documents, level).write(folder / "corpus.jsonl")
+    (folder / "line.toml").write_text(SETTINGS.format(corpus=folder / "corpus.jsonl"))
+    line = [sys.executable, "-m", "pipeline.run", "--config", str(folder / "line.toml")]
+    cost = measured([*line, "--output", str(folder / "out"), f"--direct_num_workers={WORKERS}"])
+    if cost.returncode:
+        raise SystemExit(f"the run in {folder} failed: {cost.stderr.strip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one round made of the documents that entered it, in one order for all rounds."""
+
+    ids: list[str]  # the records' own
+    score: Floats
+    rejected: Floats  # 1 or 0
+
+
+def read_rounds(out: Path) -> list[Seen]:
+    """Return what each round of a run found, of the documents that it judged."""
+    prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
+    rounds: list[Seen] = []
+    while (name := f"self_clean.round-{len(rounds) + 1}.score") in prints:
+        verdicts = name.replace(".score", ".verdicts")
+        folders = [out / "stages" / stage / prints[stage] for stage in ("ingest", name, verdicts)]
+        rounds.append(_read_round(*folders))
+    return rounds
+
+
+def _read_round(ingest: Path, scores: Path, verdicts: Path) -> Seen:
+    ids: list[str] = []
+    score, rejected = [], []
+    for path in sorted((scores / "scores").glob("*.parquet")):
+        table = pq.read_table(path, columns=["judged", "score"])
+        judged = np.asarray(table["judged"].to_numpy(), bool)
+        names = pq.read_table(ingest / "documents" / path.name, columns=["source_id"])["source_id"].to_pylist()
+        sidecar = next(verdicts.rglob(path.name))
+        out = np.asarray(pq.read_table(sidecar, columns=["rejected"])["rejected"].to_numpy(), bool)
+        ids += [name for name, one in zip(names, judged.tolist(), strict=True) if one]
+        score.append(table["score"].to_numpy().astype(np.float64)[judged])
+        rejected.append(out[judged].astype(np.float64))
+    return Seen(ids, np.concatenate(score), np.concatenate(rejected))
+
+
+def figures(rounds: Sequence[Seen]) -> list[dict[str, Any]]:
+    """Return each round's AUC, recall and loss, and how far they lie above those of the first round."""
+    ids = rounds[0].ids
+    dirty = np.array([name.startswith("dirt/") for name in ids])
+    weights = draw_weights([_draw_of(name) for name in ids], SEED)
+    rows: list[dict[str, Any]] = []
+    first: dict[str, Floats] = {}
+    for seen in rounds:
+        chosen = weights[:, dirty], weights[:, ~dirty]
+        draws = {
+            "AUC": auc(seen.score[~dirty], seen.score[dirty], chosen[1], chosen[0]),
+            "recall": share_above(seen.rejected[dirty], 1.0, chosen[0]),
+            "loss": share_above(seen.rejected[~dirty], 1.0, chosen[1]),
+        }
+        draws |= {f"recall, {kind}": _recall_of(seen, ids, kind, weights) for kind in ("single", "template")}
+        first = first or draws
+        better = {name: _told(estimate(draws[name] - first[name])) for name in draws}
+        rows.append({"figures": {name: _told(estimate(one)) for name, one in draws.items()}, "against_first": better})
+    return rows
+
+
+def _draw_of(name: str) -> str:
+    """Return what is drawn at once: a template with its copies, any other document by itself."""
+    return name.rpartition("/")[0] if "/template/" in name else name
+
+
+def _recall_of(seen: Seen, ids: Sequence[str], kind: str, weights: Floats) -> Floats:
+    rows = np.array([f"/{kind}/" in name and name.startswith("dirt/") for name in ids])
+    return share_above(seen.rejected[rows], 1.0, weights[:, rows])
+
+
+def _told(found: Estimate) -> list[float | None]:
+    return found.as_list()
+
+
+def shown(level: float, rows: Sequence[dict[str, Any]]) -> Table:
+    """Return a level's figures as a table."""
+    table = Table(title=f"{level:.0%} dirt", title_justify="left")
+    for name in ("round", *rows[0]["figures"], "recall above round 1", "AUC above round 1"):
+        table.add_column(name, no_wrap=True)
+    for number, row in enumerate(rows, 1):
+        beyond = [interval(row["against_first"][name], "+") if number > 1 else "" for name in ("recall", "AUC")]
+        table.add_row(str(number), *(interval(values) for values in row["figures"].values()), *beyond)
+    return table
+
+
+def main() -> None:
+    """Contaminate, run and print."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--data", type=Path, default=DATA / "demo_corpus", help="folder of .jsonl.gz files")
+    line.add_argument("--output", type=Path, default=Path("out/contaminate"))
+    line.add_argument("--levels", type=float, nargs="+", default=LEVELS, help="shares of dirt (default: 0 0.05 0.2)")
+    asked = line.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    documents = read_documents(asked.data)
+    for level in asked.levels:
+        folder = (asked.output / f"{level:g}").absolute()
+        run_line(folder, documents, level)
+        rows = figures(read_rounds(folder / "out"))
+        (folder / "figures.json").write_bytes(orjson.dumps(rows))
+        report = orjson.loads((folder / "out/report.json").read_bytes())
+        console.print(shown(level, rows), f"{report['decision']}; judged: {', '.join(report['rounds'][-1]['judged'])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The command on a small run whose judges were made in place: counted, not trained, on sentences of one pattern."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from model import ngram
+from model.checkpoint import save_model
+from model.config import TransNormerConfig
+from model.transnormer import TransNormer
+from pipeline import storage
+from pipeline.config import Config, Ingest, Input, SelfClean, as_table
+from pipeline.document import write_table
+from pipeline.evaluate import main
+from pipeline.evaluation.finished import read_evaluation, read_finished
+from pipeline.evaluation.methods import without
+from pipeline.self_clean import scoring
+from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, anchor_path, read_measured
+from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.judges import published, write_counts
+from tests.pipeline.conftest import sentence
+from tests.pipeline.test_report import empty_facts
+from tokenizer.encode import Tokenizer
+from tokenizer.train import train
+
+DAMAGE = "self_clean.round-1.damage"
+CONFIG = Config(
+    input=(Input(paths=("x.jsonl",)),),
+    ingest=Ingest(steps=("language", "gopher_quality")),
+    self_clean=SelfClean(min_agreement=-1),
+)
+
+
+def story(seed: str) -> str:
+    """Return an English text of a few lines."""
+    draw = random.Random(seed)
+    return "\n".join(" ".join(sentence(draw) for _ in range(4)) for _ in range(draw.randint(3, 9)))
+
+
+def rows(kind: str, count: int) -> list[dict[str, Any]]:
+    """Return documents of a kind as their stages store them."""
+    place = {"language": "en", "source": kind, "host": ""}
+    return [{"id": f"{number:032x}", **place, "text": story(f"{kind} {number}")} for number in range(count)]
+
+
+def make_judges(folder: Path) -> None:
+    """Count n-grams of texts that no other part of the test uses, and save TransNormers as they begin."""
+    texts = [row["text"] for row in rows("counted", 150)]
+    model = train(texts, 400)
+    (folder / "tokenizer.model").write_bytes(model)
+    tokenizer = Tokenizer(model)
+    sizes = TransNormerConfig(
+        vocab_size=tokenizer.vocab_size, eos=tokenizer.end_of_document, width=16, layers=1, heads=2, hidden=16
+    )
+    for fold in range(2):
+        tables = ngram.empty(1, tokenizer.vocab_size, bits=14)
+        for ids in tokenizer.encode(texts[fold::2]):
+            ngram.add(tables, ids, 0)
+        place = folder / f"round-1/fold-{fold}"
+        place.mkdir(parents=True)
+        write_counts(str(place / "ngrams.npz"), ngram.finish(tables), ["en"])
+        save_model(place, TransNormer(sizes, seed=fold))
+
+
+def make_run(output: Path) -> None:
+    """Write what a run publishes and an evaluation reads."""
+    evaluator, anchors = output / "evaluator", output / "stages" / DAMAGE / "f"
+    make_judges(evaluator_made(evaluator))
+    write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(rows("anchor", 120)))
+    task = AnchorTask("en", (anchor_path(str(anchors), "a"),))
+    MeasureAnchors(str(anchors), published(str(evaluator), 1, 2), Shape(4, 1024))(task)
+    fitted, _ = scoring.fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
+    assert fitted is not None
+    storage.write_json(scoring.score_path(str(evaluator / "round-1")), scoring._as_table(fitted))
+    write_table(str(output / "documents/a.parquet"), pa.Table.from_pylist(rows("anchor", 120)))
+    run = {"config": as_table(CONFIG), "fingerprints": {DAMAGE: "f"}}
+    (output / "run.json").write_bytes(orjson.dumps(run))
+    judged = {"number": 1, "accepted": True, "cuts": {f"en {n}": fitted.languages["en"].limit for n in range(4)}}
+    (output / "report.json").write_bytes(orjson.dumps({**empty_facts(), "rounds": [judged]}))
+    (output / "_SUCCESS").touch()
+
+
+def evaluator_made(folder: Path) -> Path:
+    """Return a folder that is there."""
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a run once."""
+    folder = tmp_path_factory.mktemp("evaluated") / "out"
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write good stories, one German and one that the rules reject."""
+    texts = [story(f"good {number}") for number in range(80)]
+    texts += ["Der Fluss und der Berg waren im Winter nicht zu sehen, und niemand sprach davon. " * 12, "Too short."]
+    path = tmp_path_factory.mktemp("good") / "good.jsonl"
+    path.write_bytes(b"\n".join(orjson.dumps({"body": text}) for text in texts) + b'\n{"body": "cut off')
+    return str(path)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render no report: the facts of this run are few."""
+    monkeypatch.setattr("pipeline.evaluate.add_to_report", lambda *_: None)
+
+
+@pytest.mark.usefixtures("drawn")
+def test_damage_is_found_and_what_is_left_out_is_said(
+    output: Path, good: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shuffled words are found by trigrams, chance finds nothing, and every good document is accounted for."""
+    assert main(["--output", str(output), "--good", good, "--text", "body"]) == 0
+    found = read_evaluation(str(output))
+    cells = {(row["kind"], row["severity"]): row for row in found["rows"]}
+    assert len(cells) == 27
+    shuffled = cells["shuffled_words", "severe"]["methods"]
+    assert shuffled["score"]["auc"][0] > 0.95
+    assert shuffled["trigrams"]["auc"][0] > 0.9
+    assert abs(shuffled["random"]["auc"][0] - 0.5) < 0.3
+    assert 0 <= found["languages"]["en"]["loss"][0] < 0.2
+    assert found["left_out"]
+    printed = capsys.readouterr().out
+    for said in ("82 good documents read", "too_few_words 1", "did not judge: de 1", "1 records not read", "cost: "):
+        assert said in printed
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train no fastText: that the same lines give the same model is tested with `train_quality`."""
+    monkeypatch.setattr("pipeline.evaluation.methods._fasttext", lambda _, texts: np.zeros(len(texts)))
+
+
+@pytest.mark.usefixtures("drawn", "quick")
+def test_the_same_evaluation_comes_out_again(output: Path, good: str) -> None:
+    """Draws depend on ids and seeds alone."""
+    line = ["--output", str(output), "--good", good, "--text", "body", "--copies", "2"]
+    found = []
+    for _ in range(2):
+        assert main(line) == 0
+        found.append({name: part for name, part in read_evaluation(str(output)).items() if name != "cost"})
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("drawn", "quick")
+def test_an_evaluation_of_another_score_is_not_shown(output: Path, good: str, tmp_path: Path) -> None:
+    """After a run that changed the score, the old figures are no longer its."""
+    assert main(["--output", str(output), "--good", good, "--text", "body", "--copies", "1"]) == 0
+    for name in ("evaluate.json", "evaluator/round-1/score.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((output / name).read_bytes())
+    assert read_evaluation(str(tmp_path))
+    (tmp_path / "evaluator/round-1/score.json").write_bytes(b"{}")
+    assert read_evaluation(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--good", "none.jsonl"], "none.jsonl"),
+        (["--text", "title"], "no judged language (en) has 20 good documents"),
+        (["--copies", "28"], "--copies must be from 1 to 27, got 28"),
+        (["--output", "nowhere"], "nowhere is not the output folder of a finished run"),
+    ],
+)
+def test_mistakes_are_named(
+    output: Path, good: str, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake in what was asked is one line that says where it is."""
+    names = dict(zip(more[::2], more[1::2], strict=True))
+    asked = {"--output": str(output), "--good": good, "--text": "body", **names}
+    assert main([part for pair in asked.items() for part in pair]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:
+    """Where OUT/stages is gone, every kind is judged by weights that saw it, and the evaluation says so."""
+    run = read_finished(str(output))
+    bare = replace(run, measured={})
+    assert without(bare, "ocr") is run.score.every
+    assert (without(run, "ocr").each != run.score.every.each).any()

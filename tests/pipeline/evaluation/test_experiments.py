@@ -1,0 +1,98 @@
+"""The contaminated corpus and the equal-token variants are what their benchmarks say they are."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pipeline.self_clean.scoring import length_class
+from tests.benchmarks import ablate, contaminate
+from tests.pipeline.evaluation.test_evaluate import story
+
+
+def documents(count: int) -> ablate.Documents:
+    """Return documents of three sources in two languages; the last variant lacks most of one source."""
+    ids = sorted(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}" for number in range(count))
+    sources = [("news", "books", "spam")[number % 3] for number in range(count)]
+    raw = np.ones(count, bool)
+    rules = np.array([source != "spam" or number % 4 == 0 for number, source in enumerate(sources)])
+    return ablate.Documents(
+        ids, ["en", "zh"] * (count // 2), sources, [""] * count, {"raw": raw, "rules": rules}, {}, []
+    )
+
+
+@pytest.fixture
+def lengths(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Return the tokens of 600 documents, a third of which are wanted."""
+    monkeypatch.setattr(ablate, "TOKENS", 20_000)
+    return np.random.default_rng(1).integers(20, 180, 600)
+
+
+def test_matched_variants_have_equal_shares(lengths: np.ndarray) -> None:
+    """Each language and source gets the same tokens from every variant, up to one document, and nothing comes twice."""
+    found = documents(600)
+    taken = {}
+    for variant, holds in found.variants.items():
+        rows = ablate.choose(found, variant, "matched", lengths, seed=3)
+        assert len(set(rows)) == len(rows)
+        assert holds[rows].all()
+        cells: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            cells[found.languages[row], found.sources[row]] += int(lengths[row])
+        taken[variant] = cells
+    assert all(abs(taken["raw"][cell] - taken["rules"][cell]) < 180 for cell in taken["raw"])
+    assert sum(taken["raw"].values()) <= 20_000
+
+
+def test_unmatched_variants_come_as_they_are(lengths: np.ndarray) -> None:
+    """Without matching, the source that a variant lost is rarer there; both have the tokens that are wanted."""
+    found = documents(600)
+    rows = {name: ablate.choose(found, name, "unmatched", lengths, seed=3) for name in found.variants}
+    spam = {name: np.mean([found.sources[row] == "spam" for row in own]) for name, own in rows.items()}
+    assert spam["rules"] < spam["raw"] / 2
+    assert all(19_800 < lengths[own].sum() <= 20_000 for own in rows.values())
+
+
+def test_seeds_order_all_variants_alike(lengths: np.ndarray) -> None:
+    """What two variants share comes in the same order with the same seed, and in another with another."""
+    found = documents(600)
+    first, second = (ablate.choose(found, name, "matched", lengths, seed=3) for name in ("raw", "rules"))
+    common = set(first) & set(second)
+    assert [row for row in first if row in common] == [row for row in second if row in common]
+    assert first != ablate.choose(found, "raw", "matched", lengths, seed=4)
+
+
+def test_the_random_drop_is_of_equal_size() -> None:
+    """It drops as many of every language and length class as the round did, not the same ones."""
+    found = documents(600)
+    sizes = np.random.default_rng(2).integers(100, 20_000, 600)
+    before = np.ones(600, bool)
+    after = np.random.default_rng(3).random(600) > 0.2
+    dropped = ablate.random_drop(before, after, found.ids, found.languages, sizes)
+    classes = length_class(sizes).tolist()
+    counts = [
+        Counter((found.languages[row], classes[row]) for row in np.flatnonzero(kept).tolist())
+        for kept in (after, dropped)
+    ]
+    assert counts[0] == counts[1]
+    assert (after != dropped).any()
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_dirt_is_the_share_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, level: float) -> None:
+    """Half of the dirt is templated; copies of a template differ by more than deduplication would forgive."""
+    monkeypatch.setattr(contaminate, "LANGUAGES", {"en": 200})
+    rows = [{"id": f"d{n}", "source": "shelf", "host": "", "text": story(f"dirt {n}")} for n in range(300)]
+    records = contaminate.contaminated({"en": rows, "zh": rows[:5]}, level).records
+    kinds = Counter(record["source"] for record in records)
+    dirt = kinds["dirt-single"] + kinds["dirt-template"]
+    assert dirt / len(records) == pytest.approx(level, abs=0.005)
+    assert abs(kinds["dirt-single"] - kinds["dirt-template"]) <= 1
+    copies = [record["text"] for record in records if record["source"] == "dirt-template"]
+    assert max(similarity(copies[0], other) for other in copies[1:6]) < 0.7
+
+
+def similarity(a: str, b: str) -> float:
+    """Return the Jaccard similarity of two texts' shingles of five words."""
+    first, second = ({tuple(words[i : i + 5]) for i in range(len(words) - 4)} for words in (a.split(), b.split()))
+    return len(first & second) / len(first | second)

@@ -1,0 +1,85 @@
+"""An evaluation on the report's page and in the printed tables."""
+
+import copy
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.evaluation.shown import show
+from pipeline.report import render
+from tests.pipeline.test_report import empty_facts, read
+
+FIGURES = {
+    "auc": [0.912, 0.871, 0.953],
+    "auc_by_length": 0.904,
+    "recall": [0.611, 0.507, 0.702],
+    "loss": [0.0213, 0.004, 0.035],
+}
+BASELINE = {**FIGURES, "auc": [0.833, 0.8, 0.86]}
+FOUND: dict[str, Any] = {
+    "digest": "d",
+    "round": 1,
+    "left_out": True,
+    "loss": 0.02,
+    "methods": {"score": "the final score", "trigrams": "trigram bits"},
+    "read": {"read": 321, "rejected": {"en": {"no_stop_words": 17}}, "not_judged": {"de": 5},
+             "too_few": {"fr": "31 documents"}, "unreadable": {"bad bytes": 2}},
+    "languages": {"en": {"documents": 299, "records": 23, "loss": [0.0123, 0.0046, 0.0234], "without_cut": 7}},
+    "rows": [
+        {"language": "en", "kind": "shuffled_words", "severity": level, "documents": 61, "best": "trigrams",
+         "methods": {"score": FIGURES, "trigrams": BASELINE}, "difference": [0.079, 0.031, 0.122]}
+        for level in ("mild", "middle", "severe")
+    ],
+    "cost": {"texts": 4321, "seconds": 99.0},
+}  # fmt: skip
+
+
+def test_the_page_has_every_figure() -> None:
+    """The section holds what was found, its intervals and the baseline beside it, and a link leads to it."""
+    page = render({**empty_facts(), "evaluation": FOUND})
+    text = read(page).text
+    for said in ("shuffled words", "0.912", "0.871 – 0.953", "0.833", "0.079", "0.031 – 0.122", "0.611", "0.904", "61"):
+        assert said in text
+    assert "lose at most 1.2 % (0.5 – 2.3 %) of 299 good documents" in text
+    assert 'href="#evaluation"' in page
+
+
+def test_without_an_evaluation_there_is_no_section() -> None:
+    """A run that was not evaluated says nothing about it."""
+    assert "evaluation" not in render({**empty_facts(), "evaluation": {}})
+    assert "evaluation" not in render(empty_facts())
+
+
+def test_names_of_languages_are_text() -> None:
+    """A language's name that holds markup stays text."""
+    found = copy.deepcopy(FOUND)
+    found["languages"] = {"<b>x": found["languages"]["en"]}
+    found["rows"] = [{**row, "language": "<b>x"} for row in found["rows"]]
+    assert "<b>x" not in render({**empty_facts(), "evaluation": found})
+
+
+def test_figures_that_cannot_be_told_are_dashes() -> None:
+    """An interval or a figure that is null shows as a dash, on the page and on the screen."""
+    found = copy.deepcopy(FOUND)
+    for row in found["rows"]:
+        row["methods"]["score"]["auc"] = [None, None, None]
+        row["difference"] = [None, None, None]
+    assert "–" in render({**empty_facts(), "evaluation": found})
+    show(found, Console(quiet=True))
+
+
+def test_what_was_left_out_is_printed() -> None:
+    """Rejects, other languages, thin languages and unreadable records are each a line, and so is the cost."""
+    console = Console(record=True, width=150, quiet=True)
+    console.quiet = False
+    show(FOUND, console)
+    printed = console.export_text()
+    for said in (
+        "no_stop_words 17",
+        "de 5",
+        "fr is left out",
+        "2 records not read: bad bytes",
+        "4,321 texts",
+        "7 lie in",
+    ):
+        assert said in printed
