@@ -61,7 +61,7 @@ def known_facts() -> dict[str, Any]:
             {"stage": "deduplicate", "reason": "near_duplicate", "count": 7, "languages": {"fr": 7}},
             {"stage": "ingest", "reason": "too_few_words", "count": 97, "languages": {"zh": 94, "fr": 3}},
             {"stage": "ingest", "reason": "curly_bracket", "count": 3, "languages": {"fr": 3}},
-            {"stage": "self_clean", "reason": "loss_too_high", "count": 6, "languages": {"fr": 6}},
+            {"stage": "self_clean", "reason": "unlike_the_corpus", "count": 6, "languages": {"fr": 6}},
         ],
         "languages": [
             {
@@ -100,19 +100,40 @@ def known_facts() -> dict[str, Any]:
                 "accepted": False,
                 "documents": 1094,
                 "rejected": 6,
-                "reasons": {"loss_too_high": 6},
+                "mainly": {"trigram_gain below": 5, "repetition above": 1},
                 "jaccard": None,
                 "overlap": {"both": 0, "either": 6, "left": 6, "came_back": 0},
                 "judged": ["fr"],
                 "not_judged": {"zh": "the judges saw 31 tokens of it, fewer than 20,000"},
-                "cuts": {"fr 0": [None, 3.125], "fr 1": [1.875, 2.75]},
-                "bits_per_byte": [[1.75, 400], [2.0, 600], [3.0, 94]],
+                "agreement": {"fr": 0.8625},
+                "held_out": {"fr": 1.9375},
+                "judges_overlap": 0.4375,
+                "found": [
+                    {"kind": "shuffled_words", "severity": 0, "documents": 41, "auc": 0.812},
+                    {"kind": "shuffled_words", "severity": 2, "documents": 43, "auc": 0.988},
+                    {"kind": "ocr", "severity": 1, "documents": 47, "auc": 0.731},
+                ],
+                "cuts": {"fr 0": 3.125, "fr 1": 2.5},
+                "depth": 0.1875,
+                "external": False,
+                "documents_judged": 1063,
+                "scored": 217,
+                "score": [[-1.75, 300], [0.5, 669], [3.0, 94]],
+                "bits_per_byte": [[1.75, 100], [2.0, 117]],
                 "language": {"fr": cell, "zh": {**cell, "rejected": 0, "rejected_bytes": 0}},
                 "source": {"news": cell},
                 "losses": {"fold-0": 6.4217, "fold-1": 6.5571},
                 "guards": ["language fr would lose 15.0% of its bytes, more than 10.0%"],
                 "tokens_trained": 149504,
+                "tokens_counted": 1234567,
                 "tokens_scored": 164956,
+                "diversity": {
+                    "tokens_kept": 0.9825,
+                    "phrases_kept": 0.9736,
+                    "vocabulary_shift": 0.00234,
+                    "source_entropy_before": 1.536,
+                    "source_entropy_after": 1.475,
+                },
             }
         ],
         "decision": "round 1 tripped a guard",
@@ -315,7 +336,7 @@ def test_links_lead_into_the_page_only() -> None:
 SHOWN = {
     "head": ["1,201 documents came in, 1,088 were kept (90.6 %)", "138,921", "135,940", "2,981", "25.0 %"],
     "funnel": ["1,234", "1,101", "1,094", "1,088", "revisit 22", "no_such_encoding 11"],
-    "reasons": ["near_duplicate 7", "too_few_words 97", "curly_bracket 3", "loss_too_high 6", "94 of 100"],
+    "reasons": ["near_duplicate 7", "too_few_words 97", "curly_bracket 3", "unlike_the_corpus 6", "94 of 100"],
     "languages": ["fr 1,101", "98.3 %", "zh 100", "6.0 %", "7 rejected by deduplication"],
     "sources": ["news 1,201", "13 rejected by later stages"],
     "signals": ["gopher quality", "words", "50", "100,000 →", "60 – 63: 200 kept", "1,101 100"],
@@ -324,9 +345,24 @@ SHOWN = {
         "164,956",
         "6.422 · 6.557",
         "put aside",
-        "1: 1.875 – 2.750",
-        "0: < 3.125",
+        "1: 2.50",
+        "0: 3.12",
         "15.0 %",
+        "1,063",
+        "217",
+        "the worst 18.8 % of each stratum",
+        "1,234,567",
+        "0.44",
+        "0.86",
+        "1.938",
+        "97.36 %",
+        "98.25 %",
+        "0.00234 bits",
+        "1.536 → 1.475 bits",
+        "trigram gain below 5",
+        "repetition above 1",
+        "47 documents 0.731",
+        "shuffled words 41 documents 0.812 43 documents 0.988",
     ],
     "guards": ["language fr would lose 15.0% of its bytes, more than 10.0%"],
     "not judged": ["the judges saw 31 tokens of it, fewer than 20,000"],
@@ -382,7 +418,7 @@ def test_stages_stand_in_the_order_of_the_line() -> None:
     """Reasons are grouped by stage as documents meet them, not by the alphabet."""
     text = read(render(known_facts())).text
     start = text.index("Why documents were rejected")
-    places = [text.index(name, start) for name in ("curly_bracket", "near_duplicate", "loss_too_high")]
+    places = [text.index(name, start) for name in ("curly_bracket", "near_duplicate", "unlike_the_corpus")]
     assert places == sorted(places)
 
 
@@ -405,11 +441,12 @@ def test_each_section_survives_without_its_facts(name: str) -> None:
 def test_a_round_that_judged_nothing_renders() -> None:
     """A round without scores, cuts or languages is shown."""
     facts = known_facts()
-    bare: dict[str, Any] = {name: {} for name in ("cuts", "losses", "reasons", "not_judged")}
-    bare |= {name: [] for name in ("bits_per_byte", "guards", "judged")}
-    gone = ("language", "source")  # a summary of nothing has no such keys
+    bare: dict[str, Any] = {name: {} for name in ("cuts", "losses", "not_judged", "agreement", "held_out")}
+    bare |= {name: [] for name in ("bits_per_byte", "score", "guards", "judged", "found")}
+    bare |= {"documents_judged": 0, "scored": 0, "depth": 0.0, "judges_overlap": 1.0}
+    gone = ("language", "source", "mainly")  # a summary of nothing has no such keys
     facts["rounds"] = [{**{k: v for k, v in facts["rounds"][0].items() if k not in gone}, **bare}]
-    assert "0 documents scored" in read(render(facts)).text
+    assert "0 documents judged" in read(render(facts)).text
 
 
 def test_values_without_a_number_are_dashes() -> None:
