@@ -210,8 +210,11 @@ def _fit(
     judges: Judges,
     seen: Mapping[str, int],
     upstream: Sequence[Stage],
-) -> tuple[Manifest, dict[str, str]]:
-    """Gather, damage and measure the anchors and fit the score; return why languages are not judged, too."""
+) -> tuple[Manifest, str, dict[str, str]]:
+    """Gather, damage and measure the anchors and fit the score.
+
+    Return the fit, the folder of the measured anchors, and why languages are not judged.
+    """
     settings = line.config.self_clean
     gathered_stage = line.stage(
         "self_clean.anchors", anchors.VERSION, [settings.anchor_documents, settings.seed], [corpus.folds]
@@ -246,7 +249,7 @@ def _fit(
     for name, agreement in fitted.records[0]["agreement"].items():
         if agreement < settings.min_agreement:
             reasons[name] = f"its judges agree by {agreement:.2f} on the anchor, less than {settings.min_agreement:g}"
-    return fitted, {name: reason for name, reason in sorted(reasons.items()) if reason}
+    return fitted, measured.stage.folder, {name: reason for name, reason in sorted(reasons.items()) if reason}
 
 
 def _shape(settings: SelfClean) -> Shape:
@@ -279,7 +282,7 @@ def _round(
     weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
     paths = tuple(counted.stage.path(record["key"], COUNTS) for record in counted.records)
     judges = Judges(corpus.tokenizer, paths, weights)
-    fitted, reasons = _fit(line, entrance, corpus, number, judges, seen, [counted.stage, trained.stage])
+    fitted, damaged, reasons = _fit(line, entrance, corpus, number, judges, seen, [counted.stage, trained.stage])
     score = load_score(fitted.stage.folder)
     measured = _measure(line, entrance, corpus, number, judges, fitted)
     depth = choose_depth(measured.summary, settings.score_tokens, full=settings.scoring == "full")
@@ -302,7 +305,7 @@ def _round(
         "not_judged": reasons,
         "agreement": fitted.records[0]["agreement"],
         "held_out": fitted.records[0]["held_out"],
-        "judges_overlap": fitted.records[0]["judges_overlap"],
+        "judges_overlap": scoring.judges_overlap(damaged, score, settings.drop),
         "found": fitted.records[0]["found"],
         "weights": fitted.records[0].get("weights", {}),
         "surrogate_agreement": fitted.records[0].get("surrogate", 0.0),

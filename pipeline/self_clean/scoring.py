@@ -96,7 +96,7 @@ def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | 
     None without a language, or where the judges agree about none.
     """
     if not measured:
-        return None, {"agreement": {}, "found": [], "held_out": {}, "judges_overlap": 1.0}
+        return None, {"agreement": {}, "found": [], "held_out": {}}
     cheap = {name: _scales(one, settings.folds, len(CHEAP)) for name, one in measured.items()}
     every = {name: _scales(one, settings.folds, len(SIGNALS)) for name, one in measured.items()}
     by_language = {name: _features(one, every[name], len(SIGNALS)) for name, one in measured.items()}
@@ -111,7 +111,6 @@ def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | 
         "agreement": {name: round(one.agreement, 4) for name, one in languages.items()},
         "found": _found(measured, by_language),
         "held_out": {name: round(_held_out(one), 4) for name, one in measured.items()},
-        "judges_overlap": round(_judges_overlap(measured, scores, settings.drop), 4),
         "surrogate": round(_surrogate_agreement(measured, near, surrogate, scores), 4),
         "weights": _told(weights),
     }
@@ -169,15 +168,20 @@ def _agreement(one: Measured, score: Floats) -> float:
     return min((combine.spearman(by_judge[a], by_judge[b]) for a, b in pairs), default=0.0)
 
 
-def _judges_overlap(measured: Mapping[str, Measured], scores: Mapping[str, Floats], drop: float) -> float:
-    """Return the Jaccard overlap of what two judges would drop of the undamaged anchors, a share of each language."""
+def judges_overlap(anchors: str, fitted: Score, drop: float) -> float:
+    """Return the Jaccard overlap of what two judges would drop of the undamaged anchors, a share of each language.
+
+    `anchors` is the folder of measured anchors. No part of the fit, which another drop budget leaves as it is.
+    """
     both = either = 0
-    for name, one in measured.items():
-        first, second = (scores[name][(one.judge == judge) & ~one.damaged] for judge in (0, 1))
+    for name, language in fitted.languages.items():
+        one = read_measured(anchors, name)
+        score = combine.score(_features(one, language.every, len(SIGNALS)), fitted.every)
+        first, second = (score[(one.judge == judge) & ~one.damaged] for judge in (0, 1))
         count = round(drop * len(first))
         worst = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (first, second)]
         both, either = both + len(worst[0] & worst[1]), either + len(worst[0] | worst[1])
-    return both / either if either else 1.0
+    return round(both / either, 4) if either else 1.0
 
 
 def _held_out(one: Measured) -> float:

@@ -31,8 +31,8 @@ def test_flags_are_what_the_readme_says() -> None:
     """A flag that comes or goes is a decision."""
     flags = {option for action in parser()._actions for option in action.option_strings}
     assert flags == {
-        "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator", "--against",
-        "--force", "--dry-run",
+        "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator",
+        "--evaluator-is-external", "--train-only", "--score-only", "--against", "--force", "--dry-run",
     }  # fmt: skip
 
 
