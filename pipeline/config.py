@@ -211,6 +211,8 @@ class SelfClean:
     rounds: int = _number(2, 0, 20)
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents all rounds together may reject
+    thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
+    cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     low_share: float = _number(0.2, 0, 1)  # share of the drop budget spent on the low-loss tail
     score_tokens: int = _number(4_000_000, 1_000)  # of a round; the anchor costs folds - 1 times its tokens more
     window_tokens: int = _number(128, 16, 65_536)

@@ -18,8 +18,11 @@ from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
 from pipeline.earlier import Earlier
 from pipeline.facts import collect, funnel
+from pipeline.labelled import applied, measure
+from pipeline.labels import Labels
 from pipeline.line import Line
 from pipeline.publish import fill_output
+from pipeline.standing import last_cuts
 
 VERSIONS = (
     "lustrate",
@@ -41,6 +44,7 @@ class Asked:
     until: str
     evaluator: str  # --evaluator; empty: train
     earlier: tuple[Earlier, ...]  # --against
+    labels: Labels | None = None  # --labels
 
 
 def check_output(output: str, config: Config) -> None:
@@ -101,21 +105,31 @@ def _claim_remote(output: str) -> None:
         raise ConfigError(f"--output {output} cannot be written: {error}") from error
 
 
-def publish(line: Line, corpus: Corpus, asked: Asked) -> None:
-    """Fill the output folder and write run.json, the report, and `_SUCCESS` last."""
+def publish(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
+    """Fill the output folder and write run.json, the report, and `_SUCCESS` last; return the facts."""
     files, texts = clean.published_files(corpus)
     fill_output(line.output, files, texts)
     facts = collect(corpus, line.config, line.manifests)
+    if asked.labels is not None:
+        settings = line.config.self_clean
+        chose = applied(asked.labels, settings.thresholds, settings.cut_offset)
+        facts["labels"] = measure(asked.labels, line.output, last_cuts(facts["rounds"]), applied=chose)
     if asked.until == "report":
-        from pipeline.report import render
-
-        storage.write_json(storage.join(line.output, "report.json"), facts)
-        with storage.create(storage.join(line.output, "report.html")) as file:
-            file.write(render(facts).encode())
+        write_report(line.output, facts)
     storage.write_json(storage.join(line.output, "run.json"), run_record(line, corpus, asked))
     with storage.create(storage.join(line.output, "_SUCCESS")):
         pass
     tidy(line)
+    return facts
+
+
+def write_report(output: str, facts: dict[str, Any]) -> None:
+    """Write the report, for people and for programs."""
+    from pipeline.report import render
+
+    storage.write_json(storage.join(output, "report.json"), facts)
+    with storage.create(storage.join(output, "report.html")) as file:
+        file.write(render(facts).encode())
 
 
 def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:

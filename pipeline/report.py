@@ -16,6 +16,7 @@ import jinja2
 
 from pipeline import charts
 from pipeline.axis import between, number, percent
+from pipeline.labelled import estimated, remarks
 
 Table = dict[str, Any]
 
@@ -50,6 +51,7 @@ def render(facts: dict[str, Any]) -> str:
         "stage_name": stage_name,
         "sign": sign,
         "between": between,
+        "estimated": estimated,
         "enough": ENOUGH,
     }
     return environment.from_string(template).render(view(facts))
@@ -68,6 +70,7 @@ def view(facts: Table) -> Table:
         "sources": folded(facts["sources"]),
         "signals": [signal_chart(signal) for signal in facts["signals"]],
         "rounds": [round_view(one) for one in facts["rounds"]],
+        "people": remarks(facts["labels"]) if "labels" in facts else [],
         "clusters": clusters(facts["duplicates"]),
         "cost": cost(facts["stages"]),
     }

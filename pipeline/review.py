@@ -1,9 +1,11 @@
-"""Let people judge what self-cleaning did.
+"""Let people judge what self-cleaning did, and count what they said.
 
     python -m pipeline.review --output out/web
+    python -m pipeline.review --output out/web --labels labels-ana.json labels-ben.json
 
-Writes OUT/review/review.html, a page to label a blind, stratified sample in a browser, and beside it
-sample-DIGEST.json with the probability of each draw. Exit codes: 0 done, 2 a mistake in what was asked.
+The first writes OUT/review/review.html, a page to label a blind, stratified sample in a browser, and beside it
+sample-DIGEST.json with the probability of each draw. The second prints the precision and recall of self-cleaning and
+how far two people agree, and puts it into OUT/report.html. Exit codes: 0 done, 2 a mistake in what was asked.
 """
 
 import argparse
@@ -15,7 +17,6 @@ from rich.console import Console
 
 from pipeline.config import ConfigError
 
-FOLDER = "review"  # in OUT
 PAGE = "review.html"
 
 
@@ -36,16 +37,19 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--seed", type=int, default=1, help="another seed draws another sample")
     line.add_argument("--language", metavar="CODE", nargs="+", action="extend", default=[], help="only these")
     line.add_argument("--reviewer", metavar="NAME", default="", help="whose page it is")
+    line.add_argument("--labels", metavar="FILE", nargs="+", action="extend", default=[],
+                      help="count labels instead: files that the page saved")  # fmt: skip
     return line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page and return the exit code."""
+    """Write the page or count labels, and return the exit code."""
     asked = parser().parse_args(arguments)
     logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     output = asked.output.rstrip("/")
     try:
-        write_page(output, asked, Console(soft_wrap=True, markup=False))
+        act = count if asked.labels else write_page
+        act(output, asked, Console(soft_wrap=True, markup=False))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_page(output: str, asked: argparse.Namespace, console: Console) -> None:
     """Draw a sample and write its page and its probabilities."""
     from pipeline import storage
+    from pipeline.labels import FOLDER
     from pipeline.review_page import render
     from pipeline.review_sample import Design, draw
 
@@ -70,6 +75,26 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
     languages = len({one.language for one in sample.documents})
     console.print(f"{len(sample.documents)} documents in {languages} languages to label: {page}", highlight=False)
     console.print(f"their probabilities, which labellers need not see: {beside}", highlight=False)
+
+
+def count(output: str, asked: argparse.Namespace, console: Console) -> None:
+    """Print what labels say of a finished run and put it into its report."""
+    from pipeline import storage
+    from pipeline.labelled import applied, measure, show
+    from pipeline.labels import read_labels
+    from pipeline.output_folder import write_report
+    from pipeline.standing import finished_cuts
+
+    cuts = finished_cuts(output)
+    labels = read_labels(asked.labels, output)
+    config = storage.read_json(storage.join(output, "run.json"))["config"]["self_clean"]
+    chose = applied(labels, config.get("thresholds", ""), config.get("cut_offset", 0.0))
+    facts = measure(labels, output, cuts, applied=chose)
+    show(facts, console)
+    if storage.exists(storage.join(output, "report.json")):
+        report = storage.read_json(storage.join(output, "report.json"))
+        write_report(output, {**report, "labels": facts})
+        console.print(f"also in {storage.join(output, 'report.html')}", highlight=False)
 
 
 def _shares(given: str) -> tuple[float, float, float]:

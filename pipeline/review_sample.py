@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.draw import hashes
-from pipeline.standing import Place, read_judged
+from pipeline.standing import Cuts, Place, finished_cuts, read_judged
 from pipeline.summary import Summary, bin_edge, histogram, merge
 
 KIND = "lustrate review sample"
@@ -105,16 +105,20 @@ class Sample:
 def draw(output: str, design: Design) -> Sample:
     """Draw a sample from a finished run, in two passes over its scores and one over the texts that were drawn.
 
-    Raises ConfigError where nothing was judged and where the texts of the rejected were not stored.
+    Raises ConfigError for what is no finished run, where nothing was judged and where no rejected texts were stored.
     """
-    bounds = _bounds(output, design)
+    asked = Asked(output, finished_cuts(output), design)
+    bounds = _bounds(asked)
     if not bounds.documents:
         named = f" in {', '.join(design.languages)}" if design.languages else ""
         raise ConfigError(f"{output}: self-cleaning judged no document{named}, so there is nothing to review")
-    found = _lowest(output, design, bounds)
+    found = _lowest(asked, bounds)
     sizes = {cell: count for cell, (count, _) in found.items()}
     chosen = allocate(sizes, _wanted(sizes, design), design.size)
-    strata = tuple(Stratum(*cell, sizes[cell], chosen[cell]) for cell in sorted(sizes))
+    strata = tuple(
+        Stratum(*cell, sizes[cell], chosen[cell])
+        for cell in sorted(sizes, key=lambda one: (one[0], ZONES.index(one[1])))
+    )
     taken = [
         (place, row, replace(one, stratum=number))
         for number, stratum in enumerate(strata)
@@ -132,6 +136,15 @@ def _offset(output: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Where a sample comes from, and what it shall be like."""
+
+    output: str
+    cuts: Cuts
+    design: Design
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """Where zones end."""
 
@@ -140,28 +153,28 @@ class Bounds:
     edges: dict[tuple[str, float, bool], float]  # language, cut, rejected -> distance below which a document is near
 
 
-def _bounds(output: str, design: Design) -> Bounds:
+def _bounds(asked: Asked) -> Bounds:
     """Find how far from each cut the nearest share of its documents reaches, from histograms of the distance."""
     counted: dict[tuple[str, float, bool], Summary] = {}
     languages: Counter[str] = Counter()
-    for _, table in _read(output, design):
+    for _, table in _read(asked):
         languages.update(table["language"].to_pylist())
         for key, rows in _by_cut(table):
             distance = np.abs(_column(table, "score") - key[1])[rows]
             counted[key] = merge([counted.get(key, {}), histogram(distance)])
     large = sorted(languages, key=lambda name: (-languages[name], name))
     alone = large if len(large) <= MOST_LANGUAGES else large[: MOST_LANGUAGES - 1]
-    edges = {key: _edge(bins, _near(counted, key, design.near)) for key, bins in counted.items()}
+    edges = {key: _edge(bins, _near(counted, key, asked.design.near)) for key, bins in counted.items()}
     return Bounds(languages.total(), {name: name if name in alone else OTHERS for name in large}, edges)
 
 
-def _read(output: str, design: Design) -> Iterator[tuple[Place, pa.Table]]:
+def _read(asked: Asked) -> Iterator[tuple[Place, pa.Table]]:
     """Yield what was judged, in the languages that are asked for."""
-    for place, table in read_judged(output):
-        if not design.languages:
+    for place, table in read_judged(asked.output, asked.cuts):
+        if not asked.design.languages:
             yield place, table
             continue
-        chosen = np.isin(np.array(table["language"].to_pylist(), np.str_), design.languages)
+        chosen = np.isin(np.array(table["language"].to_pylist(), np.str_), asked.design.languages)
         if chosen.any():
             yield place, table.filter(pa.array(chosen))
 
@@ -201,16 +214,19 @@ Cell = tuple[str, str]  # language or OTHERS, zone
 Candidate = tuple[int, str, Place, int, Drawn]  # hash, id, where
 
 
-def _lowest(output: str, design: Design, bounds: Bounds) -> dict[Cell, tuple[int, list[Candidate]]]:
+def _lowest(asked: Asked, bounds: Bounds) -> dict[Cell, tuple[int, list[Candidate]]]:
     """Count each stratum and keep its documents of lowest hash: no more than a sample could take."""
     found: dict[Cell, tuple[int, list[Candidate]]] = {}
-    for place, table in _read(output, design):
-        order = hashes(table["id"].to_pylist(), design.seed, "review")
+    for place, table in _read(asked):
+        order = hashes(table["id"].to_pylist(), asked.design.seed, "review")
         for cell, rows in _cells(table, bounds):
-            best = rows[np.argsort(order[rows], kind="stable")[: design.size]]
+            best = rows[np.argsort(order[rows], kind="stable")[: asked.design.size]]
             candidates = _candidates(table.take(pa.array(best)), order[best], place)
             count, kept = found.get(cell, (0, []))
-            found[cell] = count + len(rows), heapq.nsmallest(design.size, [*kept, *candidates], key=lambda c: c[:2])
+            found[cell] = (
+                count + len(rows),
+                heapq.nsmallest(asked.design.size, [*kept, *candidates], key=lambda c: c[:2]),
+            )
     return found
 
 

@@ -26,6 +26,8 @@ from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import LOCAL_RUNNERS, RunFailed, start
 from pipeline.ingest import load_kernels
+from pipeline.labelled import show, with_thresholds
+from pipeline.labels import read_labels
 from pipeline.line import Line
 from pipeline.outcome import projection, sampled, table
 from pipeline.output_folder import Asked, check_output, claimed, publish
@@ -72,7 +74,9 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_models(config, asked.evaluator)
     check_keep(config)
     check_output(output, config)
-    ask = Asked(asked.until, asked.evaluator, find_earlier(asked.against, config))
+    labels = read_labels(asked.labels, output) if asked.labels else None
+    config = with_thresholds(config, labels)
+    ask = Asked(asked.until, asked.evaluator, find_earlier(asked.against, config), labels)
     if asked.dry_run:
         with planned(config, output, dry=True) as plan:
             show_plan(console, config, output, plan, ask)
@@ -150,9 +154,10 @@ def _run(
         corpus = clean.clean(line, plan, ask.until, ask.evaluator, ask.earlier)
         clean.check_conservation(corpus)
         done = corpus.merged is not None
-        if done:
-            publish(line, corpus, ask)
+        facts = publish(line, corpus, ask) if done else {}
     console.print(table(corpus, time.monotonic() - began))
+    if "labels" in facts:
+        show(facts["labels"], console)
     if config.sample < 1:
         console.print(projection(corpus, config, line.manifests))
     if done:

@@ -3,8 +3,9 @@
 Everything that asks how near a document is to being rejected asks here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,10 +52,16 @@ def standing(table: pa.Table, cuts: Cuts) -> tuple[Floats, Floats]:
     return np.where(judged, np.round(score, 4), np.nan), np.where(judged, np.round(cut, 4), np.nan)
 
 
-def read_cuts(output: str) -> Cuts:
-    """Return the cuts of the round that counts; none where the report has none, or there is no report."""
+def finished_cuts(output: str) -> Cuts:
+    """Return the cuts of a finished run; raises ConfigError for what is none."""
+    if not storage.exists(storage.join(output, "_SUCCESS")):
+        raise ConfigError(f"{output} is not the output folder of a finished run")
     path = storage.join(output, "report.json")
-    rounds = storage.read_json(path)["rounds"] if storage.exists(path) else []
+    return last_cuts(storage.read_json(path)["rounds"] if storage.exists(path) else [])
+
+
+def last_cuts(rounds: Sequence[Mapping[str, Any]]) -> Cuts:
+    """Return the cuts of the round that counts, from the facts of all rounds as the report has them."""
     accepted = [one for one in rounds if one["accepted"]]
     found = accepted[-1]["cuts"] if accepted else {}
     return {
@@ -63,14 +70,11 @@ def read_cuts(output: str) -> Cuts:
     }
 
 
-def read_judged(output: str) -> Iterator[tuple[Place, pa.Table]]:
-    """Yield the documents that self-cleaning judged, a row group at a time, and where they are.
+def read_judged(output: str, cuts: Cuts) -> Iterator[tuple[Place, pa.Table]]:
+    """Yield the published documents that self-cleaning judged, a row group at a time, and where they are.
 
-    Columns: row (in the row group), id, language, rejected, score, cut. Raises ConfigError for what is no finished run.
+    Columns: row (in the row group), id, language, rejected, score, cut.
     """
-    if not storage.exists(storage.join(output, "_SUCCESS")):
-        raise ConfigError(f"{output} is not the output folder of a finished run")
-    cuts = read_cuts(output)
     for kind in ("documents", "rejected"):
         folder = storage.join(output, kind)
         for name in storage.names(folder):

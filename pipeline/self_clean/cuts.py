@@ -203,6 +203,11 @@ def choose_cuts(strata: Mapping[str, Mapping[str, int]], settings: SelfClean) ->
     return cuts
 
 
+def moved(cuts: Mapping[str, Cut], offset: float) -> dict[str, Cut]:
+    """Return cuts moved outwards by an offset (inwards below 0), whatever the drop budget says."""
+    return {stratum: (round(low - offset, 4), round(high + offset, 4)) for stratum, (low, high) in cuts.items()}
+
+
 def outside(
     values: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

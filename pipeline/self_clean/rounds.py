@@ -244,8 +244,8 @@ def _judge(
     counted = line.each(
         counted_stage, CountStrata(counted_stage.folder, scored.stage.folder, calibration), entrance.shards
     )
-    chosen = choose_cuts(counted.summary.get("strata", {}), settings)
-    budget = [settings.drop, settings.low_share, settings.min_stratum_documents]
+    chosen = cuts.moved(choose_cuts(counted.summary.get("strata", {}), settings), settings.cut_offset)
+    budget = [settings.drop, settings.low_share, settings.min_stratum_documents, settings.cut_offset]
     upstream: list[Stage | str] = [counted_stage, *([before.verdicts] if before else [])]
     stage = line.stage(f"{name}.verdicts", cuts.VERSION, budget, upstream)
     work = JudgeShard(stage.folder, scored.stage.folder, calibration, chosen, number, before.verdicts if before else "")
