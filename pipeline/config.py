@@ -220,9 +220,9 @@ class SelfClean:
     rounds: int = _number(1, 0, 20)
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents that may be rejected at most, of each stratum
-    outlier: float = _number(
-        2.5, 0, 100
-    )  # robust deviations above a language's median that a score must lie, to be cut
+    outlier: float = _number(2.5, 0, 100)  # robust deviations above a language's median from which a score is cut
+    thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
+    cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
     score_tokens: int = _number(1_500_000, 1_000)  # that go through a TransNormer in a round, in a cascade
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.earlier import Earlier
 from pipeline.execute import Engine, ForEach, Rank
+from pipeline.labels import Labels
 from pipeline.progress import Display
 from pipeline.stage import Manifest, Stage, make_stage, read_manifest
 
@@ -20,6 +21,7 @@ class Asked:
     earlier: tuple[Earlier, ...]  # --against
     external: bool = False  # --evaluator-is-external
     only: str = ""  # "train" or "score": --train-only, --score-only
+    labels: Labels | None = None  # --labels
 
 
 class Paused(Exception):  # noqa: N818 - what was asked for, not an error

@@ -17,6 +17,7 @@ from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
+from pipeline.labelled import applied, measure
 from pipeline.line import Asked, Line
 from pipeline.publish import fill_output
 
@@ -91,22 +92,32 @@ def _claim_remote(output: str) -> None:
         raise ConfigError(f"--output {output} cannot be written: {error}") from error
 
 
-def publish(line: Line, corpus: Corpus, asked: Asked) -> None:
-    """Fill the output folder and write run.json, the report, and `_SUCCESS` last."""
+def publish(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
+    """Fill the output folder and write run.json, the report, and `_SUCCESS` last; return the facts."""
     files, texts = clean.published_files(corpus)
     fill_output(line.output, files, texts)
     facts = collect(corpus, line.config, line.manifests)
+    if asked.labels is not None:
+        settings = line.config.self_clean
+        chose = applied(asked.labels, settings.thresholds, settings.cut_offset)
+        facts["labels"] = measure(asked.labels, line.output, applied=chose)
     if asked.until == "report":
-        from pipeline.report import render
-
         facts["evaluation"] = read_evaluation(line.output)
-        storage.write_json(storage.join(line.output, "report.json"), facts)
-        with storage.create(storage.join(line.output, "report.html")) as file:
-            file.write(render(facts).encode())
+        write_report(line.output, facts)
     storage.write_json(storage.join(line.output, "run.json"), run_record(line, corpus, asked))
     with storage.create(storage.join(line.output, "_SUCCESS")):
         pass
     tidy(line)
+    return facts
+
+
+def write_report(output: str, facts: dict[str, Any]) -> None:
+    """Write the report, for people and for programs."""
+    from pipeline.report import render
+
+    storage.write_json(storage.join(output, "report.json"), facts)
+    with storage.create(storage.join(output, "report.html")) as file:
+        file.write(render(facts).encode())
 
 
 def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import jinja2
 
 from pipeline import charts
 from pipeline.axis import between, number, percent
+from pipeline.labelled import estimated, remarks
 
 Table = dict[str, Any]
 
@@ -50,6 +51,7 @@ def render(facts: dict[str, Any]) -> str:
         "stage_name": stage_name,
         "sign": sign,
         "between": between,
+        "estimated": estimated,
         "enough": ENOUGH,
     }
     return environment.from_string(template).render(view(facts))
@@ -69,6 +71,7 @@ def view(facts: Table) -> Table:
         "signals": [signal_chart(signal) for signal in facts["signals"]],
         "rounds": [round_view(one) for one in facts["rounds"]],
         "evaluation": evaluation_view(facts.get("evaluation", {})),
+        "people": remarks(facts["labels"]) if "labels" in facts else [],
         "clusters": clusters(facts["duplicates"]),
         "cost": cost(facts["stages"]),
     }

@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
                       help="only read documents, under torchrun each rank its part on its own GPU")  # fmt: skip
     line.add_argument("--against", metavar="OUT_OLD", nargs="+", action="extend", default=[],
                       help="finished runs: what duplicates a document of theirs is rejected")  # fmt: skip
+    line.add_argument("--labels", metavar="FILE", nargs="+", action="extend", default=[],
+                      help="what people said of a sample of pipeline.review")  # fmt: skip
     line.add_argument("--force", action="store_true", help="do finished stages again")
     line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     return line

@@ -27,6 +27,8 @@ from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import LOCAL_RUNNERS, Rank, RunFailed, start
 from pipeline.ingest import load_kernels
+from pipeline.labelled import show, with_thresholds
+from pipeline.labels import read_labels
 from pipeline.line import Asked, Line, Paused
 from pipeline.outcome import projection, sampled, table
 from pipeline.output_folder import check_output, claimed, publish
@@ -80,7 +82,16 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
     if asked.evaluator_is_external and not asked.evaluator:
         raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
-    ask = Asked(asked.until, asked.evaluator, find_earlier(asked.against, config), asked.evaluator_is_external, only)
+    labels = read_labels(asked.labels, output) if asked.labels else None
+    config = with_thresholds(config, labels)
+    ask = Asked(
+        until=asked.until,
+        evaluator=asked.evaluator,
+        earlier=find_earlier(asked.against, config),
+        external=asked.evaluator_is_external,
+        only=only,
+        labels=labels,
+    )
     if asked.dry_run:
         with planned(config, output, dry=True) as plan:
             show_plan(console, config, output, plan, ask)
@@ -165,9 +176,10 @@ def _run(
             return 0
         clean.check_conservation(corpus)
         done = corpus.merged is not None
-        if done:
-            publish(line, corpus, ask)
+        facts = publish(line, corpus, ask) if done else {}
     console.print(table(corpus, time.monotonic() - began))
+    if "labels" in facts:
+        show(facts["labels"], console)
     if config.sample < 1:
         console.print(projection(corpus, config, line.manifests))
     if done:

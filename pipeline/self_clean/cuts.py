@@ -29,29 +29,30 @@ Cuts = dict[str, int]  # stratum -> the lowest score that is rejected, in quanta
 
 
 def choose_cuts(found: Mapping[str, Mapping[str, Any]], languages: Mapping[str, Language], settings: SelfClean) -> Cuts:
-    """Return the cuts of strata that are large enough: whole bins, never more than its share of the budget."""
+    """Return the cuts of strata that are large enough: whole bins, never more than its share of the budget.
+
+    An offset that labels chose moves them whatever the budget says; what a round may take then, guards say.
+    """
     cuts: Cuts = {}
     for stratum, cell in sorted(found.items()):
         language = languages.get(stratum.rpartition(" ")[0])
-        if language is None or cell["judged"] < settings.min_stratum_documents:
+        if language is None or cell["judged"] < settings.min_stratum_documents or not cell["bins"]:
             continue
-        bins = sorted(((int(key), n) for key, n in cell["bins"].items()), reverse=True)
-        lowest = _lowest(bins, cell["judged"] * settings.drop)
+        lowest = _lowest({int(key): n for key, n in cell["bins"].items()}, cell["judged"] * settings.drop)
         limit = math.ceil(language.limit / QUANTUM / BIN)
-        if lowest is not None and max(lowest, limit) <= bins[0][0]:
-            cuts[stratum] = max(lowest, limit) * BIN
+        cuts[stratum] = max(lowest, limit) * BIN + round(settings.cut_offset / QUANTUM)
     return cuts
 
 
-def _lowest(bins: list[tuple[int, int]], budget: float) -> int | None:
-    """Return the last bin, from the highest down, whose documents fit the budget; None when none does."""
-    last, taken = None, 0
-    for key, count in bins:
-        taken += count
+def _lowest(bins: Mapping[int, int], budget: float) -> int:
+    """Return the lowest bin that fits the budget with all above it; the one above them all when none does."""
+    lowest, taken = max(bins) + 1, 0
+    for key in sorted(bins, reverse=True):
+        taken += bins[key]
         if taken > budget:
-            return last
-        last = key
-    return last
+            break
+        lowest = key
+    return lowest
 
 
 @dataclass(frozen=True, slots=True)

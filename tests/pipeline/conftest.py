@@ -1,13 +1,16 @@
-"""A small corpus and small settings, for the tests that run the whole line."""
+"""A small corpus and small settings, for the tests that run the whole line; and a browser."""
 
+import os
 import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NOUNS = (
     "river mountain library engine teacher garden market window village doctor harbour letter kitchen winter story "
@@ -173,3 +176,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., subpro
     output = tmp_path_factory.mktemp("finished") / "out"
     run(output, "--direct_num_workers=2")
     return output
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Yield Debian's Chromium; without it the tests are skipped, except where CI must have it."""
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing: apt-get install chromium")
+        pytest.skip("chromium is missing: apt-get install chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """Yield an empty tab."""
+    page = browser.new_page()
+    yield page
+    page.close()

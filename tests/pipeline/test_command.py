@@ -32,7 +32,8 @@ def test_flags_are_what_the_readme_says() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings}
     assert flags == {
         "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator",
-        "--evaluator-is-external", "--train-only", "--score-only", "--against", "--force", "--dry-run",
+        "--evaluator-is-external", "--train-only", "--score-only", "--against", "--labels", "--force",
+        "--dry-run",
     }  # fmt: skip
 
 

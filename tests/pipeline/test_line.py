@@ -1,11 +1,15 @@
 """The whole line: conservation, and the same bytes however it is run."""
 
+import random
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +17,11 @@ import pytest
 from datasets import load_dataset
 
 from model.data import PackedTokens
+from pipeline.self_clean.excerpt import Shape, excerpts
+from pipeline.self_clean.judges import by_ngrams, by_transnormer, published
+from pipeline.self_clean.scores import judge_all
+from pipeline.self_clean.scoring import load_score
+from pipeline.self_clean.signals import SIGNALS
 from tests.pipeline.outputs import assert_same, digests, results
 from tokenizer.encode import Tokenizer
 
@@ -45,7 +54,90 @@ def test_every_reject_has_its_reason(finished: Path) -> None:
             assert row["linked_to"] in known
             assert row["value"] >= row["threshold"]
         if row["stage"] == "self_clean":
-            assert row["round"] in {1, 2}
+            assert (row["reason"], row["round"]) == ("unlike_the_corpus", 2)
+            assert row["score"] == row["value"] >= row["threshold"] == row["cut_score"]
+            assert row["mainly"].split()[0] in SIGNALS
+            assert row["scored_tokens"] > 0
+        assert row["stage"] == "self_clean" or row["round"] is None
+
+
+def test_what_is_kept_lies_below_its_cut(finished: Path) -> None:
+    """A document that the TransNormer read and that is kept has a score below its cut, where it has one."""
+    rows = read(finished, "documents").to_pylist()
+    assert all(row["score"] is not None for row in rows), "both languages of the corpus are judged"
+    cut = [row for row in rows if row["loss"] is not None and row["cut_score"] is not None]
+    assert len(cut) > 20
+    assert all(row["score"] < row["cut_score"] for row in cut)
+    unread = [row for row in rows if row["loss"] is None]
+    assert unread
+    assert all(row["bits_per_byte"] is None and row["unigram_bits"] is not None for row in unread)
+
+
+def sampled(output: Path, kind: str, fold: int) -> set[str]:
+    """Return the ids of what one judge of the rounds was trained on (fold) or counts beside it (more)."""
+    paths = output.glob(f"stages/self_clean.round-*.sample/*/{kind}-{fold}/*.arrow")
+    return {id_ for path in paths for id_ in pa.ipc.open_file(path.read_bytes()).read_all()["id"].to_pylist()}
+
+
+def test_no_judge_saw_what_it_judges(finished: Path) -> None:
+    """Anchors train no judge and are counted by none; neither is a document of the fold that the judge judges."""
+    (anchors,) = finished.glob("stages/self_clean.anchors/*/anchors")
+    kept, rejected = read(finished, "documents"), read(finished, "rejected")
+    folds = {row["id"]: row["fold"] for table in (kept, rejected) for row in table.select(["id", "fold"]).to_pylist()}
+    held_out = set(pq.read_table(anchors)["id"].to_pylist())
+    assert len(held_out) > 50
+    assert {folds[id_] for id_ in held_out} == {0, 1}
+    for fold in (0, 1):
+        seen = {kind: sampled(finished, kind, fold) for kind in ("fold", "more")}
+        assert all(seen.values())
+        together = seen["fold"] | seen["more"]
+        assert not together & held_out
+        assert {folds[id_] for id_ in together} == {1 - fold}
+
+
+def test_anchors_are_measured_by_every_judge_and_damaged_for_one(finished: Path) -> None:
+    """Each anchor of a language is measured as it is by both judges, in one order, and damaged for one at most."""
+    files = sorted(finished.glob("stages/self_clean.round-1.damage/*/measured/*.parquet"))
+    assert [path.stem for path in files] == ["en", "zh"]
+    for path in files:
+        rows = pq.read_table(path).to_pylist()
+        plain = [[row["id"] for row in rows if row["judge"] == judge and row["kind"] == "clean"] for judge in (0, 1)]
+        assert plain[0] == plain[1] == sorted(set(plain[0]))
+        damaged = [row["id"] for row in rows if row["kind"] != "clean"]
+        assert len(damaged) == len(set(damaged)) > len(plain[0]) / 2
+        assert set(damaged) <= set(plain[0])
+        assert all(row["size"] <= row["bytes"] and row["severity"] in {0, 1, 2, -1} for row in rows)
+
+
+def test_reading_stays_within_its_budget(finished: Path, settings: Path) -> None:
+    """The TransNormers read no more tokens of documents than a round may cost, and most of them."""
+    budget = tomllib.loads(settings.read_text())["self_clean"]["score_tokens"]
+    for one in report(finished)["rounds"]:
+        assert 0.5 * budget < one["tokens_scored"] <= budget
+        assert 0 < one["depth"] < 1
+        assert 0 < one["rejected"] <= one["scored"] < one["documents_judged"]
+
+
+def report(output: Path) -> Any:
+    """Return the report's facts."""
+    return orjson.loads((output / "report.json").read_bytes())
+
+
+def test_published_rounds_can_judge_other_texts(finished: Path) -> None:
+    """OUT/evaluator has a tokenizer, counts, weights and the score of each round, and they score a document."""
+    for number in (1, 2):
+        judges = published(str(finished / "evaluator"), number, 2)
+        score = load_score(str(finished / "evaluator" / f"round-{number}"))
+        assert set(score.languages) == {"en", "zh"}
+        texts = [row["text"] for row in read(finished, "documents").to_pylist() if row["language"] == "en"][:5]
+        shuffled = [" ".join(random.Random(1).sample(text.split(), len(text.split()))) for text in texts]
+        found = excerpts(texts + shuffled, Shape(2, 256), judges.load_tokenizer())
+        cheap = by_ngrams(judges, 0, found, ["en"] * 10)
+        signals = np.concatenate([cheap, by_transnormer(judges, 0, found, cheap).signals], axis=1)
+        total, *_ = judge_all(signals, found.size, found.whole, np.zeros(10, np.int64), ["en"] * 10, score)
+        assert (total[5:] > total[:5]).sum() >= 4
+        unknown = by_ngrams(judges, 0, found, ["xx"] * 10)
+        assert np.isnan(unknown).all()
 
 
 def test_no_near_duplicate_keeper_is_rejected_by_dedup(finished: Path) -> None:
@@ -147,6 +239,39 @@ def test_an_early_threshold_runs_what_it_touches(finished: Path, tmp_path: Path,
     assert len(read(again, "documents")) < len(read(finished, "documents"))
 
 
+def test_a_round_that_judges_no_language_does_not_count(
+    finished: Path, tmp_path: Path, run: Run, settings: Path
+) -> None:
+    """Where judges saw too little of every language nothing is rejected by them, and the report says why."""
+    changed, again = tmp_path / "changed.toml", tmp_path / "again"
+    changed.write_text(settings.read_text().replace("min_language_tokens = 1000", "min_language_tokens = 10_000_000"))
+    shutil.copytree(finished, again)
+    run(again, config=changed)
+    facts = report(again)
+    assert facts["decision"] == "round 1 judged no language, so its verdicts do not count"
+    (one,) = facts["rounds"]
+    assert (one["accepted"], one["judged"], one["rejected"], one["scored"]) == (False, [], 0, 0)
+    assert set(one["not_judged"]) == {"en", "zh"}
+    assert all("fewer than 10,000,000" in reason for reason in one["not_judged"].values())
+    assert set(read(again, "rejected")["stage"].to_pylist()) == {"ingest", "deduplicate"}
+    assert set(read(again, "documents")["score"].to_pylist()) == {None}
+
+
+def test_a_tripped_guard_puts_the_verdicts_aside(finished: Path, tmp_path: Path, run: Run, settings: Path) -> None:
+    """A round that would take too much of a language ends the rounds, and nothing is lost by it."""
+    changed, again = tmp_path / "changed.toml", tmp_path / "again"
+    changed.write_text(
+        settings.read_text().replace("guard_documents = 1000", "guard_documents = 1000\nmax_vocabulary_shift = 0")
+        .replace("max_vocabulary_shift = 1\n", "")
+    )  # fmt: skip
+    shutil.copytree(finished, again)
+    run(again, config=changed)
+    facts = report(again)
+    assert facts["decision"].startswith("round 1 tripped a guard and its verdicts were put aside: the vocabulary")
+    assert facts["rounds"][0]["rejected"] > 0
+    assert "self_clean" not in read(again, "rejected")["stage"].to_pylist()
+
+
 def test_given_evaluators_judge_as_they_did(finished: Path, tmp_path: Path, run: Run) -> None:
     """Weights and tokenizer of a finished run, passed to another one, give the same results."""
     run(tmp_path / "out", "--evaluator", str(finished / "evaluator"))
@@ -160,7 +285,13 @@ def test_every_stage_says_how_much_it_read(finished: Path) -> None:
     trained = {f"self_clean.round-{number}.{part}" for number in (1, 2) for part in ("train", "fit")}
     assert silent == {"tokenizer", "self_clean.tokenizer"} | trained
     texts = {
-        stages[name]["bytes"] for name in ("tokenizer.sample", "self_clean.round-1.sample", "self_clean.round-1.score")
+        stages[name]["bytes"]
+        for name in (
+            "tokenizer.sample",
+            "self_clean.anchors",
+            "self_clean.round-1.sample",
+            "self_clean.round-1.measure",
+        )
     }
     assert len(texts) == 1
     assert 0 < texts.pop() < stages["publish.encode"]["bytes"] < stages["ingest"]["bytes"]

@@ -1,12 +1,10 @@
 """Tests of the report page: hostile texts in a real browser, known facts, empty facts, many languages."""
 
 import copy
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pipeline.axis import counts, make_axis, percent
 from pipeline.report import ENOUGH, OPEN_ROWS, render
@@ -212,28 +210,6 @@ def read(page: str) -> Elements:
     elements.feed(page)
     elements.text = " ".join(elements.text.split())
     return elements
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Yield Debian's Chromium; without it the tests are skipped, except where CI must have it."""
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is missing: apt-get install chromium")
-        pytest.skip("chromium is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Page]:
-    """Yield an empty tab."""
-    page = browser.new_page()
-    yield page
-    page.close()
 
 
 def open_page(tab: Page, html: str) -> tuple[list[str], list[str]]:

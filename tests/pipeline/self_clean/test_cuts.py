@@ -46,20 +46,16 @@ def test_cuts_stay_within_budget_and_limit(
     cuts = choose_cuts(found, languages, settings)
     for name, cell in found.items():
         judged = languages.get(name.split()[0])
-        above = {
-            edge: sum(n for key, n in cell["bins"].items() if int(key) >= edge) for edge in range(-61, 62)
-        }  # documents at or above each bin
-        allowed = [
-            edge
-            for edge, n in above.items()
-            if judged and 0 < n <= cell["judged"] * drop and edge * BIN * QUANTUM >= judged.limit - 1e-9
-        ]
-        if not allowed or cell["judged"] < fewest:
+        if judged is None or cell["judged"] < fewest or not cell["bins"]:
             assert name not in cuts
             continue
+        above = {edge: sum(n for key, n in cell["bins"].items() if int(key) >= edge) for edge in range(-80, 80)}
+        allowed = [
+            n for edge, n in above.items() if n <= cell["judged"] * drop and edge * BIN * QUANTUM >= judged.limit - 1e-9
+        ]
         assert cuts[name] % BIN == 0
-        assert cuts[name] * QUANTUM >= judged.limit - 1e-9  # type: ignore[union-attr]
-        assert above[cuts[name] // BIN] == max(above[edge] for edge in allowed) <= cell["judged"] * drop
+        assert cuts[name] * QUANTUM >= judged.limit - 1e-9
+        assert above[cuts[name] // BIN] == max(allowed) <= cell["judged"] * drop
 
 
 def test_small_strata_and_unjudged_languages_are_not_cut() -> None:
@@ -71,11 +67,21 @@ def test_small_strata_and_unjudged_languages_are_not_cut() -> None:
 
 
 def test_a_clean_stratum_gives_up_nothing() -> None:
-    """Where no score reaches the language's limit there is no cut, however large the budget."""
+    """The cut is never below the language's limit, however large the budget: nothing lies above it here."""
     found = {"en 0": {"judged": 100, "bins": {"5": 10, "-7": 90}}}
     settings = SelfClean(drop=0.5)
     assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM)}, settings) == {"en 0": 5 * BIN}
-    assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM + QUANTUM)}, settings) == {}
+    assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM + QUANTUM)}, settings) == {"en 0": 6 * BIN}
+
+
+def test_an_offset_moves_every_cut_whatever_the_budget_says() -> None:
+    """What labels ask for is added to the cuts: above 0 less goes, below 0 more than the budget."""
+    found = {"en 0": {"judged": 100, "bins": {"5": 5, "-7": 95}}, "en 1": {"judged": 100, "bins": {"9": 60, "3": 40}}}
+    judged = {"en": language(-1.0)}
+    assert choose_cuts(found, judged, SelfClean(drop=0.05)) == {"en 0": 5 * BIN, "en 1": 10 * BIN}
+    for quanta in (-12 * BIN, 3):
+        settings = SelfClean(drop=0.05, cut_offset=quanta * QUANTUM)
+        assert choose_cuts(found, judged, settings) == {"en 0": 5 * BIN + quanta, "en 1": 10 * BIN + quanta}
 
 
 def source(documents: int, median: int) -> dict[str, Any]:
