@@ -13,8 +13,9 @@ from pipeline.judging import judging_groups
 from pipeline.retune import merged
 
 JUDGING = ("ingest", "language", "url", "own", "classifier", "decontaminate")  # what rules come from, beside families
-NOT_ASKED = ("url", "badwords", "decontaminate")  # their bounds are not answered for
+NOT_ASKED = ("badwords",)  # what it drew is not stored
 NAMED = ("own", "classifier")  # tables of tables: own.NAME
+ALWAYS = (("url", "max_doubtful_words"), ("decontaminate", "threshold"))  # bounds that cannot be switched off
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ def _check_names(config: Config, changes: Mapping[str, Any]) -> None:
     for name in asked:
         if name not in known:
             raise ConfigError(f"{name} is no step of this run with bounds to ask about; there are {', '.join(known)}")
+    for name, bound in ALWAYS:
+        if changes.get(name, {}).get(bound, 0) is False:
+            raise ConfigError(f"{name}.{bound} must be a number: without {name} in ingest.steps nothing is bounded")
 
 
 def _zero_for_false(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,23 +104,33 @@ def _given(settings: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
         value = getattr(settings, field.name)
         if value != getattr(default, field.name) or asked.get(field.name, False) is not False:
             is_table = isinstance(value, dict)
-            values[field.name] = {k: _plain(v) for k, v in value.items()} if is_table else value
+            values[field.name] = {k: _plain(v) for k, v in value.items()} if is_table else _plain(value)
     return values
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     return _given(value, {}) if dataclasses.is_dataclass(value) else value
 
 
-def as_toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
+def as_toml(table: Mapping[str, Any], path: tuple[str, ...] = (), *, listed: bool = False) -> str:
     """Return tables as a configuration writes them; those by language on a line each."""
     inline = path[-1:] == ("by_language",)
-    plain = {key: value for key, value in table.items() if inline or not isinstance(value, dict)}
+    plain = {key: value for key, value in table.items() if inline or not (isinstance(value, dict) or _is_tables(value))}
     parts = []
     if plain or (path and not table):
-        parts.append("\n".join([f"[{'.'.join(path)}]", *(f"{key} = {_value(value)}" for key, value in plain.items())]))
-    parts += [as_toml(value, (*path, key)) for key, value in table.items() if key not in plain]
+        heading = f"[[{'.'.join(path)}]]" if listed else f"[{'.'.join(path)}]"
+        parts.append("\n".join([heading, *(f"{key} = {_value(value)}" for key, value in plain.items())]))
+    for key, value in table.items():
+        if key not in plain:
+            tables = [value] if isinstance(value, dict) else value
+            parts += [as_toml(inner, (*path, key), listed=inner is not value) for inner in tables]
     return "\n".join(parts)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _value(value: Any) -> str:

@@ -24,6 +24,8 @@ from pipeline.config import ConfigError
 NO_BOUND = "false"
 _PATH = re.compile(
     r"language\.(?:minimum|minimum_share|minimum_by_language\.[^.]+)"
+    r"|url\.(?:max_doubtful_words|max_length)"
+    r"|decontaminate\.threshold"
     r"|(?!language\.)[^.]+\.[^.]+\.(?:[^.]+|by_language\.[^.]+\.[^.]+)"
 )
 
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--set", metavar="BOUND", action="append", required=True, dest="bounds",
                       help="FAMILY.SIGNAL.min=NUMBER, .max=NUMBER, or .by_language.CODE.min=NUMBER; own.NAME and "
                            "classifier.NAME likewise; language.minimum, .minimum_by_language.CODE, .minimum_share; "
+                           "url.max_doubtful_words, url.max_length; decontaminate.threshold; "
                            "false for no such rule; may be given several times")  # fmt: skip
     line.add_argument("--samples", metavar="N", type=int, default=3, help="documents shown each way (default 3)")
     line.add_argument("--json", action="store_true", help="print the answer as JSON")

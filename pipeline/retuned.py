@@ -1,5 +1,6 @@
 """The answer to other bounds: every stored document judged again by its signals, and what that leaves unknown."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from filters.rules import judge
 from pipeline import storage
 from pipeline.asked_bounds import read_asked
 from pipeline.judging import Group, judging_groups
+from pipeline.lost_keepers import LostKeepers
 from pipeline.own_filters import refused_by
 
 REFUSED = refused_by("")
@@ -60,8 +62,8 @@ class Tally:
     unmeasured: Counter[str] = field(default_factory=Counter)  # steps that never saw an unknown document
     disagreeing: int = 0  # documents whose stored reason is not what the stored signals give
     sampled: dict[str, list[tuple[str, Any]]] = field(default_factory=lambda: {name: [] for name in SAMPLED})
-    lost_ids: set[str] = field(default_factory=set)
-    keepers: Counter[str] = field(default_factory=Counter)  # how many duplicates point at a document
+    lost_keepers: int = 0  # lost documents that are kept for duplicates
+    their_duplicates: int = 0
 
 
 def ask(output: str, changes: dict[str, Any], samples: int) -> dict[str, Any]:
@@ -70,9 +72,14 @@ def ask(output: str, changes: dict[str, Any], samples: int) -> dict[str, Any]:
     old, new = judging_groups(asked.now), judging_groups(asked.then)
     bench = Bench(tuple(old), tuple(new), {rule.reason: n for n, group in enumerate(old) for rule in group.rules})
     tally = Tally()
-    for kind in ("documents", "rejected"):
-        for path, group, rows in _read(output, kind, bench):
-            _count(tally, bench, rows, (path, group), samples)
+    with tempfile.TemporaryDirectory() as folder:
+        keepers = LostKeepers(folder)
+        for kind in ("documents", "rejected"):
+            for path, group, rows in _read(output, kind, bench):
+                keepers.lose(_count(tally, bench, rows, (path, group), samples))
+                if kind == "rejected":
+                    keepers.name(rows["duplicate_of"].drop_null().to_pylist())
+        tally.lost_keepers, tally.their_duplicates = keepers.count()
     return _answer(tally, asked.toml, changes)
 
 
@@ -93,15 +100,14 @@ def _read(output: str, kind: str, bench: Bench) -> Iterator[tuple[str, int, pa.T
                 yield path, group, parquet.read_row_group(group, columns=columns)
 
 
-def _count(tally: Tally, bench: Bench, rows: pa.Table, place: tuple[str, int], samples: int) -> None:
-    """Judge a row group again and add what changes."""
+def _count(tally: Tally, bench: Bench, rows: pa.Table, place: tuple[str, int], samples: int) -> list[str]:
+    """Judge a row group again, add what changes, and return the ids of the lost."""
     then, now = _first_broken(bench.new, rows), _first_broken(bench.old, rows)
     rejected = "reason" in rows.column_names
     reasons = rows["reason"].to_pylist() if rejected else [None] * len(rows)
     stages = rows["stage"].to_pylist() if rejected else [None] * len(rows)
-    if rejected:
-        tally.keepers.update(name for name in rows["duplicate_of"].to_pylist() if name)
     ids = rows["id"].to_pylist()
+    lost: list[str] = []
     for row, (reason, stage, language) in enumerate(zip(reasons, stages, _codes(rows, "language"), strict=True)):
         tally.documents[language] += 1
         tally.kept[language] += reason is None
@@ -114,12 +120,13 @@ def _count(tally: Tally, bench: Bench, rows: pa.Table, place: tuple[str, int], s
         tally.changes[change][language] += 1
         tally.reasons[change][str(new_reason if change in {LOST, LOST_LATER} else reason)] += 1
         if change == LOST:
-            tally.lost_ids.add(ids[row])
+            lost.append(ids[row])
         if change == UNKNOWN:
             tally.unmeasured.update(_unmeasured(bench, str(reason)))
         if change in SAMPLED:
             said = new_reason if change == LOST else reason
             _sample(tally.sampled[change], (ids[row], (*place, row, language, said)), samples)
+    return lost
 
 
 def _change(reason: str | None, new_reason: str | None, stage: str | None, bench: Bench) -> str | None:
@@ -177,7 +184,6 @@ def _sample(sampled: list[tuple[str, Any]], found: tuple[str, Any], samples: int
 
 def _answer(tally: Tally, toml: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Return what was counted as plain values."""
-    replaced = sorted(tally.lost_ids & tally.keepers.keys())
     languages = [
         {
             "language": language,
@@ -196,15 +202,15 @@ def _answer(tally: Tally, toml: str, changes: dict[str, Any]) -> dict[str, Any]:
         "languages": languages,
         "samples": {name: [_excerpt(*found) for found in tally.sampled[name]] for name in SAMPLED},
         "unmeasured": dict(tally.unmeasured.most_common()),
-        "lost_keepers": len(replaced),
-        "their_duplicates": sum(tally.keepers[name] for name in replaced),
+        "lost_keepers": tally.lost_keepers,
+        "their_duplicates": tally.their_duplicates,
         "disagreeing": tally.disagreeing,
-        "unknown": caveats(tally, len(replaced)),
+        "unknown": caveats(tally),
         "toml": toml,
     }
 
 
-def caveats(tally: Tally, lost_keepers: int) -> list[str]:
+def caveats(tally: Tally) -> list[str]:
     """Return what stored signals cannot say about this question."""
     said = [
         "No later stage ran: what passes the rules may be a duplicate, and what goes may let a duplicate of it stay."
@@ -212,9 +218,9 @@ def caveats(tally: Tally, lost_keepers: int) -> list[str]:
     if tally.changes[UNKNOWN].total():
         named = ", ".join(f"{name} ({count:,} documents)" for name, count in tally.unmeasured.most_common())
         said.append(f"Rejected before they were measured by {named}: these may reject them still.")
-    if lost_keepers:
-        count = sum(tally.keepers[name] for name in tally.lost_ids)
-        said.append(f"{lost_keepers:,} of those lost are kept for {count:,} duplicates, which would be judged instead.")
+    if tally.lost_keepers:
+        kept_for = f"{tally.lost_keepers:,} of those lost are kept for {tally.their_duplicates:,} duplicates"
+        said.append(f"{kept_for}, which would be judged instead.")
     if tally.changes[LOST].total() + tally.changes[WON].total() + tally.changes[UNKNOWN].total():
         said.append("Self-cleaning would train its judges on another corpus and cut elsewhere.")
     if tally.disagreeing:

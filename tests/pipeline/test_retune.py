@@ -1,14 +1,27 @@
 """What stored signals say of other bounds is what a run with them would do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 
 from filters.language import default_model_path
 from pipeline.asked_bounds import as_toml, read_asked
-from pipeline.config import Classifier, Config, Ingest, Language, Own, as_table, load
+from pipeline.config import (
+    Classifier,
+    Config,
+    Decontaminate,
+    EvaluationSet,
+    Ingest,
+    Language,
+    Own,
+    Url,
+    as_table,
+    load,
+)
 from pipeline.document import Writer, schema
 from pipeline.retune import main, merged, parse_bounds
 from pipeline.retuned import ask
@@ -39,13 +52,21 @@ TEXTS = [
 ]
 
 
-def written(folder: Path, config: Config, duplicates: int = 0) -> str:
+def documents(addresses: Sequence[str] = ()) -> pa.Table:
+    """Return the documents, with addresses where they are given."""
+    table = with_texts(TEXTS)
+    if not addresses:
+        return table
+    return table.set_column(table.column_names.index("url"), "url", [list(addresses)])
+
+
+def written(folder: Path, config: Config, duplicates: int = 0, addresses: Sequence[str] = ()) -> str:
     """Write what a run with this configuration publishes; some kept documents are duplicates of the first."""
-    kept, rejected = apply(with_texts(TEXTS), make_steps(config))
+    kept, rejected = apply(documents(addresses), make_steps(config))
     signals = signal_fields(config)
-    documents = Writer(str(folder / "documents/a.parquet"), schema(signals, rejected=False))
-    documents.write(kept.slice(0, len(kept) - duplicates))
-    documents.close()
+    published = Writer(str(folder / "documents/a.parquet"), schema(signals, rejected=False))
+    published.write(kept.slice(0, len(kept) - duplicates))
+    published.close()
     rejects = Writer(str(folder / "rejected/a.parquet"), schema(signals, rejected=True))
     for part in rejected:
         rejects.write(part.append_column("stage", [["ingest"] * len(part)]))
@@ -63,9 +84,9 @@ def written(folder: Path, config: Config, duplicates: int = 0) -> str:
     return str(folder)
 
 
-def kept_ids(config: Config) -> set[str]:
+def kept_ids(config: Config, addresses: Sequence[str] = ()) -> set[str]:
     """Return what a run keeps."""
-    kept, _ = apply(with_texts(TEXTS), make_steps(config))
+    kept, _ = apply(documents(addresses), make_steps(config))
     return set(kept["id"].to_pylist())
 
 
@@ -127,6 +148,34 @@ def test_the_answer_is_what_a_run_would_do_in_every_step(tmp_path: Path, bounds:
             assert getattr(loaded, name) == {inner: getattr(other, name)[inner] for inner in asked}
         elif name == "language":
             assert loaded.language == other.language
+
+
+def test_addresses_and_evaluation_sets_are_asked_about_too(tmp_path: Path) -> None:
+    """The numbers of [url] and the threshold of [decontaminate] are answered from what was measured, lists as given."""
+    (tmp_path / "soft.txt").write_text("harbour\nship\nriver\n")
+    items = [SENTENCE, "Number 1 of the stories that were told to the people of the village."]
+    (tmp_path / "items.txt").write_text("\n".join(items))
+    config = Config(
+        ingest=Ingest(steps=("url", "decontaminate")),
+        url=Url(doubtful_words=(str(tmp_path / "soft.txt"),)),
+        decontaminate=Decontaminate(sets=(EvaluationSet(name="q", paths=(str(tmp_path / "items.txt"),)),), threshold=9),
+    )
+    addresses = ["https://a.example/" + "-".join(["harbour", "ship", "river"][: n % 4]) for n in range(len(TEXTS))]
+    output = written(tmp_path / "out", config, addresses=addresses)
+    for bounds in (["url.max_doubtful_words=0"], ["url.max_doubtful_words=2", "url.max_length=30"],
+                   ["decontaminate.threshold=1"], ["decontaminate.threshold=40"]):  # fmt: skip
+        asked = parse_bounds(bounds)
+        answer = ask(output, asked, 100)
+        then = read_asked(output, asked).then
+        before, after = kept_ids(config, addresses), kept_ids(then, addresses)
+        sampled = {name: {sample["id"] for sample in found} for name, found in answer["samples"].items()}
+        assert before != after
+        assert sampled["lost"] == before - after
+        assert sampled["won"] <= after - before <= sampled["won"] | sampled["unknown"]
+        assert answer["disagreeing"] == 0
+        (tmp_path / "new.toml").write_text(answer["toml"])
+        loaded = load(str(tmp_path / "new.toml"), frozenset())
+        assert all(getattr(loaded, name) == getattr(then, name) for name in asked)
 
 
 def test_what_a_function_refused_is_told_by_its_reason(tmp_path: Path) -> None:
@@ -195,6 +244,8 @@ def test_keepers_that_go_and_later_rejects_are_counted(tmp_path: Path) -> None:
         ("language.probability.min=0.5", "or language.minimum=NUMBER"),
         ("language.minimum=2", "language.minimum must be between 0 and 1"),
         ("language.minimum_by_language.en=2", "language.minimum_by_language.en must be between 0 and 1"),
+        ("url.max_length=9", "url is no step of this run"),
+        ("url.blocked_words=9", "must be FAMILY.SIGNAL.min=NUMBER"),
         ("own.commas.max=1", "own.commas is no step of this run"),
         ("classifier.quality.min=0.5", "classifier.quality is no step of this run"),
         ("gopher_quality.words=3", "must be FAMILY.SIGNAL.min=NUMBER"),
