@@ -2,7 +2,8 @@
 
 Any inputs that the pipeline reads. A share of the texts, chosen by their hash, is held out: precision, recall and
 AUC on it are printed, by language too, with the lines that use the model. Equal texts fall on the same side; one that
-is both good and bad is left out. The same inputs and options give the same model on one machine type.
+is both good and bad is left out. Meanwhile two copies of the texts lie in a temporary folder ($TMPDIR). The same
+inputs and options give the same model on one machine type.
 
 Exit codes: 0 done, 1 the training failed, 2 a mistake in what was asked.
 """
@@ -10,10 +11,8 @@ Exit codes: 0 done, 1 the training failed, 2 a mistake in what was asked.
 import argparse
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,32 +21,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import Config, ConfigError, Input
+from pipeline.config import ConfigError
 from pipeline.fasttext_training import TrainingError, train
+from pipeline.quality_samples import Sample, Samples, Source, collect, line_of
 
-MOST_BYTES = 16_000_000  # of a record, as ingest.max_document_bytes
-FEWEST = 2  # texts of each kind, to train on and held out
-SAID = 10  # kinds of records that cannot be read, the commonest
 SHOWN = 20  # documents of a language, of each kind, for numbers of its own
-_SPACES = str.maketrans(dict.fromkeys("\n\r\v\f\0", " "))
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where texts of one kind come from."""
-
-    name: str  # good or bad
-    paths: tuple[str, ...]
-    field: str  # that holds the text
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A text and what it is an example of."""
-
-    text: str
-    good: bool
-    held_out: bool
+BATCH = 1000  # texts measured at once
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check(asked)
         good = Source("good", tuple(asked.good), asked.text)
-        samples = collect(good, Source("bad", tuple(asked.bad), asked.bad_text or asked.text), asked.held_out)
-        train_model(samples, asked)
-        report(Console(soft_wrap=True), samples, asked.output)
+        bad = Source("bad", tuple(asked.bad), asked.bad_text or asked.text)
+        with tempfile.TemporaryDirectory() as folder:
+            samples = collect(good, bad, asked.held_out, Path(folder))
+            train_model(samples, asked)
+            report(Console(soft_wrap=True), samples, asked.output)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -104,66 +85,7 @@ def check(asked: argparse.Namespace) -> None:
         raise ConfigError(f"--output {asked.output}: there is no folder {folder}")
 
 
-def collect(good: Source, bad: Source, held_out: float) -> list[Sample]:
-    """Return every different text of the inputs, in an order that depends on the texts alone.
-
-    Raises ConfigError where an input cannot be read or there are too few texts.
-    """
-    kinds = {True: _by_hash(good), False: _by_hash(bad)}
-    both = kinds[True].keys() & kinds[False].keys()
-    samples = [
-        (key, Sample(text, kind, int(key[:12], 16) < held_out * 2**48))
-        for kind, texts in kinds.items()
-        for key, text in texts.items()
-        if key not in both
-    ]
-    for kind, name in ((True, "good"), (False, "bad")):
-        for held in (True, False):
-            count = sum(s.good == kind and s.held_out == held for _, s in samples)
-            if count < FEWEST:
-                where = "held out" if held else "to train on"
-                raise ConfigError(f"--{name}: {count} different texts {where}, at least {FEWEST} are needed")
-    return [sample for _, sample in sorted(samples, key=lambda pair: pair[0])]
-
-
-def _by_hash(source: Source) -> dict[str, str]:
-    """Return the texts of a source by their hash, those of white space left out."""
-    texts = (text for text in read_texts(source) if text.strip())
-    return {blake2b(text.encode(), digest_size=16).hexdigest(): text for text in texts}
-
-
-def read_texts(source: Source) -> Iterator[str]:
-    """Yield the texts of files, and print which records cannot be read; raises ConfigError where none can."""
-    from pipeline.formats.read import read_piece  # Beam's file systems take seconds to import
-    from pipeline.formats.record import Record, TooLarge, Unreadable
-    from pipeline.plan import make_plan
-
-    given = Input(paths=source.paths, text=source.field)
-    found, lost = False, Counter[tuple[str, str]]()
-    for piece in (piece for shard in make_plan(Config(input=(given,))).shards for piece in shard.pieces):
-        for event in read_piece(piece, given, MOST_BYTES):
-            if isinstance(event, Record):
-                found = True
-                yield event.text
-            elif isinstance(event, Unreadable):
-                lost[piece.relative, event.error] += event.records
-            elif isinstance(event, TooLarge):
-                lost[piece.relative, f"larger than {MOST_BYTES:,} bytes"] += 1
-    if not found:
-        error = next(iter(lost), ("", "no record holds a text"))[1]
-        raise ConfigError(f"no text in {', '.join(source.paths)}: {error}")
-    for (path, error), count in lost.most_common(SAID):
-        what = "record" if count == 1 else "records"
-        print(f"--{source.name}: {count:,} {what} of {path} not read: {error}", file=sys.stderr)
-
-
-def line_of(sample: Sample) -> str:
-    """Return a line to train on: what fastText would take for a label, or for an end of the line, goes."""
-    text = sample.text.translate(_SPACES).replace("__label__", " ").replace("</s>", " ")
-    return f"__label__{'good' if sample.good else 'bad'} {text}\n"
-
-
-def train_model(samples: Sequence[Sample], asked: argparse.Namespace) -> None:
+def train_model(samples: Samples, asked: argparse.Namespace) -> None:
     """Train on what is not held out, and write the model."""
     options = {
         "epoch": asked.epochs,
@@ -172,19 +94,15 @@ def train_model(samples: Sequence[Sample], asked: argparse.Namespace) -> None:
         "wordNgrams": asked.words,
         "bucket": asked.buckets,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        lines = Path(folder, "lines.txt")
-        with lines.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(line_of(sample) for sample in samples if not sample.held_out)
-        train(str(lines), asked.output, options)
+    lines = samples.folder / "lines.txt"
+    with lines.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line_of(sample) for sample in samples if not sample.held_out)
+    train(str(lines), asked.output, options)
 
 
-def report(console: Console, samples: Sequence[Sample], output: str) -> None:
+def report(console: Console, samples: Samples, output: str) -> None:
     """Print how well the model tells the held-out texts apart, and how to use it."""
-    held = [sample for sample in samples if sample.held_out]
-    texts = pa.array([sample.text for sample in held], pa.large_string())
-    good = np.array([sample.good for sample in held])
-    probabilities, languages = measure(output, texts)
+    good, probabilities, languages = measure_all(output, (sample for sample in samples if sample.held_out))
     shown = Table(title="Held-out texts: good where its probability is at least 0.5", title_justify="left")
     for name in ("", "good", "bad", "precision", "recall", "AUC"):
         shown.add_column(name, justify="right" if name else "left")
@@ -193,10 +111,22 @@ def report(console: Console, samples: Sequence[Sample], output: str) -> None:
         there = languages == code
         if min(good[there].sum(), (~good[there]).sum()) >= SHOWN:
             shown.add_row(code, *_row(good[there], probabilities[there]))
-    trained = sum(not sample.held_out for sample in samples)
-    console.print(f"trained on {trained:,} texts, measured on {len(held):,}", highlight=False)
+    trained = sum(count for (_, held), count in samples.counts.items() if not held)
+    console.print(f"trained on {trained:,} texts, measured on {len(good):,}", highlight=False)
     console.print(shown)
     console.print(_settings(output), highlight=False, markup=False)
+
+
+def measure_all(
+    model: str, samples: Iterable[Sample]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_]]:
+    """Return which samples are good, the probability that the model gives to it, and their languages."""
+    rest, found = iter(samples), []
+    while batch := list(islice(rest, BATCH)):
+        texts = pa.array([sample.text for sample in batch], pa.large_string())
+        found.append((np.array([sample.good for sample in batch]), *measure(model, texts)))
+    good, probabilities, languages = (np.concatenate(column) for column in zip(*found, strict=True))
+    return good, probabilities, languages
 
 
 def measure(model: str, texts: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.str_]]:

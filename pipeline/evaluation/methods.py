@@ -225,7 +225,7 @@ def _fasttext(samples: Sequence[tuple[str, bool]], texts: pa.Array) -> Floats:
     from filters.fasttext_file import read_classifier
     from filters.fasttext_network import predict_label
     from pipeline.fasttext_training import train
-    from pipeline.train_quality import Sample, line_of
+    from pipeline.quality_samples import Sample, line_of
 
     with tempfile.TemporaryDirectory() as folder:
         lines, model = Path(folder, "lines.txt"), os.path.join(folder, "model.bin")  # noqa: PTH118 - fastText takes a string

@@ -27,8 +27,8 @@ from pipeline.config import Classifier, Pii, Url
 from pipeline.document import DOCUMENT
 from pipeline.fasttext_training import train
 from pipeline.mask_pii import HidePii
+from pipeline.quality_samples import Sample, line_of
 from pipeline.step import Step
-from pipeline.train_quality import Sample, line_of
 from tests.benchmarks.language_id import start_peer
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))

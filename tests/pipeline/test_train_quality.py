@@ -4,6 +4,8 @@ import gzip
 import itertools
 import random
 import re
+from collections import Counter
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Between, Classifier, Config, ConfigError, Ingest
+from pipeline.quality_samples import Sample, Source, collect, line_of
 from pipeline.steps import apply, check_steps, make_steps, prepare
-from pipeline.train_quality import Sample, Source, area_under_curve, collect, line_of, main, precision_and_recall
+from pipeline.train_quality import area_under_curve, main, precision_and_recall
 from tests.pipeline.formats.archives import http, members, page, warc_record
 from tests.pipeline.tables import with_texts
 
@@ -179,12 +182,20 @@ def test_a_text_that_is_both_is_left_out_and_equal_ones_count_once(tmp_path: Pat
     """Too few are left, and the message says of what."""
     same = write(tmp_path / "same.jsonl", GOOD, 50)
     with pytest.raises(ConfigError, match="--good: 0 different texts held out"):
-        collect(Source("good", (same,), "text"), Source("bad", (same,), "text"), 0.5)
+        collect(Source("good", (same,), "text"), Source("bad", (same,), "text"), 0.5, tmp_path)
     texts = [orjson.dumps({"text": f"text {n % 40}"}) for n in range(400)]
     (tmp_path / "g.jsonl").write_bytes(b"\n".join(texts))
     good, bad = str(tmp_path / "g.jsonl"), write(tmp_path / "b.jsonl", BAD, 50)
-    samples = collect(Source("good", (good,), "text"), Source("bad", (bad,), "text"), 0.5)
-    assert sum(sample.good for sample in samples) == 40
+    samples = collect(Source("good", (good,), "text"), Source("bad", (bad,), "text"), 0.5, tmp_path)
+    found = [(sample.good, sample.held_out) for sample in samples]
+    assert samples.counts == Counter(found)
+    assert sum(good for good, _ in found) == 40
+    assert [sample.text for sample in samples] == sorted((s.text for s in samples), key=blake2b_of)
+
+
+def blake2b_of(text: str) -> bytes:
+    """Return what the texts are ordered by."""
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
 @given(st.text())
