@@ -93,7 +93,7 @@ def read_documents(folder: Path) -> dict[str, list[dict[str, Any]]]:
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path) as lines:
             for record in map(orjson.loads, lines):
-                language = record["lang"].partition("-")[0]
+                language = (record["lang"] or "").partition("-")[0]
                 if language in found and SIZES[0] <= len(record["text"]) <= SIZES[1]:
                     kept = {name: record[name] for name in ("id", "source", "text")}
                     found[language].append({**kept, "host": ""})
