@@ -53,22 +53,24 @@ def _find(offsets: Array, data: Array, classes: Array) -> Array:
         i = start
         while i < stop:
             end, wanted = _read_address(data, i, stop, classes)
-            rows = _with_room(rows, count)
             if wanted:
+                rows = _with_room(rows, count)
                 rows[count] = document, ADDRESS, i, end
                 count += 1
-            account = _find_account(data, i, end, classes)
-            if account >= 0:
+            account = _find_account(data, i, i, end, classes)
+            while account >= 0:
+                rows = _with_room(rows, count)
                 rows[count] = document, ACCOUNT, account, min(stop, account + 50)
                 count += 1
+                account = _find_account(data, i, account + 1, end, classes)
             i = max(end, i + 1)
     return rows[:count]
 
 
 @njit(cache=True, nogil=True)
 def _with_room(rows: Array, count: int) -> Array:
-    """Return rows with room for two more; twice as many where there is none."""
-    if count + 2 <= rows.shape[0]:
+    """Return rows with room for one more; twice as many where there is none."""
+    if count < rows.shape[0]:
         return rows
     longer = np.empty((2 * rows.shape[0], 4), np.int64)
     longer[:count] = rows[:count]
@@ -104,9 +106,9 @@ def _read_address(data: Array, i: int, stop: int, classes: Array) -> tuple[int, 
 
 
 @njit(cache=True, nogil=True)
-def _find_account(data: Array, i: int, end: int, classes: Array) -> int:
-    """Return where two capitals and two digits begin in a run, first or after a mark (IBAN:DE89); -1: nowhere."""
-    for at in range(i, end - 3):
+def _find_account(data: Array, i: int, start: int, end: int, classes: Array) -> int:
+    """Return where, from `start`, two capitals and two digits begin, first or after a mark (IBAN:DE89); -1: nowhere."""
+    for at in range(start, end - 3):
         if at > i and classes[data[at - 1]] & _ALPHANUMERIC:
             continue
         letters = classes[data[at]] & _CAPITAL and classes[data[at + 1]] & _CAPITAL

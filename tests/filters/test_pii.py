@@ -32,6 +32,10 @@ def masked(text: str, regions: tuple[str, ...] = ("US", "DE")) -> str:
         ("IBAN: DE89 3704 0044 0532 0130 00 BIC", "IBAN: <IBAN_1> BIC"),
         ("GB82WEST12345698765432", "<IBAN_1>"),
         ("IBAN:DE89370400440532013000, x-DE89 3704 0044 0532 0130 00", "IBAN:<IBAN_1>, x-<IBAN_1>"),
+        (
+            "ref AB12:DE89370400440532013000 and XY99/AB12/DE89370400440532013000",
+            "ref AB12:<IBAN_1> and XY99/AB12/<IBAN_1>",
+        ),
         ("müller@firma.de oder José.pérez@firma.es", "<EMAIL_1> oder <EMAIL_2>"),
         ("почта:иваnow@firma.ru，邮箱bob@firma.cn", "почта:<EMAIL_1>，邮箱<EMAIL_2>"),
         ("4111 1111 1111 1111, Visa 4111111111111111", "<CARD_1>, Visa <CARD_1>"),
