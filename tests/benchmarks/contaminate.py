@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ from pipeline.self_clean.defects import DEFECTS, inject, units
 from tests.measured import measured
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
-LANGUAGES = {"en": 2400, "zh": 1600}  # documents of the sample
+LANGUAGES = {"en": 3200, "zh": 3200}  # documents of the sample
 SIZES = (600, 8000)  # characters of a document
 LEVELS = (0.0, 0.05, 0.2)
-COPIES = (20, 200)  # of a template
+COPIES = (20, 36, 63, 112, 200)  # of templates, in turn
 CHANGED = 0.08  # of a copy's words: 5-word shingles of two copies then agree by about 0.28
 MIDDLE = 1
 SEED = 1
@@ -129,10 +130,11 @@ def templated(made: Iterator[str], wanted: int, language: str) -> list[dict[str,
     """Return as many altered copies of templates as are wanted."""
     draw = random.Random(f"{SEED} {language}")
     records: list[dict[str, str]] = []
+    copies = cycle(COPIES)
     while len(records) < wanted:
         template, place = units(next(made)), len(records)
         words = [word for word in template if word.strip()]
-        for copy in range(min(draw.randint(*COPIES), wanted - len(records))):
+        for copy in range(min(next(copies), wanted - len(records))):
             text = "".join(draw.choice(words) if draw.random() < CHANGED else word for word in template)
             records.append(_record(language, "template", f"{place}/{copy}", text))
     return records
