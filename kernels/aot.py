@@ -16,7 +16,7 @@ from triton.backends.nvidia.compiler import CUDABackend
 from triton.compiler import ASTSource
 
 from kernels.launch import Launch
-from kernels.layout import Layout, dense
+from kernels.layout import dense, packed
 from kernels.norm_operator import gradient_plan, norm_plan
 from kernels.plan import backward_plan, forward_plan
 
@@ -66,22 +66,19 @@ def _source(launch: Launch, backend: CUDABackend) -> ASTSource:
 
 
 def attention_launches(
-    d: int, e: int, dtype: torch.dtype, *, batch: int = 1, heads: int = 8, tokens: int = 8192, packed: bool = False
+    d: int, e: int, dtype: torch.dtype, *, heads: int = 8, tokens: int = 8192, sequences: int = 0, given: bool = False
 ) -> list[list[Launch]]:
-    """Return the six launches of attention forward and backward with all their entries, on tensors without memory."""
-    q, k, v, g = (torch.empty(batch, heads, tokens, width, dtype=dtype, device="meta") for width in (d, d, e, e))
+    """Return the six launches of attention forward and backward with all their entries, on tensors without memory.
+
+    `sequences`, if any, are packed and of one length; `given`: each starts from a state.
+    """
+    q, k, v, g = (torch.empty(1, heads, tokens, width, dtype=dtype, device="meta") for width in (d, d, e, e))
     decay = torch.empty(heads, device="meta")
-    layout = _packed(tokens) if packed else dense(batch, tokens)
-    state = torch.empty(1, heads, d, e, device="meta") if packed else None
+    layout = packed(torch.arange(sequences + 1) * (tokens // sequences), tokens) if sequences else dense(1, tokens)
+    state = torch.empty(layout.sequences, heads, d, e, device="meta") if given else None
     forward, (_, final, states) = forward_plan(q, k, v, decay, state, layout)
-    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout, given=packed)
+    backward, _ = backward_plan((q, k, v, g), decay, states, final, layout, given=given)
     return forward + backward
-
-
-def _packed(tokens: int) -> Layout:
-    chunks = dense(1, tokens).chunks
-    spans, firsts = (torch.empty(shape, dtype=torch.int64, device="meta") for shape in ((chunks, 2), (2,)))
-    return Layout(1, 0, chunks, spans, firsts)
 
 
 def norm_launches(width: int, dtype: torch.dtype, *, gated: bool, rows: int = 8192) -> list[Launch]:

@@ -10,7 +10,7 @@ from kernels.chunkwise import chunkwise
 from kernels.reference import recurrent
 
 Form = Literal["recurrent", "chunkwise", "triton"]
-FORCED = os.environ.get("LUSTRATE_ATTENTION")  # the form where the caller names none
+FORCED = os.environ.get("LUSTRATE_ATTENTION")  # the form where the caller names none; read once, at import
 MAX_WIDTH = 256  # of D and E in the Triton form, whose tiles hold a whole row
 
 
@@ -26,9 +26,10 @@ def linear_attention(
 ) -> tuple[Tensor, Tensor]:
     """Return o_t = q_t^T S_t with S_t = exp(-decay) S_(t-1) + k_t v_t^T, and the state after the last token.
 
-    q, k (B, H, N, D), v (B, H, N, E), of one dtype, N >= 0, D and E from 1 (in Triton to 256), any strides; decay
-    (H,) >= 0 without gradient, state (B, H, D, E), zeros by default. Output (B, H, N, E) in the dtype of v; the
-    state is float32, or float64 for float64 inputs. Differentiable once in q, k, v and state, both results counted.
+    q, k (B, H, N, D), v (B, H, N, E), of one floating dtype, B, H and N >= 0, D and E from 1 (in Triton to 256), any
+    strides; decay (H,) >= 0, finite and without gradient, state (B, H, D, E), zeros by default. Output (B, H, N, E) in
+    the dtype of v; the state is float32, or float64 for float64 inputs. Differentiable once in q, k, v and state, both
+    results counted.
     Packed: B = 1 and `lengths` (sequences + 1,) int32 or int64, cumulative from 0 to N, empty sequences allowed;
     each starts from its own state, and both states are (sequences, H, D, E). No scale: the norm after removes it.
     `form`, or the environment variable LUSTRATE_ATTENTION, overrides the choice: Triton on a GPU, elsewhere chunks.
@@ -38,7 +39,7 @@ def linear_attention(
     _check(q, k, v, decay)
     _check_lengths(q, lengths)
     _check_state(q, v, state, None if lengths is None else len(lengths) - 1)
-    form = form or _choose(q, v, lengths)
+    form = _chosen(q, v, lengths, form or FORCED)
     if form == "triton":
         return _triton(q, k, v, decay, state, lengths)
     bounds = None if lengths is None else lengths.tolist()
@@ -47,11 +48,11 @@ def linear_attention(
     return chunkwise(q, k, v, decay, state, bounds=bounds, size=_chunk_size(q, bounds))
 
 
-def _choose(q: Tensor, v: Tensor, lengths: Tensor | None) -> Form:
-    if FORCED is not None:
-        if FORCED not in get_args(Form):
-            raise ValueError(f"LUSTRATE_ATTENTION must be one of {get_args(Form)}, got {FORCED!r}")
-        return FORCED  # type: ignore[return-value]
+def _chosen(q: Tensor, v: Tensor, lengths: Tensor | None, wanted: str | None) -> Form:
+    if wanted is not None:
+        if wanted not in get_args(Form):
+            raise ValueError(f"form, or LUSTRATE_ATTENTION, must be one of {get_args(Form)}, got {wanted!r}")
+        return wanted  # type: ignore[return-value]
     if lengths is None and q.shape[2] == 1:
         return "recurrent"
     return "triton" if q.is_cuda and _fits_triton(q, v) else "chunkwise"
@@ -101,10 +102,12 @@ def _check(q: Tensor, k: Tensor, v: Tensor, decay: Tensor) -> None:
         )
     if not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"q, k and v must have one dtype, got {q.dtype}, {k.dtype}, {v.dtype}")
+    if not q.is_floating_point():
+        raise ValueError(f"q, k and v must be floating-point numbers, got {q.dtype}")
     if decay.shape != q.shape[1:2] or decay.requires_grad:
         raise ValueError(f"decay must be ({q.shape[1]},) without gradient, got {tuple(decay.shape)}")
-    if _readable(decay) and not bool((decay >= 0).all()):
-        raise ValueError(f"decay must be >= 0, got {decay.min().item()}")
+    if _readable(decay) and not bool(((decay >= 0) & decay.isfinite()).all()):
+        raise ValueError(f"decay must be >= 0 and finite, got {decay.tolist()}")
 
 
 def _readable(x: Tensor) -> bool:

@@ -41,13 +41,17 @@ def chunkwise(
 
     q, k (B, H, N, D), v (B, H, N, E), N >= 0, decay (H,) >= 0, state (B, H, D, E). With `bounds`, cumulative lengths
     from 0 to N, B is 1 and sequences lie one after the other: state (sequences, H, D, E), none sees another.
-    Output (B, H, N, E) in the dtype of v; states in `state_dtype(q)`. Differentiable in q, k, v and state.
+    Output (B, H, N, E) in the dtype of v; states in `state_dtype(q)`. Differentiable in q, k, v and state. float16
+    is computed in float32: its sums would end at 65,504.
     """
     tokens = q.shape[2]
     if state is None:
         state = empty_state(q, v, None if bounds is None else len(bounds) - 1)
-    if tokens == 0:
+    if q.numel() == 0:
         return no_output(q, k, v), state.to(state_dtype(q))
+    if q.dtype == torch.float16:
+        output, final = chunkwise(q.float(), k.float(), v.float(), decay, state, bounds=bounds, size=size)
+        return output.to(v.dtype), final
     layout = _dense(tokens, size) if bounds is None else _packed(bounds, size, q.device)
     initial = (state,) if bounds is None else torch.split(state, 1)
     with torch.autocast(q.device.type, enabled=False):  # it would round the states

@@ -41,6 +41,10 @@ def output_entries(d: int, e: int, dtype: torch.dtype) -> tuple[Entry, ...]:
     """Return the entries of `attend` and `gradients`."""
     if dtype == torch.float32:
         return (Entry(32, 32, 32, 8, 1),)
-    if tile(d) > 128 or tile(e) > 128:
-        return Entry(64, 32, 64, 8, 2), Entry(64, 64, 64, 8, 1)
+    widest = max(tile(d), tile(e))
+    if widest > 128:
+        narrow = 32 if dtype == torch.float16 else 64  # whose states are multiplied in 32 bits
+        return Entry(64, 32, narrow, 8, 2), Entry(64, 64, 64, 8, 1)
+    if widest > 64 and dtype == torch.float16:
+        return Entry(64, 32, 64, 8, 2), Entry(64, 64, 64, 8, 2)
     return Entry(64, 64, 64, 8, 2), Entry(64, 32, 64, 8, 2), Entry(128, 64, 64, 8, 2)

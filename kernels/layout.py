@@ -15,7 +15,7 @@ class Layout:
     sequences: int
     per_sequence: int  # chunks of one; 0 when packed
     chunks: int  # in all; packed: at most so many, since only the device knows
-    spans: Tensor | None = None  # (chunks, 2) int64: first token and number of tokens; packed only
+    spans: Tensor | None = None  # (chunks, 3) int64: first token, number of tokens, place in its sequence; packed only
     firsts: Tensor | None = None  # (sequences + 1,) int64: first chunk of each sequence; packed only
 
 
@@ -37,9 +37,10 @@ def packed(lengths: Tensor, tokens: int) -> Layout:
     chunks = chunk_bound(sequences, tokens)
     number = torch.arange(chunks, device=lengths.device)
     sequence = torch.searchsorted(firsts[1:], number, right=True).clamp(max=max(sequences - 1, 0))
-    start = edges[sequence] + (number - firsts[sequence]) * CHUNK
+    place = number - firsts[sequence]
+    start = edges[sequence] + place * CHUNK
     count = (edges[sequence + 1] - start).clamp(0, CHUNK)
-    return Layout(sequences, 0, chunks, torch.stack([start.clamp(max=tokens), count], dim=1), firsts)
+    return Layout(sequences, 0, chunks, torch.stack([start.clamp(max=tokens), count, place], dim=1), firsts)
 
 
 def chunk_bound(sequences: int, tokens: int) -> int:

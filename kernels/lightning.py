@@ -8,8 +8,7 @@ from torch import Tensor
 from kernels.entries import CHUNK
 from kernels.launch import run
 from kernels.layout import Layout, chunk_bound, dense, packed
-from kernels.plan import backward_plan, forward_plan
-from kernels.reference import empty_state
+from kernels.plan import backward_plan, forward_plan, kept_dtype
 from kernels.tune import fastest
 
 LIMIT = 2**31  # within a chunk, kernels count in 32 bits
@@ -24,8 +23,6 @@ def lightning(
     negative one gives NaN. state (B, H, D, E); packed, with cumulative `lengths`, (sequences, H, D, E). Any strides.
     Output (B, H, N, E), the heads of a token side by side in memory; state float32.
     """
-    if state is None and lengths is not None:
-        state = empty_state(q, v, len(lengths) - 1)
     q, k, v = (_addressable(x) for x in (q, k, v))
     output, final, _ = _attention(q, k, v, decay.float(), None if state is None else state.float(), lengths)
     return output, final
@@ -72,15 +69,15 @@ def _(
     k: Tensor,  # noqa: ARG001  the operator's arguments, here and below
     v: Tensor,
     decay: Tensor,  # noqa: ARG001
-    state: Tensor | None,
+    state: Tensor | None,  # noqa: ARG001
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, tokens, d = q.shape
     chunks = batch * -(-tokens // CHUNK) if lengths is None else chunk_bound(lengths.shape[0] - 1, tokens)
     out = v.new_empty(batch, tokens, heads, v.shape[3]).transpose(1, 2)
-    sequences = batch if state is None else state.shape[0]
+    sequences = batch if lengths is None else lengths.shape[0] - 1
     final = q.new_empty(sequences, heads, d, v.shape[3], dtype=torch.float32)
-    return out, final, q.new_empty(chunks, heads, d, v.shape[3])
+    return out, final, q.new_empty(chunks, heads, d, v.shape[3], dtype=kept_dtype(q.dtype))
 
 
 @_attention_gradients.register_fake

@@ -7,7 +7,17 @@ dk = A'(v, dO, q, dS^T), dv = A'(k, q, dO, dS) (arXiv:2401.04658, algorithms 1 a
 import triton
 import triton.language as tl
 
-from kernels.tiles import chunk_span, chunk_start, decay_rate, faded, load_rows, operand, stored
+from kernels.tiles import (
+    chunk_span,
+    chunk_start,
+    decay_rate,
+    faded,
+    input_operand,
+    load_rows,
+    operand,
+    stored,
+    sum_operand,
+)
 
 
 @triton.jit
@@ -33,7 +43,8 @@ def attend_chunk(
             q_part = operand(load_rows(q, rows, q_row, count, d_part, D), dtype, INTERPRETED)
             mask = (d_part < D)[:, None] & (e < E)[None, :]
             state_part = tl.load(state + d_part[:, None] * d_step + e[None, :] * e_step, mask=mask, other=0.0)
-            total = tl.dot(q_part, operand(state_part, dtype, INTERPRETED), total, input_precision=PRECISION)
+            state_part = sum_operand(state_part, dtype, INTERPRETED)
+            total = tl.dot(input_operand(q_part, dtype), state_part, total, input_precision=PRECISION)
         total *= faded(rate, count - 1 - rows if REVERSE else rows + 1)[:, None]
         q_rows = operand(load_rows(q, rows, q_row, count, d, D), dtype, INTERPRETED)
         stop = count if REVERSE else tl.minimum(start + ROWS, count)
@@ -42,9 +53,9 @@ def attend_chunk(
             k_columns = operand(load_rows(k, columns, k_row, count, d, D), dtype, INTERPRETED)
             scores = tl.dot(q_rows, tl.trans(k_columns), input_precision=PRECISION)
             distance = columns[None, :] - rows[:, None] if REVERSE else rows[:, None] - columns[None, :]
-            scores = operand(scores * faded(rate, distance), dtype, INTERPRETED)
+            scores = sum_operand(scores * faded(rate, distance), dtype, INTERPRETED)
             v_columns = operand(load_rows(v, columns, v_row, count, e, E), dtype, INTERPRETED)
-            total = tl.dot(scores, v_columns, total, input_precision=PRECISION)
+            total = tl.dot(scores, input_operand(v_columns, dtype), total, input_precision=PRECISION)
         mask = (rows < count)[:, None] & (e < E)[None, :]
         tl.store(
             out + rows[:, None] * out_row + e[None, :], stored(total, out.dtype.element_ty, INTERPRETED), mask=mask
@@ -67,11 +78,11 @@ def attend(
     """
     head = tl.program_id(0) % heads
     chunk = tl.program_id(0) // heads
-    first, count, batch = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
+    first, count, batch, place = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
     q = chunk_start(q, batch, head, first, q_batch, q_head, q_row, ALIGNED)
     k = chunk_start(k, batch, head, first, k_batch, k_head, k_row, ALIGNED)
     v = chunk_start(v, batch, head, first, v_batch, v_head, v_row, ALIGNED)
-    known = D if GIVEN else tl.where(chunk % chunks == 0, 0, D)
+    known = D if GIVEN else tl.where(place == 0, 0, D)
     out += ((batch * tokens + first) * heads + head) * E
     states += (chunk.to(tl.int64) * heads + head) * (D * E)
     attend_chunk(
@@ -100,13 +111,13 @@ def gradients(
     """
     head = tl.program_id(0) % heads
     chunk = tl.program_id(0) // heads
-    first, count, batch = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
+    first, count, batch, place = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
     q = chunk_start(q, batch, head, first, q_batch, q_head, q_row, ALIGNED)
     k = chunk_start(k, batch, head, first, k_batch, k_head, k_row, ALIGNED)
     v = chunk_start(v, batch, head, first, v_batch, v_head, v_row, ALIGNED)
     g = chunk_start(g, batch, head, first, g_batch, g_head, g_row, ALIGNED)
     rate = decay_rate(decay, head)
-    known = E if GIVEN else tl.where(chunk % chunks == 0, 0, E)
+    known = E if GIVEN else tl.where(place == 0, 0, E)
     before = states + (chunk.to(tl.int64) * heads + head) * (D * E)
     after = state_gradients + (chunk.to(tl.int64) * heads + head) * (D * E)
     start = (batch * tokens + first) * heads + head

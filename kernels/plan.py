@@ -105,13 +105,13 @@ def forward_plan(
     """Return the launches of a forward pass, alternatives together, and the tensors that they fill.
 
     These are the output (B, H, N, E), the final state and the states before each chunk, which a backward pass
-    reads again: they take as much memory as D E / 256 numbers a token. Packed sequences need an initial state; without
-    one a sequence starts from zeros, which are neither written nor read.
+    reads again: they take as much memory as D E / 256 numbers a token. Without an initial state a sequence starts
+    from zeros, which are neither written nor read.
     """
     batch, heads, tokens, d = q.shape
     e = v.shape[3]
     parts = q.new_empty(layout.chunks, heads, d, e, dtype=torch.float32)
-    states = torch.empty_like(parts, dtype=q.dtype)
+    states = torch.empty_like(parts, dtype=kept_dtype(q.dtype))
     final = parts.new_empty(layout.sequences, heads, d, e)
     given = initial is not None
     out = q.new_empty(batch, tokens, heads, e).transpose(1, 2)
@@ -154,6 +154,11 @@ def backward_plan(
     return launches, (dq, dk, dv, d_initial)
 
 
+def kept_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which states between chunks are kept for inputs of dtype; float16 would end at 65,504."""
+    return torch.bfloat16 if dtype == torch.float16 else dtype
+
+
 def token_major(x: Tensor) -> Tensor:
     """Return an empty (B, N, H, width) for x (B, H, N, width): a token's heads lie together, as projections want."""
     return x.new_empty(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
@@ -175,11 +180,12 @@ def _tiles(entry: Entry, q: Tensor, v: Tensor) -> dict[str, int]:
 
 
 def _constants(layout: Layout, *inputs: Tensor) -> dict[str, Any]:
-    precise = inputs[0].dtype == torch.float32
+    # A single pass of TF32 has 11 bits: too few for float32, as many as float16 has; bfloat16 ignores it.
+    precision = {torch.float32: "tf32x3", torch.float16: "tf32"}.get(inputs[0].dtype, "ieee")
     return {
         "CHUNK": CHUNK,
         "PACKED": layout.spans is not None,
         "ALIGNED": all(stride % 16 == 0 for x in inputs for stride in x.stride()[:3]),
-        "PRECISION": "tf32x3" if precise else "ieee",  # a single pass of TF32 has 11 bits; 16-bit inputs ignore it
+        "PRECISION": precision,
         "INTERPRETED": INTERPRETED,
     }

@@ -24,7 +24,7 @@ def recurrent(
     S_t = exp(-decay) S_(t-1) + k_t v_t^T, o_t = q_t^T S_t.
     """
     state = empty_state(q, v, None if bounds is None else len(bounds) - 1) if state is None else state
-    if q.shape[2] == 0:
+    if q.numel() == 0:
         return no_output(q, k, v), state.to(state_dtype(q))
     if bounds is None:
         return _walk(q, k, v, decay, state)

@@ -27,7 +27,7 @@ def chunk_states(
     column = tl.program_id(0) % tiles * E_TILE
     head = tl.program_id(0) // tiles % heads
     chunk = tl.program_id(0) // tiles // heads
-    first, count, batch = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
+    first, count, batch, _ = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
     k = chunk_start(k, batch, head, first, k_batch, k_head, k_row, ALIGNED)
     v = chunk_start(v, batch, head, first, v_batch, v_head, v_row, ALIGNED)
     rate = decay_rate(decay, head)
@@ -47,7 +47,8 @@ def chunk_states(
             input_precision=PRECISION,
         )
     parts += (chunk.to(tl.int64) * heads + head) * (D * E)
-    tl.store(parts + d[:, None] * E + e[None, :], state, mask=(d < D)[:, None] & (e < E)[None, :])
+    if count > 0:  # packed, chunks that there might have been have no tokens
+        tl.store(parts + d[:, None] * E + e[None, :], state, mask=(d < D)[:, None] & (e < E)[None, :])
 
 
 @triton.jit(do_not_specialize=["tokens", "heads", "chunks"])
@@ -80,7 +81,7 @@ def scan_states(
     for step in range(steps):
         chunk = start + (steps - 1 - step if REVERSE else step)
         here = (chunk * heads + head) * SIZE + place
-        _, count, _ = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
+        _, count, _, _ = chunk_span(spans, chunk, chunks, tokens, PACKED, CHUNK)
         tl.store(states + here, stored(running, states.dtype.element_ty, INTERPRETED), mask=mask & (GIVEN | (step > 0)))
         running = running * faded(rate, count) + tl.load(parts + here, mask=mask, other=0.0)
     tl.store(final + (sequence * heads + head) * SIZE + place, running, mask=mask)

@@ -14,13 +14,13 @@ INTERPRETED = bool(knobs.runtime.interpret)  # the decorator below decides by th
 
 @triton.jit
 def chunk_span(spans, chunk, chunks, tokens, PACKED: tl.constexpr, CHUNK: tl.constexpr):
-    """Return the first token of a chunk (int64), its number of tokens (int32), and its batch (int64)."""
+    """Return a chunk's first token (int64), number of tokens (int32), batch (int64) and place in its sequence."""
     if PACKED:
-        first = tl.load(spans + 2 * chunk)
-        return first, tl.load(spans + 2 * chunk + 1).to(tl.int32), first * 0
+        first = tl.load(spans + 3 * chunk)
+        return first, tl.load(spans + 3 * chunk + 1).to(tl.int32), first * 0, tl.load(spans + 3 * chunk + 2)
     batch = (chunk // chunks).to(tl.int64)
-    first = (chunk % chunks).to(tl.int64) * CHUNK
-    return first, tl.minimum(tokens - first, CHUNK).to(tl.int32), batch
+    place = (chunk % chunks).to(tl.int64)
+    return place * CHUNK, tl.minimum(tokens - place * CHUNK, CHUNK).to(tl.int32), batch, place
 
 
 @triton.jit
@@ -50,6 +50,21 @@ def operand(x, dtype: tl.constexpr, INTERPRETED: tl.constexpr):
 
 
 @triton.jit
+def sum_operand(x, dtype: tl.constexpr, INTERPRETED: tl.constexpr):
+    """Round a sum, which no input bounds, for a product with inputs of dtype.
+
+    float16 ends at 65,504. In its place comes TF32, which has as many bits and the range of float32.
+    """
+    return drop_bits(x.to(tl.float32), 13) if dtype == tl.float16 else operand(x, dtype, INTERPRETED)
+
+
+@triton.jit
+def input_operand(x, dtype: tl.constexpr):
+    """Return inputs, unrounded, in the type that a product with `sum_operand` takes."""
+    return x.to(tl.float32) if dtype == tl.float16 else x
+
+
+@triton.jit
 def stored(x, dtype: tl.constexpr, INTERPRETED: tl.constexpr):
     """Round float32 x to the dtype in which it is stored."""
     if INTERPRETED:
@@ -61,10 +76,17 @@ def stored(x, dtype: tl.constexpr, INTERPRETED: tl.constexpr):
 def round_to(x, dtype: tl.constexpr):
     """Return float32 x rounded to nearest even to the values that dtype has, still as float32; NaN stays NaN."""
     if dtype == tl.bfloat16:
-        bits = x.to(tl.uint32, bitcast=True)
-        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return tl.where(tl.abs(x) >= 0, bits.to(tl.float32, bitcast=True), x)
+        return drop_bits(x, 16)
     return x.to(dtype).to(tl.float32)
+
+
+@triton.jit
+def drop_bits(x, COUNT: tl.constexpr):
+    """Return float32 x without its last COUNT bits, rounded to nearest even; NaN stays NaN."""
+    bits = x.to(tl.uint32, bitcast=True)
+    last = (bits >> COUNT) & 1
+    bits = (bits + ((1 << (COUNT - 1)) - 1) + last) >> COUNT << COUNT
+    return tl.where(tl.abs(x) >= 0, bits.to(tl.float32, bitcast=True), x)
 
 
 @triton.jit

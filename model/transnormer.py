@@ -115,6 +115,7 @@ class Attention(nn.Module):
     def __init__(self, config: TransNormerConfig, layer: int) -> None:
         super().__init__()
         self.heads, self.gated = config.heads, config.gate
+        self.head_width = config.width // config.heads
         self.qkvu = nn.Linear(config.width, (3 + config.gate) * config.width, bias=False)
         self.norm = Norm(config)
         self.out = nn.Linear(config.width, config.width, bias=False)
@@ -141,7 +142,7 @@ class Attention(nn.Module):
         return self.out(self.norm(merged, *u)), state
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, D)
+        return x.view(*x.shape[:2], self.heads, self.head_width).transpose(1, 2)  # (B, H, N, D)
 
 
 class ChannelMixer(nn.Module):
@@ -199,15 +200,15 @@ class TransNormer(nn.Module):
                 nn.init.normal_(module.weight, std=self.config.initial_std, generator=generator)
 
     def empty_state(self, sequences: int) -> ModelState:
-        """Return the state before the first token of each sequence, on the CPU."""
+        """Return the state before the first token of each sequence, where the weights are."""
         config, weight = self.config, self.embedding.weight
         width = config.width // config.heads
         dtype = torch.promote_types(weight.dtype, torch.float32)
         attention = tuple(
-            torch.zeros(sequences, config.heads, (1 + turns(config, layer)) * width, width, dtype=dtype)
+            weight.new_zeros(sequences, config.heads, (1 + turns(config, layer)) * width, width, dtype=dtype)
             for layer in range(config.layers)
         )
-        return ModelState(torch.zeros(sequences, dtype=torch.int64), attention)
+        return ModelState(weight.new_zeros(sequences, dtype=torch.int64), attention)
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, lengths: Tensor | None = None

@@ -9,9 +9,7 @@ from torch import Tensor
 from triton.runtime.interpreter import interpreter_builder
 
 from kernels.launch import Launch, run
-from kernels.tiles import INTERPRETED
 
-needs_interpreter = pytest.mark.skipif(not INTERPRETED, reason="looks into Triton's interpreter: TRITON_INTERPRET=1")
 BOUND = {
     torch.float32: 1e-6,
     torch.bfloat16: 5e-3,

@@ -1,6 +1,7 @@
 """The forms of attention agree with the recurrence, and no token sees another it should not see."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -142,19 +143,22 @@ def test_strong_decay_leaves_no_nan_in_a_partial_chunk() -> None:
     ("change", "message"),
     [
         ({"decay": torch.ones(3)}, r"decay must be \(4,\)"),
-        ({"decay": -DECAYS}, "decay must be >= 0, got -6.7"),
+        ({"decay": -DECAYS}, r"decay must be >= 0 and finite, got \[.*, -6.7\]"),
+        ({"decay": DECAYS / 0}, r"decay must be >= 0 and finite, got \[nan, inf"),
         ({"decay": DECAYS.clone().requires_grad_()}, "without gradient"),
         ({"k": torch.ones(2, 4, 7, 9)}, r"q, k must be \(B, H, N, D\)"),
         ({"state": torch.ones(1, 4, 8, 5)}, r"state must be \(2, 4, 8, 5\), got \(1, 4, 8, 5\)"),
         ({"lengths": torch.tensor([0, 7])}, "B = 1, got B = 2"),
+        (dict.fromkeys("qkv", torch.ones(2, 4, 7, 8, dtype=torch.int64)), "floating-point numbers, got torch.int64"),
+        ({"form": "flash"}, r"form, or LUSTRATE_ATTENTION, must be one of \('recurrent', .*\), got 'flash'"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     """The error names what was expected and what came."""
     q, k, v = inputs(7)
     x = {"q": q, "k": k, "v": v, "decay": DECAYS} | change
     with pytest.raises(ValueError, match=message):
-        linear_attention(x["q"], x["k"], x["v"], x["decay"], state=x.get("state"), lengths=x.get("lengths"))
+        linear_attention(x.pop("q"), x.pop("k"), x.pop("v"), x.pop("decay"), **x)
 
 
 @pytest.mark.parametrize("lengths", [[0, 6], [1, 7], [0, 5, 3, 7], [7]])
@@ -162,3 +166,27 @@ def test_lengths_rise_from_zero_to_the_last_token(lengths: list[int]) -> None:
     """Cumulative lengths that miss a token or fall are refused."""
     with pytest.raises(ValueError, match="rise from 0 to N = 7"):
         linear_attention(*inputs(7, batch=1), DECAYS, lengths=torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 7), (2, 0, 7), (2, 4, 0)])
+@pytest.mark.parametrize("form", ["recurrent", "chunkwise", "triton"])
+def test_nothing_to_attend_to_is_an_empty_output(form: Any, shape: tuple[int, int, int]) -> None:
+    """No batch, no heads or no tokens give an empty output and a state of zeros."""
+    q, v = torch.ones(*shape, 8), torch.ones(*shape, 5)
+    output, state = linear_attention(q, q, v, torch.ones(shape[1]), form=form)
+    assert output.shape == v.shape
+    assert state.shape == (*shape[:2], 8, 5)
+    assert not state.any()
+
+
+@pytest.mark.parametrize("form", ["recurrent", "chunkwise", "triton"])
+def test_sums_beyond_float16_stay_finite(form: Any) -> None:
+    """States of 86,400 and products q k of 184,320, where float16 ends at 65,504, give outputs and gradients in it."""
+    for numbers in ((0.01, 12.0, 12.0), (12.0, 1920.0, 1e-5)):
+        x = [torch.full((1, 1, 600, 8), number, dtype=torch.float16) for number in numbers]
+        expected, _ = recurrent(x[0].double(), x[1].double(), x[2].double(), torch.zeros(1))
+        leaves = [t.requires_grad_() for t in x]
+        output, state = linear_attention(leaves[0], leaves[1], leaves[2], torch.zeros(1), form=form)
+        torch.testing.assert_close(output.double(), expected, rtol=5e-3, atol=0)
+        gradients = torch.autograd.grad((output.float().sum() * 1e-6, state.sum() * 1e-9), leaves)
+        assert all(x.isfinite().all() for x in (state, *gradients))

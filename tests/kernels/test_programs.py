@@ -15,7 +15,7 @@ from kernels.layout import Layout, dense, packed
 from kernels.norm_operator import gradient_plan, norm_plan
 from kernels.plan import backward_plan, forward_plan
 from kernels.tiles import INTERPRETED
-from kernels.traffic import traffic
+from kernels.traffic import fetched, traffic
 from tests.kernels.interpreted import draw, order_of
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="looks into Triton's interpreter: TRITON_INTERPRET=1")
@@ -112,29 +112,46 @@ def every_address(x: Tensor) -> np.ndarray:
     return x.data_ptr() + x.element_size() * np.arange(x.numel(), dtype=np.uint64)
 
 
-def test_every_output_element_is_stored_exactly_once_and_nothing_else() -> None:
-    """Over all programs, the addresses stored to are those of the outputs, each once."""
-    for launch in plan(torch.bfloat16):
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("pack", [False, True])
+def test_every_output_element_is_stored_exactly_once_and_nothing_else(pack: bool, given: bool) -> None:
+    """Over all programs, the addresses stored to are those of the outputs, each once, but for unused scratch."""
+    for launch in plan(torch.bfloat16, pack=pack, given=given):
         found = np.sort(np.concatenate([x[0] for x in addresses(launch, "store")]))
-        expected = np.sort(np.concatenate([every_address(x) for x in stored(launch).values()]))
+        expected = np.sort(np.concatenate([every_address(x) for x in used(launch, given=given)]))
         assert np.array_equal(found, expected), launch.kernel.__name__
 
 
-def _of_decay(place: np.ndarray, launch: Launch) -> np.ndarray:
-    """Tell which addresses hold decays: a few bytes a program, which the formula leaves out."""
-    decay = launch.arguments.get("decay")
-    return np.isin(place, [] if decay is None else every_address(decay))
+def used(launch: Launch, *, given: bool) -> list[Tensor]:
+    """Return the tensors that a launch fills: of states those of chunks with tokens that do not start from zeros."""
+    filled = stored(launch)
+    chunks = [filled.pop(name) for name in ("parts", "states") if name in filled]
+    if not chunks:
+        return list(filled.values())
+    spans, zeros = launch.arguments["spans"], not (given or launch.constants["REVERSE"])
+    places = range(len(chunks[0])) if spans is None else spans[spans[:, 1] > 0][:, 2].tolist()
+    first = launch.kernel.__name__ == "scan_states" and zeros
+    return [*filled.values(), *(x[number] for x in chunks for number, place in enumerate(places) if place or not first)]
+
+
+def _of_the_plan(place: np.ndarray, launch: Launch) -> np.ndarray:
+    """Tell which addresses hold decays, or where chunks lie: a few bytes a program, which the formulas leave out."""
+    few = [launch.arguments.get(name) for name in ("decay", "spans", "firsts")]
+    return np.isin(place, np.concatenate([np.empty(0, np.uint64), *(every_address(x) for x in few if x is not None)]))
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_the_traffic_formula_counts_the_addresses_that_programs_touch(given: bool) -> None:
-    """The closed form equals bytes loaded and stored, each once a program, of all kernels."""
-    for launch in plan(torch.bfloat16, given=given):
-        bytes_moved = 0
+@pytest.mark.parametrize("pack", [False, True])
+def test_the_formulas_count_the_addresses_that_programs_touch(pack: bool, given: bool) -> None:
+    """The closed forms equal bytes loaded and stored, each once a program and as often as it does, of all kernels."""
+    for launch in plan(torch.bfloat16, pack=pack, given=given):
+        once, often = 0, 0
         for kind in ("load", "store"):
             for program in addresses(launch, kind):
-                bytes_moved += int(np.unique(program[:, ~_of_decay(program[0], launch)], axis=1)[1].sum())
-        assert bytes_moved == traffic(launch), launch.kernel.__name__
+                of_data = program[:, ~_of_the_plan(program[0], launch)]
+                once += int(np.unique(of_data, axis=1)[1].sum())
+                often += int(of_data[1].sum())
+        assert (once, often) == (traffic(launch), fetched(launch)), launch.kernel.__name__
 
 
 def last_program(launch: Launch) -> None:
