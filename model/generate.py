@@ -27,10 +27,18 @@ def _texts(options: argparse.Namespace) -> Iterator[str]:
     from model.generation import Sampling, decode, generate, load_pieces
 
     sampling = Sampling(options.max_tokens, options.temperature, options.top_p, options.seed)
-    model = load_model(options.model)
+    model = load_model(options.model).to(_device(options.device))
     pieces = load_pieces(options.tokenizer, model.config.vocab_size)
     prompt = sys.stdin.read() if options.prompt is None else options.prompt
     return decode(pieces, generate(model, pieces.encode(prompt), sampling))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device is cuda, but torch finds no GPU here")
+    return name
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-tokens", type=int, default=200, help="at most; the end of the document ends it sooner")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest token each time")
     parser.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens of this probability")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the model runs")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
     return parser
 

@@ -45,7 +45,7 @@ def read(
     """
     if not tokens:
         raise ValueError("there must be a token to read")
-    first, *rest = torch.split(torch.tensor(tokens)[None], segment_tokens, dim=1)
+    first, *rest = torch.split(torch.tensor(tokens, device=model.head.weight.device)[None], segment_tokens, dim=1)
     hidden, state = model.hidden(first, state)
     for segment in rest:
         hidden, state = model.hidden(segment, state)
@@ -73,7 +73,9 @@ def choose(logits: Tensor, sampling: Sampling, draws: torch.Generator) -> int:
     """Draw a token by its logits (V,); of equal ones the first counts as likelier."""
     if sampling.temperature == 0:
         return int(logits.argmax())
-    chances, order = (logits.double() / sampling.temperature).softmax(-1).sort(descending=True, stable=True)
+    wide = logits.double().cpu()  # where the draws are made
+    below = (wide - wide.max()) / sampling.temperature  # 0 for the likeliest, however low the temperature
+    chances, order = below.softmax(-1).sort(descending=True, stable=True)
     kept = chances.cumsum(-1) - chances < sampling.top_p  # the first always
     return int(order[torch.multinomial(chances * kept, 1, generator=draws)])
 

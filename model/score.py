@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from model.determinism import deterministic
 from model.loss import token_losses
 from model.transnormer import ModelState, TransNormer
+
+RECOMPILES = 256  # of a layer's code in one process: two kinds of layer, three lengths, and as many judges as come
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def prepare(model: TransNormer, scoring: Scoring | None = None) -> Judge:
     if not scoring.compiled:
         return Judge(own, scoring, 0.0)
     for layer in own.layers:
-        layer.compile(dynamic=False)
+        layer.compile(dynamic=False, recompile_limit=RECOMPILES)
     judge, began = Judge(own, scoring, 0.0), time.monotonic()
     losses(judge, [np.full(length + 1, model.config.eos) for length in scoring.lengths])
     return Judge(own, scoring, time.monotonic() - began)
@@ -114,7 +117,9 @@ def score_texts(judge: Judge, texts: Sequence[str], encode: Callable[[Sequence[s
 
 
 def score(judge: Judge, documents: Sequence[np.ndarray], sizes: Sequence[int]) -> Scores:
-    """Return the scores of documents: integers (tokens,), maybe none, and their texts' bytes in UTF-8."""
+    """Return the scores of documents: integers (tokens,), maybe none, and their texts' bytes in UTF-8, one for each."""
+    if len(documents) != len(sizes):
+        raise ValueError(f"{len(documents)} documents need as many sizes, got {len(sizes)}")
     begin = np.array([judge.model.config.eos])
     each = losses(judge, [np.concatenate([begin, document]) for document in documents])
     nats = np.array([part.sum(dtype=np.float64) for part in each], dtype=np.float64)
@@ -146,9 +151,11 @@ def losses(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     filled = (number for number, piece in enumerate(pieces) if len(piece) > 1)
     order = sorted(filled, key=lambda number: len(pieces[number]))  # alike lengths share a batch
     bf16 = judge.scoring.precision == "bf16"
-    scored = _in_lanes if judge.scoring.compiled else _in_rows
+    compiled = judge.scoring.compiled
+    scored = _in_lanes if compiled else _in_rows
     with (
         deterministic(threads=1),
+        _no_fallback() if compiled else nullcontext(),
         torch.inference_mode(),
         torch.autocast(judge.model.head.weight.device.type, torch.bfloat16, enabled=bf16),
     ):
@@ -157,6 +164,14 @@ def losses(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     for number, part in zip(order, parts, strict=True):
         found[number] = part
     return found
+
+
+def _no_fallback() -> AbstractContextManager[None]:
+    """Let a layer that may not be compiled once more fail, where torch would run it eager and say nothing."""
+    from torch._dynamo import config  # here: it takes as long to import as torch
+
+    patched: AbstractContextManager[None] = config.patch(fail_on_recompile_limit_hit=True)
+    return patched
 
 
 def _in_rows(judge: Judge, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:

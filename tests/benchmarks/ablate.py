@@ -49,7 +49,7 @@ from model.data import PackedTokens
 from model.determinism import deterministic
 from model.parallel import Grid
 from model.score import prepare, score_texts
-from model.training import Learner, Objective, take_step
+from model.step import Learner, Objective, take_step
 from model.transnormer import TransNormer
 from pipeline.draw import uniform
 from pipeline.self_clean.scoring import length_class

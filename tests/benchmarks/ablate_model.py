@@ -34,7 +34,7 @@ from model.config import TrainingConfig, TransNormerConfig
 from model.data import IGNORED, PackedTokens
 from model.determinism import deterministic
 from model.parallel import Grid
-from model.training import Learner, Objective, take_step
+from model.step import Learner, Objective, take_step
 from model.transnormer import TransNormer
 from tests.benchmarks.clean_text import Corpus, read_clean, tokenised
 from tests.benchmarks.softmax_transformer import SoftmaxTransformer

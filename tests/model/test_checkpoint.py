@@ -6,6 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from model.checkpoint import load_model, load_state, save_model, save_state, weights, write_atomically
 from model.config import TransNormerConfig
@@ -41,7 +42,7 @@ def test_a_state_survives_the_disk(tmp_path: Path) -> None:
     tensors = {"a": torch.randn(3, 2), "b": torch.tensor([2**62])}
     values = {"step": 3, "rows": [[0, 1], [2, 3]], "seconds": 0.1}
     save_state(tmp_path / "state", tensors, values)
-    found, plain = load_state(tmp_path / "state")
+    found, plain = load_state(tmp_path / "state", {"a": (3, 2), "b": (1,)})
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert plain == values
 
@@ -103,6 +104,36 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"model\.safetensors is damaged: "):
             load_model(tmp_path)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged: "):
+            load_state(path, {})
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Tensors that are missing or of another shape are named."""
+    save_state(tmp_path / "state", {"a": torch.ones(3)}, {})
+    for expected in ({"a": (2,)}, {"a": (3,), "b": (1,)}):
+        with pytest.raises(ValueError, match=r"state: the weights are of another model: (a|b)$"):
+            load_state(tmp_path / "state", expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sizes", [{"vocab_size": 10**12}, {"width": 10**9, "heads": 10**9}, {"layers": 10**9}])
+def test_a_vast_configuration_takes_no_memory(tmp_path: Path, sizes: dict[str, int]) -> None:
+    """Sizes that the weights do not have are refused before anything of that size is made."""
+    save_model(tmp_path, TransNormer(CONFIG))
+    config = orjson.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes(orjson.dumps(config | sizes))
+    with pytest.raises(ValueError, match="the weights are of another model"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float8_e4m3fn])
+def test_weights_of_a_type_without_enough_bits_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Whole numbers and numbers of eight bits are no weights of this model, whatever they would be as float32."""
+    model = TransNormer(CONFIG)
+    save_model(tmp_path, model)
+    save_file({name: weight.to(dtype) for name, weight in weights(model).items()}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"embedding\.weight holds values that are no finite numbers of 16 bits"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

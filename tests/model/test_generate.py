@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import one_hot
 
 from model.checkpoint import save_model
 from model.config import TransNormerConfig
@@ -90,12 +92,10 @@ def test_the_state_does_not_grow() -> None:
 
 def test_the_end_of_a_document_ends_the_text() -> None:
     """Generation stops before an end-of-document token."""
-    model = drawn()
-    free = list(generate(model, [9], GREEDY))
-    last = next(token for token in reversed(free) if free.count(token) == 1 or token != free[0])
-    model.config = replace(CONFIG, eos=last)
-    stopped = list(generate(model, [9], GREEDY))
-    assert last not in stopped
+    model, script = drawn(), iter([9, 5, CONFIG.eos, 7])
+    model.head.register_forward_hook(lambda *_: 100.0 * one_hot(torch.tensor(next(script)), CONFIG.vocab_size))
+    assert list(generate(model, [9], GREEDY)) == [9, 5]
+    assert list(script) == [7]
 
 
 def test_draws_follow_temperature_and_top_p() -> None:
@@ -108,6 +108,7 @@ def test_draws_follow_temperature_and_top_p() -> None:
         return [counted[token] / 4000 for token in range(4)]
 
     assert shares(Sampling()) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
+    assert shares(Sampling(temperature=1e-309)) == [1, 0, 0, 0]
     assert shares(Sampling(temperature=0.5)) == pytest.approx([0.685, 0.247, 0.062, 0.007], abs=0.03)
     assert shares(Sampling(top_p=0.8)) == pytest.approx([0.625, 0.375, 0, 0], abs=0.03)
     assert shares(Sampling(top_p=0.79))[2:] == [0, 0]
@@ -183,3 +184,22 @@ def test_a_text_needs_a_token_to_start_from() -> None:
     with pytest.raises(ValueError, match="there must be a token to read"):
         read(drawn(), [])
     assert list(islice(generate(drawn(), [], GREEDY), 3))
+
+
+def test_states_and_prompts_are_where_the_weights_are() -> None:
+    """On a GPU, which torch imagines here, nothing is made on the CPU: a text is read and read on."""
+    with FakeTensorMode(), torch.device("cuda"):
+        model = TransNormer(CONFIG)
+        fresh = model.empty_state(1)
+        _, state = read(model, [9, 5, 7], fresh)
+        logits, state = read(model, [4], state)
+        assert {x.device.type for x in (fresh.position, *fresh.attention, state.position, logits)} == {"cuda"}
+
+
+def test_a_missing_gpu_is_named(folder: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked for a GPU that is not there, the command says so in one line."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    arguments = ["--model", str(folder), "--tokenizer", str(tokenizer), "--prompt", "the", "--device", "cuda"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == "error: --device is cuda, but torch finds no GPU here\n"

@@ -49,6 +49,12 @@ def by_logits(judge: Judge, piece: np.ndarray) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[0], tokens[1:], reduction="none")
 
 
+def test_every_document_needs_its_size(judge: Judge) -> None:
+    """One size for two documents is refused, not taken for both."""
+    with pytest.raises(ValueError, match="2 documents need as many sizes, got 1"):
+        score(judge, texts(3, 4), [9])
+
+
 def test_scores_are_the_cross_entropy_of_the_logits(judge: Judge) -> None:
     """Sums over packed documents equal the plain computation, the first token predicted from EOS."""
     documents = texts(1, 500, 64, 7, 65, 130)
@@ -171,3 +177,14 @@ def test_scoring_that_would_not_work_is_refused(change: dict[str, Any], message:
 def test_windows_are_evenly_spaced(length: int, window: int, count: int, expected: list[tuple[int, int]]) -> None:
     """Windows reach from the first token to the last without overlap; what fits is taken whole."""
     assert windows(length, window, count) == expected
+
+
+def test_no_layer_falls_back_to_eager_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges of two sizes compile whatever torch's own limit is, and one that may not compile its layers says so."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    scoring = Scoring(compiled=True, batch_tokens=16, lengths=(8,))
+    for heads in (2, 4):
+        prepare(TransNormer(TransNormerConfig(vocab_size=50, eos=0, width=8 * heads, heads=heads, hidden=16)), scoring)
+    monkeypatch.setattr("model.score.RECOMPILES", 1)
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        prepare(TransNormer(TransNormerConfig(vocab_size=50, eos=0, width=24, heads=3, hidden=16)), scoring)

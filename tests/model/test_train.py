@@ -1,13 +1,14 @@
 """Training learns, goes on after an interruption to the same bits, and explains what it cannot do."""
 
 import json
+import math
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from model.checkpoint import load_model, weights
 from model.config import TrainingConfig, TransNormerConfig, require_processes
+from model.data import PackedTokens
 from model.parallel import Grid
+from model.step import learner_of, learning_rate, take_step
 from model.train import main, train
-from model.training import _learner, learning_rate
 from model.transnormer import TransNormer
 from tests.model.shards import EOS, VOCABULARY, documents, write_shards
 
@@ -84,8 +86,34 @@ def test_an_interrupted_run_ends_with_the_same_bits(shards: Path, tmp_path: Path
         train(shards, tmp_path / "halted", MODEL, TRAINING, interrupt_at(step))
     train(shards, tmp_path / "halted", MODEL, TRAINING, quiet)
     assert same_weights(tmp_path / "whole", tmp_path / "halted")
-    losses = [[line["loss"] for line in log(tmp_path / name)] for name in ("whole", "halted")]
-    assert losses[0] == losses[1]
+    assert losses(tmp_path / "whole") == losses(tmp_path / "halted")
+
+
+def losses(output: Path) -> list[tuple[float, float]]:
+    """Return the steps and losses of a log."""
+    return [(line["step"], line["loss"]) for line in log(output)]
+
+
+def test_a_line_of_the_log_counts_the_steps_before_the_checkpoint(shards: Path, tmp_path: Path) -> None:
+    """Resumed between two lines, the next line is over all steps since the one before, as without a halt."""
+    training = replace(TRAINING, log_steps=3)
+    train(shards, tmp_path / "whole", MODEL, training, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train(shards, tmp_path / "halted", MODEL, training, interrupt_at(6))  # goes on from step 4
+    train(shards, tmp_path / "halted", MODEL, training, quiet)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "halted")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"PK\x03\x04" * 9, "is damaged: "), (b"\x02" + bytes(7) + b"{}", "no progress")]
+)
+def test_a_checkpoint_that_is_none_is_one_line(shards: Path, tmp_path: Path, content: bytes, message: str) -> None:
+    """Junk, or a safetensors file of something else, in the place of a checkpoint is named."""
+    with pytest.raises(KeyboardInterrupt):
+        train(shards, tmp_path / "run", MODEL, TRAINING, interrupt_at(6))
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=f"checkpoint.safetensors.*{message}"):
+        train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +161,7 @@ def remembered(config: TrainingConfig) -> int:
         elements += tensor.numel() * (tensor.dim() > 1)
         return tensor
 
-    learner = _learner(TransNormer(MODEL), config, Grid())
+    learner = learner_of(TransNormer(MODEL), config, Grid())
     tokens = torch.arange(64) % VOCABULARY
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         learner.objective(tokens, tokens, torch.arange(64))
@@ -214,6 +242,37 @@ def test_a_diverged_run_stops(shards: Path, tmp_path: Path) -> None:
     wild = replace(TRAINING, learning_rate=1e30, clip=1e30)
     with pytest.raises(FloatingPointError, match=r"lower training\.learning_rate"):
         train(shards, tmp_path / "run", MODEL, wild, quiet)
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(shards: Path) -> None:
+    """A finite loss with a gradient of NaN ends the run before the update."""
+    learner = learner_of(TransNormer(MODEL), TRAINING, Grid())
+    rows = list(islice(PackedTokens(shards, context_length=32), 4))
+    before = {name: weight.detach().clone() for name, weight in learner.weights.items()}
+    learner.weights["head.weight"].register_hook(lambda x: x * float("nan"))  # type: ignore[no-untyped-call]
+    with pytest.raises(FloatingPointError, match="the gradient's norm is nan at step 1: lower"):
+        take_step(learner, rows, 0)
+    assert all(torch.equal(before[name], weight) for name, weight in learner.weights.items())
+
+
+def test_a_validation_loss_that_is_no_number_is_not_saved(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends without a checkpoint and without a model of those weights."""
+    monkeypatch.setattr("model.step.token_losses", lambda *_: torch.tensor([math.inf]))
+    with pytest.raises(FloatingPointError, match="the validation loss is inf at step 4: lower"):
+        train(shards, tmp_path / "run", MODEL, replace(TRAINING, validation_steps=4), quiet)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "log.jsonl"}
+
+
+def test_a_vast_validation_loss_has_an_infinite_perplexity(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above 709 nats a token its exponential is no float64: the run goes on, the log has null."""
+    monkeypatch.setattr("model.step.token_losses", lambda *_: torch.tensor([1000.0]))
+    result = train(shards, tmp_path / "run", MODEL, TRAINING, quiet)
+    assert result["validation_loss"] == 1000
+    assert result["perplexity"] is None
 
 
 def test_bf16_trains(shards: Path, tmp_path: Path) -> None:
