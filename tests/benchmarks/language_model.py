@@ -1,21 +1,26 @@
 """What a TransNormer costs beside a softmax transformer of equal width, depth and parameters, on this CPU.
 
     make bench-model
-    python -m tests.benchmarks.language_model --size 15M --lengths 512 2048 --pairs 7
+    python -m tests.benchmarks.language_model --size judge --lengths 512 2048 --pairs 7
 
 Both have the same vocabulary, losses and batches of `--batch-tokens` tokens (a longer text is one row), and in both the
 layers are compiled, each shape by itself. Runs of the two alternate, and the ratio is the median over the pairs of
 softmax seconds / TransNormer seconds, with the lowest and the highest pair: other work on the machine slows both. Where
 there is much of it, `--threads 1 --cpu-seconds` counts the processor's time instead of the clock's. The opponent is
-tests/benchmarks/softmax_transformer.py.
+tests/benchmarks/softmax_transformer.py. `judge` is the size that the pipeline trains by default.
+
+The last row is what the pipeline does: `model.score.score` over documents of many lengths, eager, on one thread. The
+opponent goes through the same code, in rows that hold its longest document whole, since it has no state to go on from.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -23,18 +28,23 @@ from torch import Tensor
 
 from model.config import SIZES, TransNormerConfig
 from model.loss import mean_loss, token_losses
+from model.score import Scoring, prepare, score
 from model.transnormer import TransNormer
 from tests.benchmarks.softmax_transformer import SoftmaxTransformer
 
 Model = TransNormer | SoftmaxTransformer
+Step = Callable[[], object]
 VOCABULARY = 8192
+DOCUMENTS = 48  # of the mix
+LENGTHS = (16, 8192)  # tokens of its documents: log-normal around MEDIAN, one of them the longest
+MEDIAN = 350
 
 
 def main() -> None:
     """Measure and print, a row as soon as it is known."""
     asked = _arguments()
     torch.set_num_threads(asked.threads)
-    config = TransNormerConfig(vocab_size=VOCABULARY, eos=2, **SIZES[asked.size])
+    config = TransNormerConfig(vocab_size=VOCABULARY, eos=2, **SIZES.get(asked.size, {}))
     models: tuple[Model, Model] = (TransNormer(config), SoftmaxTransformer(config))
     counts = [sum(weight.numel() for weight in model.parameters()) for model in models]
     clock = time.process_time if asked.cpu_seconds else time.perf_counter
@@ -43,27 +53,32 @@ def main() -> None:
         f"{asked.size}: width {config.width}, {config.layers} layers, {counts[0]:,} parameters; softmax {counts[1]:,}; "
         f"{asked.threads} threads, {'eager' if asked.eager else 'compiled'}, load {os.getloadavg()[0]:.1f}"
     )
+    table = Table(
+        "what", "length", "rows", "TransNormer tok/s", "softmax tok/s", "ratio", "pairs", "head", "first calls"
+    )
+    mixed = ("score()", "mixed", str(DOCUMENTS), *_measured_mix(models, asked.pairs, clock))
+    console.print(*mixed)
     if not asked.eager:
         for model in models:
             for layer in model.layers:
                 layer.compile(dynamic=False)
-    table = Table(
-        "what", "length", "rows", "TransNormer tok/s", "softmax tok/s", "ratio", "pairs", "head", "first calls"
-    )
     for name, make in (("forward", _forward), ("training step", _training)):
         for length in asked.lengths if name == "forward" else asked.training_lengths:
             rows = max(1, asked.batch_tokens // length)
             tokens = torch.randint(VOCABULARY, (rows, length + 1), generator=torch.Generator().manual_seed(length))
             torch._dynamo.reset()  # more shapes than a process scores with: the compiler would stop at its limit
-            cells = _measure(models, make, tokens, asked.pairs, clock)
-            table.add_row(name, f"{length:,}", str(rows), *cells)
-            console.print(name, length, *cells)
+            head = _head(models[0], tokens) if name == "forward" else None
+            runs = [make(model, tokens) for model in models]
+            row = (name, f"{length:,}", str(rows), *_measure(runs, rows * length, asked.pairs, clock, head))
+            table.add_row(*row)
+            console.print(*row)
+    table.add_row(*mixed)
     console.print(table)
 
 
 def _arguments() -> argparse.Namespace:
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    line.add_argument("--size", choices=("1M", "4M", "15M"), default="15M")
+    line.add_argument("--size", choices=("judge", "1M", "4M", "15M"), default="15M")
     line.add_argument("--lengths", type=int, nargs="*", default=[512, 2048, 8192], help="of the forward pass")
     line.add_argument("--training-lengths", type=int, nargs="*", default=[512, 2048])
     line.add_argument("--batch-tokens", type=int, default=2048)
@@ -75,14 +90,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(
-    models: tuple[Model, Model],
-    make: Callable[[Model, Tensor], Callable[[], None]],
-    tokens: Tensor,
-    pairs: int,
-    clock: Callable[[], float],
+    runs: Sequence[Step], tokens: int, pairs: int, clock: Callable[[], float], head: Step | None = None
 ) -> list[str]:
     """Time both by turns, which of them goes first by turns too, and return the cells of a row."""
-    runs = [make(model, tokens) for model in models]
     first = [_seconds(run, time.perf_counter) for run in runs]
     for run in runs:
         run()
@@ -91,25 +101,35 @@ def _measure(
         for which in (0, 1) if pair % 2 else (1, 0):
             taken[which].append(_seconds(runs[which], clock))
     ratios = sorted(softmax / ours for ours, softmax in zip(*taken, strict=True))
-    speeds = [f"{tokens[:, 1:].numel() / statistics.median(each):,.0f}" for each in taken]
-    share = _seconds(_head(models[0], tokens), clock) / statistics.median(taken[0])
+    speeds = [f"{tokens / statistics.median(each):,.0f}" for each in taken]
     compiling = " + ".join(f"{seconds:.0f} s" for seconds in first)
     return [
         *speeds,
         f"{statistics.median(ratios):.2f}",
         f"{ratios[0]:.2f} .. {ratios[-1]:.2f}",
-        f"{share:.0%}" if make is _forward else "",
+        f"{_seconds(head, clock) / statistics.median(taken[0]):.0%}" if head else "",
         compiling,
     ]
 
 
-def _seconds(run: Callable[[], None], clock: Callable[[], float]) -> float:
+def _seconds(run: Step, clock: Callable[[], float]) -> float:
     began = clock()
     run()
     return clock() - began
 
 
-def _forward(model: Model, tokens: Tensor) -> Callable[[], None]:
+def _measured_mix(models: tuple[Model, Model], pairs: int, clock: Callable[[], float]) -> list[str]:
+    """Time `score` over the same documents of many lengths."""
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.normal(np.log(MEDIAN), 1, DOCUMENTS)).clip(*LENGTHS).astype(int)
+    sizes[-1] = LENGTHS[1]
+    documents = [rng.integers(3, VOCABULARY, size) for size in sizes]
+    judges = [prepare(models[0]), prepare(models[1], Scoring(batch_tokens=LENGTHS[1]))]  # type: ignore[arg-type]
+    runs = [partial(score, judge, documents, sizes.tolist()) for judge in judges]
+    return _measure(runs, int(sizes.sum()), pairs, clock)
+
+
+def _forward(model: Model, tokens: Tensor) -> Step:
     """Return the scoring of a batch: the loss of every token."""
 
     def run() -> None:
@@ -120,7 +140,7 @@ def _forward(model: Model, tokens: Tensor) -> Callable[[], None]:
     return run
 
 
-def _head(model: Model, tokens: Tensor) -> Callable[[], None]:
+def _head(model: Model, tokens: Tensor) -> Step:
     """Return the losses alone, the part that both models share."""
     hidden = torch.randn(tokens[:, 1:].numel(), model.config.width)
 
@@ -131,7 +151,7 @@ def _head(model: Model, tokens: Tensor) -> Callable[[], None]:
     return run
 
 
-def _training(model: Model, tokens: Tensor) -> Callable[[], None]:
+def _training(model: Model, tokens: Tensor) -> Step:
     """Return a whole step: loss, gradients, update."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
