@@ -45,7 +45,7 @@ kernels: setup
 	$(BIN)/python -m kernels.report --all
 
 gpu: setup
-	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -s tests/kernels
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s tests/kernels
 
 bench-filters: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),$(NO_PEERS))

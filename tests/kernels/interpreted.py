@@ -9,9 +9,11 @@ from torch import Tensor
 from triton.runtime.interpreter import interpreter_builder
 
 from kernels.launch import Launch, run
+from kernels.tiles import INTERPRETED
 
+DEVICE = "cpu" if INTERPRETED else "cuda"
 BOUND = {
-    torch.float32: 1e-6,
+    torch.float32: 1e-6 if INTERPRETED else 1e-5,  # on a device, three passes of TF32
     torch.bfloat16: 5e-3,
     torch.float16: 1e-3,
 }  # RMS(x - ref) / RMS(ref), outputs and gradients

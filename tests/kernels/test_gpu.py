@@ -1,4 +1,4 @@
-"""Accuracy and speed on a real GPU: `make gpu`. Nothing else in the project says what a GPU computes."""
+"""Accuracy and speed on a real GPU: `make gpu`, which also runs there what CI runs interpreted."""
 
 import pytest
 import torch
@@ -40,6 +40,19 @@ def test_accuracy(dtype: torch.dtype, bound: float, d: int, e: int) -> None:
     found = dict(zip(NAMES, map(worst, *results), strict=True))
     print(dtype, d, e, {name: f"{error:.1e}" for name, error in found.items()})
     assert max(found.values()) <= bound, found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_packed_sequences_are_as_accurate(dtype: torch.dtype) -> None:
+    """Packed, with an empty sequence and one of one token, every sequence has the output that it has alone."""
+    decay, lengths = torch.tensor([0.0, 0.02]), [0, 700, 700, 701, 2000]
+    q, k, v = inputs(2000, 128, 64, dtype)
+    there = [x.cuda() for x in (q, k, v, decay, torch.tensor(lengths))]
+    output, state = linear_attention(there[0], there[1], there[2], there[3], lengths=there[4])
+    expected = recurrent(q.double(), k.double(), v.double(), decay.double(), bounds=lengths)
+    errors = [worst(x.cpu(), y) for x, y in zip((output, state), expected, strict=True)]
+    print(dtype, "packed", errors)
+    assert max(errors) <= (5e-3 if dtype == torch.bfloat16 else 1e-5)
 
 
 def seconds(step: object) -> float:

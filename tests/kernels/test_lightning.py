@@ -1,6 +1,7 @@
 """The Triton kernels, interpreted, agree with the recurrence in float64 in outputs and all gradients."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,8 @@ from torch import Tensor
 
 from kernels.attention import linear_attention
 from kernels.reference import recurrent
-from kernels.tiles import INTERPRETED
-from tests.kernels.interpreted import BOUND, NAMES, draw, inputs, worst
+from tests.kernels.interpreted import BOUND, DEVICE, NAMES, draw, inputs, worst
 
-DEVICE = "cpu" if INTERPRETED else "cuda"
 DTYPES = [torch.float32, torch.bfloat16]
 
 
@@ -194,3 +193,27 @@ def test_what_triton_cannot_take_is_refused(x: tuple[Tensor, Tensor, Tensor], me
     """The error names the limit and what came."""
     with pytest.raises(ValueError, match=message):
         linear_attention(x[0], x[1], x[2], torch.ones(2), form="triton")
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 7), (2, 0, 7), (2, 4, 0)])
+@pytest.mark.parametrize("form", ["recurrent", "chunkwise", "triton"])
+def test_nothing_to_attend_to_is_an_empty_output(form: Any, shape: tuple[int, int, int]) -> None:
+    """No batch, no heads or no tokens give an empty output and a state of zeros."""
+    q, v = torch.ones(*shape, 8, device=DEVICE), torch.ones(*shape, 5, device=DEVICE)
+    output, state = linear_attention(q, q, v, torch.ones(shape[1], device=DEVICE), form=form)
+    assert output.shape == v.shape
+    assert state.shape == (*shape[:2], 8, 5)
+    assert not state.any()
+
+
+@pytest.mark.parametrize("form", ["recurrent", "chunkwise", "triton"])
+def test_sums_beyond_float16_stay_finite(form: Any) -> None:
+    """States of 86,400 and products q k of 184,320, where float16 ends at 65,504, give outputs and gradients in it."""
+    for numbers in ((0.01, 12.0, 12.0), (12.0, 1920.0, 1e-5)):
+        x = [torch.full((1, 1, 600, 8), number, dtype=torch.float16) for number in numbers]
+        expected, _ = recurrent(x[0].double(), x[1].double(), x[2].double(), torch.zeros(1))
+        leaves = [t.to(DEVICE).requires_grad_() for t in x]
+        output, state = linear_attention(leaves[0], leaves[1], leaves[2], torch.zeros(1, device=DEVICE), form=form)
+        torch.testing.assert_close(output.double().cpu(), expected, rtol=5e-3, atol=0)
+        gradients = torch.autograd.grad((output.float().sum() * 1e-6, state.sum() * 1e-9), leaves)
+        assert all(x.isfinite().all() for x in (state, *gradients))
