@@ -138,13 +138,19 @@ def _seconds(run: Step, clock: Callable[[], float]) -> float:
 
 def _measured_mix(models: tuple[Model, Model], pairs: int, clock: Callable[[], float]) -> list[str]:
     """Time `score` over the same documents of many lengths."""
-    rng = np.random.default_rng(0)
-    sizes = np.exp(rng.normal(np.log(MEDIAN), 1, DOCUMENTS)).clip(*LENGTHS).astype(int)
-    sizes[-1] = LENGTHS[1]
-    documents = [rng.integers(3, VOCABULARY, size) for size in sizes]
+    documents = mixed_documents(DOCUMENTS)
+    sizes = np.array([len(document) for document in documents])
     judges = [prepare(models[0]), prepare(models[1], Scoring(batch_tokens=LENGTHS[1]))]  # type: ignore[arg-type]
     runs = [partial(score, judge, documents, sizes.tolist()) for judge in judges]
     return _measure(runs, int(sizes.sum()), pairs, clock)
+
+
+def mixed_documents(count: int) -> list[np.ndarray]:
+    """Return random documents of log-normal lengths, the last of them the longest."""
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.normal(np.log(MEDIAN), 1, count)).clip(*LENGTHS).astype(int)
+    sizes[-1] = LENGTHS[1]
+    return [rng.integers(3, VOCABULARY, size) for size in sizes]
 
 
 def _forward(model: Model, tokens: Tensor) -> Step:
