@@ -7,6 +7,7 @@ FnApiRunner on its slice of the tasks. Beam's own ways to use several cores lose
 
 import argparse
 import contextlib
+import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -28,6 +29,7 @@ from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipeline.cluster import check_workers, has_workers_elsewhere, job_server
 from pipeline.config import ConfigError
 from pipeline.stage import (
     Manifest,
@@ -45,6 +47,7 @@ POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
 LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
+ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
 
 class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code
@@ -85,12 +88,13 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     """Do one task unless it is recorded; return its key."""
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
-    wall, cpu = time.monotonic(), time.process_time()
-    record = _attempted(work, task)
-    seconds = {
-        "seconds": round(time.monotonic() - wall, 3),
-        "cpu_seconds": round(time.process_time() - cpu, 3),
-    }
+    with ONE_TASK:
+        wall, cpu = time.monotonic(), time.process_time()
+        record = _attempted(work, task)
+        seconds = {
+            "seconds": round(time.monotonic() - wall, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+        }
     write_record(folder, {**record, **seconds, "key": task.key})
     return task.key
 
@@ -110,11 +114,11 @@ def _attempted(work: Work, task: Task) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How transforms run: the pool of processes, and the options that are Beam's."""
+    """How transforms run: the pool of processes, and what returns Beam's options once all is ready for an output."""
 
     pool: ProcessPoolExecutor
     workers: int
-    options: tuple[str, ...]
+    ready: Callable[[str], tuple[str, ...]]
     local: bool  # N in-memory runners on slices, instead of one pipeline
 
     def run(
@@ -133,7 +137,8 @@ class Engine:
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]
-        futures = [self.pool.submit(run_pipeline, self.options, transform, part) for part in self._slices(pending)]
+        options = self.ready(stage.output) if pending else ()
+        futures = [self.pool.submit(run_pipeline, options, transform, part) for part in self._slices(pending)]
         self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
@@ -201,8 +206,17 @@ def _raise_failure(stage: Stage, future: Future[None]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        first = str(error).strip().partition("\n")[0]  # a MemoryError, say, has no text
-        raise RunFailed(": ".join([stage.name, type(error).__name__, *([first] if first else [])])) from error
+        raise RunFailed(": ".join([stage.name, *_said(error)])) from error
+
+
+def _said(error: BaseException) -> list[str]:
+    """Return what an error says in one line: of a worker elsewhere, what its traceback ends with."""
+    text = str(error).strip()
+    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
+    if remote:
+        return [next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")]
+    first = text.partition("\n")[0]  # a MemoryError, say, has no text
+    return [type(error).__name__, *([first] if first else [])]
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
@@ -234,7 +248,16 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
     pool.submit(os.getpid).result()
     try:
-        yield Engine(pool, count, tuple(options), local)
+        with job_server(options) as reach:
+
+            @functools.cache
+            def ready(output: str) -> tuple[str, ...]:
+                reached = reach()
+                if has_workers_elsewhere(options):
+                    check_workers(pool, reached, output)
+                return reached
+
+            yield Engine(pool, count, ready, local)
     finally:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work
             process.kill()
@@ -252,6 +275,7 @@ def _start_worker() -> None:
     """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
+    threading.excepthook = lambda _: None  # and Beam's threads say each that a portable runner hung up
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     worker_class: Any = local_job_service.SubprocessSdkWorker
