@@ -5,10 +5,15 @@ And a worker that cannot start makes its job hang: the runner waits for it.
 """
 
 import contextlib
+import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -26,24 +31,40 @@ from apache_beam.utils.subprocess_server import pick_port
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.identity import identity
+from pipeline.stage import Stage
 
 ANSWER_SECONDS = 90  # until all workers have started and answered; on two busy cores they take 20
+CANCEL_SECONDS = 60
+ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 QUESTIONS = 4  # to each worker, so that a reshuffle passes over none
 
 
 @contextlib.contextmanager
-def job_server(options: Sequence[str]) -> Iterator[Callable[[], tuple[str, ...]]]:
-    """Yield what returns the options to submit with; for Flink its first call starts a job server for the whole run."""
+def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options to submit a stage with; its first call prepares the run."""
     parsed = PipelineOptions(list(options))
     with contextlib.ExitStack() as ends:
         reached: list[str] = []
 
-        def reach() -> tuple[str, ...]:
-            if not reached and _needs_server(parsed):
-                reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
-            return (*options, *reached)
+        def ready(stage: Stage) -> tuple[str, ...]:
+            if not reached:
+                reached.extend(options)
+                if _needs_server(parsed):
+                    reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
+                if has_workers_elsewhere(options):
+                    check_workers(pool, tuple(reached), stage.output)
+            name = job_name(stage)
+            cancel_earlier(options, name)
+            return (f"--job_name={name}", *reached)
 
-        yield reach
+        yield ready
+
+
+def job_name(stage: Stage) -> str:
+    """Return the one name of this stage of this output; Dataflow allows lower case, digits and hyphens."""
+    place = Path(stage.output).absolute().as_posix() if storage.is_local(stage.output) else stage.output
+    digest = blake2b(place.encode(), digest_size=4).hexdigest()
+    return f"lustrate-{stage.name}-{stage.fingerprint}-{digest}".replace(".", "-").replace("_", "-")
 
 
 def _needs_server(parsed: PipelineOptions) -> bool:
@@ -70,11 +91,35 @@ def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
     try:
         server.start()
     except Exception as error:
-        raise ConfigError(
-            f"Flink's job server does not start (--flink_job_server_jar names its jar): {error}"
-        ) from error
+        raise ConfigError(f"Flink's job server (--flink_job_server_jar) does not start: {error}") from error
     ends.callback(server.stop)
     return f"localhost:{java.job_port}"
+
+
+def cancel_earlier(options: Sequence[str], name: str) -> None:
+    """Cancel the job of this name that a killed start left on a Flink cluster; raises ConfigError where it stays."""
+    parsed = PipelineOptions(list(options))
+    master = parsed.view_as(FlinkRunnerOptions).flink_master
+    if master in MAGIC_HOST_NAMES or not isinstance(_runner(parsed), FlinkRunner):
+        return
+    url = FlinkRunner.add_http_scheme(master)
+    until = time.monotonic() + CANCEL_SECONDS
+    while running := [job["jid"] for job in _jobs(url) if job["name"] == name and job["state"] not in ENDED]:
+        if time.monotonic() > until:
+            raise ConfigError(f"{url} runs the job {name} of an earlier start, and goes on though it was cancelled")
+        for job in running:
+            asked = Request(f"{url}/jobs/{job}?mode=cancel", method="PATCH")  # noqa: S310 - the user's own cluster
+            urlopen(asked, timeout=CANCEL_SECONDS).close()  # noqa: S310
+        time.sleep(1)
+
+
+def _jobs(url: str) -> Any:
+    """Return a Flink cluster's jobs; raises ConfigError where it does not answer."""
+    try:
+        with urlopen(f"{url}/jobs/overview", timeout=CANCEL_SECONDS) as answer:  # noqa: S310
+            return json.load(answer)["jobs"]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--flink_master={url} does not answer: {error}") from error
 
 
 def has_workers_elsewhere(options: Sequence[str]) -> bool:

@@ -7,7 +7,6 @@ FnApiRunner on its slice of the tasks. Beam's own ways to use several cores lose
 
 import argparse
 import contextlib
-import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -29,7 +28,6 @@ from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline.cluster import check_workers, has_workers_elsewhere, job_server
 from pipeline.config import ConfigError
 from pipeline.stage import (
     Manifest,
@@ -114,11 +112,11 @@ def _attempted(work: Work, task: Task) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How transforms run: the pool of processes, and what returns Beam's options once all is ready for an output."""
+    """How transforms run: the pool of processes, and what returns Beam's options for a stage once all is ready."""
 
     pool: ProcessPoolExecutor
     workers: int
-    ready: Callable[[str], tuple[str, ...]]
+    ready: Callable[[Stage], tuple[str, ...]]
     local: bool  # N in-memory runners on slices, instead of one pipeline
 
     def run(
@@ -137,7 +135,7 @@ class Engine:
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]
-        options = self.ready(stage.output) if pending else ()
+        options = self.ready(stage) if pending else ()
         futures = [self.pool.submit(run_pipeline, options, transform, part) for part in self._slices(pending)]
         self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
         got = len(finished_keys(stage.folder))
@@ -248,20 +246,26 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
     pool.submit(os.getpid).result()
     try:
-        with job_server(options) as reach:
-
-            @functools.cache
-            def ready(output: str) -> tuple[str, ...]:
-                reached = reach()
-                if has_workers_elsewhere(options):
-                    check_workers(pool, reached, output)
-                return reached
-
+        with _prepared(pool, options, local=local) as ready:
             yield Engine(pool, count, ready, local)
     finally:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _prepared(
+    pool: ProcessPoolExecutor, options: Sequence[str], *, local: bool
+) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options that a stage is run with."""
+    if local:
+        yield lambda _: tuple(options)
+        return
+    from pipeline.cluster import prepared  # imports runners that a local run does without
+
+    with prepared(pool, options) as ready:
+        yield ready
 
 
 def _asked_workers(options: Sequence[str]) -> int:

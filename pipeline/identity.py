@@ -20,17 +20,19 @@ DECIDING = (
 )
 
 
-def identity() -> dict[str, str]:
-    """Return versions, and a checksum of the package's own files."""
-    versions = {name: version(name) for name in DECIDING}
-    return {"Python": platform.python_version(), **versions, "lustrate": f"{version('lustrate')} ({_checksum()})"}
-
-
-def _checksum() -> str:
+def checksum(root: Path) -> str:
     """Return a checksum of the sources: a version number stays the same while somebody works on them."""
-    root = Path(__file__).parent.parent
     digest = blake2b(digest_size=6)
     for name in PACKAGES:
         for path in sorted((root / name).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+SOURCES = checksum(Path(__file__).parent.parent)  # as they were imported; files may change while a pool runs
+
+
+def identity() -> dict[str, str]:
+    """Return versions, and a checksum of the package's own files."""
+    versions = {name: version(name) for name in DECIDING}
+    return {"Python": platform.python_version(), **versions, "lustrate": f"{version('lustrate')} ({SOURCES})"}

@@ -97,16 +97,16 @@ def test_a_worker_with_other_versions_is_refused() -> None:
         cluster._check_answer(answer, own)
 
 
-def test_a_changed_source_is_another_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that differs makes another package of the same version number."""
+def test_a_changed_source_is_another_identity(tmp_path: Path) -> None:
+    """A file that differs, or bears another name, makes another package of the same version number."""
     (tmp_path / "pipeline").mkdir()
-    source = tmp_path / "pipeline/steps.py"
-    monkeypatch.setattr(identity, "__file__", str(tmp_path / "pipeline/identity.py"))
     found = set()
-    for text in ("a = 1\n", "a = 2\n"):
-        source.write_text(text)
-        found.add(identity.identity()["lustrate"])
-    assert len(found) == 2
+    for name, text in (("steps.py", "a = 1\n"), ("steps.py", "a = 2\n"), ("step.py", "a = 2\n")):
+        (tmp_path / "pipeline" / name).write_text(text)
+        found.add(identity.checksum(tmp_path))
+        (tmp_path / "pipeline" / name).unlink()
+    assert len(found) == 3
+    assert identity.SOURCES in identity.identity()["lustrate"]
 
 
 @pytest.mark.parametrize(
