@@ -46,6 +46,7 @@ POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
 LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
+ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
 
 class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code
@@ -86,12 +87,13 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     """Do one task unless it is recorded; return its key."""
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
-    wall, cpu = time.monotonic(), time.process_time()
-    record = _attempted(work, task)
-    seconds = {
-        "seconds": round(time.monotonic() - wall, 3),
-        "cpu_seconds": round(time.process_time() - cpu, 3),
-    }
+    with ONE_TASK:
+        wall, cpu = time.monotonic(), time.process_time()
+        record = _attempted(work, task)
+        seconds = {
+            "seconds": round(time.monotonic() - wall, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+        }
     write_record(folder, {**record, **seconds, "key": task.key})
     return task.key
 
@@ -111,11 +113,11 @@ def _attempted(work: Work, task: Task) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How transforms run: the pool of processes, and the options that are Beam's."""
+    """How transforms run: the pool of processes, and what returns Beam's options for a stage once all is ready."""
 
     pool: ProcessPoolExecutor
     workers: int
-    options: tuple[str, ...]
+    ready: Callable[[Stage], tuple[str, ...]]
     local: bool  # N in-memory runners on slices, instead of one pipeline
 
     def run(
@@ -134,18 +136,18 @@ class Engine:
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]
-        futures = [self._submit(transform, part) for part in self._slices(pending)]
+        futures = [self._submit(stage, transform, part) for part in self._slices(pending)]
         self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
         return write_manifest(stage, time.monotonic() - started)
 
-    def _submit(self, transform: ForEach, tasks: list[Task]) -> Future[Any]:
+    def _submit(self, stage: Stage, transform: ForEach, tasks: list[Task]) -> Future[Any]:
         """Let a worker do some tasks; here it does a single one itself, which no pipeline could spread."""
         if self.local and len(tasks) == 1:
             return self.pool.submit(transform.do, tasks[0])
-        return self.pool.submit(run_pipeline, self.options, transform, tasks)
+        return self.pool.submit(run_pipeline, self.ready(stage), transform, tasks)
 
     def _slices(self, tasks: list[Task]) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
@@ -209,8 +211,17 @@ def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        first = str(error).strip().partition("\n")[0]  # a MemoryError, say, has no text
-        raise RunFailed(": ".join([stage.name, type(error).__name__, *([first] if first else [])])) from error
+        raise RunFailed(": ".join([stage.name, *_said(error)])) from error
+
+
+def _said(error: BaseException) -> list[str]:
+    """Return what an error says in one line: of a worker elsewhere, what its traceback ends with."""
+    text = str(error).strip()
+    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
+    if remote:
+        return [next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")]
+    first = text.partition("\n")[0]  # a MemoryError, say, has no text
+    return [type(error).__name__, *([first] if first else [])]
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
@@ -242,11 +253,26 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
     pool.submit(os.getpid).result()
     try:
-        yield Engine(pool, count, tuple(options), local)
+        with _prepared(pool, options, local=local) as ready:
+            yield Engine(pool, count, ready, local)
     finally:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _prepared(
+    pool: ProcessPoolExecutor, options: Sequence[str], *, local: bool
+) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options that a stage is run with."""
+    if local:
+        yield lambda _: tuple(options)
+        return
+    from pipeline.cluster import prepared  # imports runners that a local run does without
+
+    with prepared(pool, options) as ready:
+        yield ready
 
 
 def _asked_workers(options: Sequence[str]) -> int:
@@ -260,6 +286,7 @@ def _start_worker() -> None:
     """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
+    threading.excepthook = lambda _: None  # and Beam's threads say each that a portable runner hung up
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     worker_class: Any = local_job_service.SubprocessSdkWorker
