@@ -29,6 +29,7 @@ UPPER = 2048  # str.isupper
 DIGIT = 4096  # str.isdigit
 DATATROVE_PUNCTUATION = 8192  # what datatrove calls punctuation
 DATATROVE_TERMINAL = 16384  # what datatrove says ends a line
+DECIMAL = 32768  # str.isdecimal, what \d stands for in a regular expression
 
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # str.splitlines, Python's documentation
 
@@ -137,6 +138,7 @@ _METHODS = {
     LOWER: np.strings.islower,
     UPPER: np.strings.isupper,
     DIGIT: np.strings.isdigit,
+    DECIMAL: np.strings.isdecimal,
 }
 _CATEGORIES = {"L": LETTER, "M": COMBINING, "P": PUNCTUATION, "S": PUNCTUATION, "Cc": PUNCTUATION}
 

@@ -32,6 +32,7 @@ HOSTILE = (  # named, so that they are tried whatever is drawn
     ["e\u0301" * 500, "\u0301" * 500, "ก็" * 500],
     [PLANES, PLANES * 20, " ".join(PLANES)],
     ["\ud800", "a\udfff", "\udc80.\n", "\ud83d\ude00", "http://\udcff/?%ff", "a\ud800@b.org"],
+    ["@" + "ก" * 60 + " ", "ก@" + "क" * 60, "a@" + "é" * 60 + "-.b"],
 )
 TEXTS = st.lists(st.text(st.characters(exclude_categories=[]), max_size=200), min_size=1, max_size=4)
 LANGUAGES = st.sampled_from(["en", "ar", "zh", "th", "und"])
@@ -112,6 +113,7 @@ def verdict(family: Family, texts: list[str], language: str) -> list[int]:
 @example(texts=HOSTILE[3], language="th")
 @example(texts=HOSTILE[4], language="und")
 @example(texts=HOSTILE[5], language="en")
+@example(texts=HOSTILE[6], language="th")
 def test_every_text_has_a_verdict(family: Family, texts: list[str], language: str) -> None:
     """Empty, one character, line feeds only, right to left, marks, every plane, surrogates; alone or in a batch."""
     rules = verdict(family, texts, language)
@@ -128,6 +130,7 @@ def test_every_text_has_a_verdict(family: Family, texts: list[str], language: st
 @example(texts=HOSTILE[3])
 @example(texts=HOSTILE[4])
 @example(texts=HOSTILE[5])
+@example(texts=HOSTILE[6])
 def test_every_text_has_an_answer(reading: Reading, texts: list[str]) -> None:
     """The same of addresses, personal data, models, evaluation sets and edits."""
     column = string_array(texts)
