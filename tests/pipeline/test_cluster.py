@@ -83,7 +83,7 @@ def test_a_pool_without_beam_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     began = time.monotonic()
     with (
         pool(BEAMS_OWN, tmp_path, PYTHON) as address,
-        pytest.raises(ConfigError, match=rf"no answer from the workers within 5 s: a pool must listen at {address}"),
+        pytest.raises(ConfigError, match=rf"no answer from the workers within 5 s: .* a pool at {address}"),
     ):
         go(tmp_path / "out", address)
     assert time.monotonic() - began < 60
