@@ -143,7 +143,7 @@ def check_workers(pool: Executor, options: tuple[str, ...], output: str) -> None
         raise ConfigError(failure)
     if not answers:
         raise ConfigError(
-            f"--output {output}: what workers write there is not seen here; name a folder that both share"
+            f"--output {output}: what workers write is not seen here; name an absolute path that all share"
         )
     for answer in answers:
         _check_answer(answer, identity())
