@@ -34,7 +34,7 @@ def linear_attention(
     each starts from its own state, and both states are (sequences, H, D, E). No scale: the norm after removes it.
     `form`, or the environment variable LUSTRATE_ATTENTION, overrides the choice: Triton on a GPU, elsewhere chunks.
     Raises ValueError for what does not fit. Decays and lengths on a GPU or in a compiled graph are not read: there a
-    negative decay gives NaN in Triton, and lengths that do not rise from 0 to N wrong numbers from within the tensors.
+    negative decay gives NaN in Triton, and lengths that do not rise from 0 to N give numbers that mean nothing.
     """
     _check(q, k, v, decay)
     _check_lengths(q, lengths)

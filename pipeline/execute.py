@@ -41,6 +41,7 @@ from pipeline.stage import (
 from pipeline.storage import exists, is_local, join, remove, walk
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
+SLICED_BYTES = 50_000_000  # of tasks; for less, what a pipeline costs (0.08 s) is more than what levelling out gains
 POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
 LOG = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Engine:
     def run(
         self,
         stage: Stage,
-        transform: beam.PTransform,
+        transform: ForEach,
         tasks: Sequence[Task],
         watch: Watch,
         inside: Callable[[], str] = str,
@@ -135,13 +136,18 @@ class Engine:
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]
-        options = self.ready(stage) if pending else ()
-        futures = [self.pool.submit(run_pipeline, options, transform, part) for part in self._slices(pending)]
+        futures = [self._submit(stage, transform, part) for part in self._slices(pending)]
         self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
         return write_manifest(stage, time.monotonic() - started)
+
+    def _submit(self, stage: Stage, transform: ForEach, tasks: list[Task]) -> Future[Any]:
+        """Let a worker do some tasks; here it does a single one itself, which no pipeline could spread."""
+        if self.local and len(tasks) == 1:
+            return self.pool.submit(transform.do, tasks[0])
+        return self.pool.submit(run_pipeline, self.ready(stage), transform, tasks)
 
     def _slices(self, tasks: list[Task]) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
@@ -150,10 +156,11 @@ class Engine:
         if not self.local:
             return [tasks]
         ordered = sorted(tasks, key=lambda task: -getattr(task, "size", 0))
-        count = min(len(tasks), self.workers * SLICES_PER_WORKER)
+        much = sum(getattr(task, "size", 0) for task in tasks) >= SLICED_BYTES
+        count = min(len(tasks), self.workers * (SLICES_PER_WORKER if much else 1))
         return [ordered[i::count] for i in range(count)]
 
-    def _follow(self, stage: Stage, futures: Sequence[Future[None]], watch: Callable[[list[Record]], None]) -> None:
+    def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:
         """Wait for the slices and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
@@ -199,7 +206,7 @@ def _sweep(stage: Stage) -> None:
             remove(stage.path(name))
 
 
-def _raise_failure(stage: Stage, future: Future[None]) -> None:
+def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
