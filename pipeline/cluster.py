@@ -33,7 +33,7 @@ from pipeline.config import ConfigError
 from pipeline.identity import identity
 from pipeline.stage import Stage
 
-ANSWER_SECONDS = 90  # until all workers have started and answered; on two busy cores they take 20
+ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
 CANCEL_SECONDS = 60
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 QUESTIONS = 4  # to each worker, so that a reshuffle passes over none
@@ -143,7 +143,7 @@ def check_workers(pool: Executor, options: tuple[str, ...], output: str) -> None
         raise ConfigError(failure)
     if not answers:
         raise ConfigError(
-            f"--output {output}: what workers write there is not seen here; name a folder that both share"
+            f"--output {output}: what workers write is not seen here; name an absolute path that all share"
         )
     for answer in answers:
         _check_answer(answer, identity())
@@ -175,8 +175,8 @@ def ask_workers(options: tuple[str, ...], folder: str) -> str:
     result.cancel()
     where = parsed.view_as(PortableOptions).environment_config or "its address"
     return (
-        f"no answer from the workers within {ANSWER_SECONDS} s: a pool must listen at {where} beside every task "
-        "manager, and its `python` must have this Python and Beam"
+        f"no answer from the workers within {ANSWER_SECONDS} s: the cluster needs free slots, and beside every task "
+        f"manager a pool at {where} whose `python` has this Python and Beam"
     )
 
 

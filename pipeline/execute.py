@@ -250,7 +250,8 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     count = workers or given or len(os.sched_getaffinity(0))
     # Forked here, before this process has threads, the workers need not import Beam and the kernels again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
+    prepare = _start_worker if local else _start_silent_worker
+    pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=prepare)
     pool.submit(os.getpid).result()
     try:
         with _prepared(pool, options, local=local) as ready:
@@ -286,7 +287,6 @@ def _start_worker() -> None:
     """Prepare a worker: end with the driver, mend Beam's multi_processing, one thread a library."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
-    threading.excepthook = lambda _: None  # and Beam's threads say each that a portable runner hung up
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     worker_class: Any = local_job_service.SubprocessSdkWorker
@@ -299,6 +299,12 @@ def _start_worker() -> None:
             os._exit(1)  # Beam would wait for the dead worker for ever
 
     worker_class.run = run_or_end
+
+
+def _start_silent_worker() -> None:
+    """Prepare a worker in which Beam's own may run: they print each failure, too, and that their runner hung up."""
+    sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _start_worker()
 
 
 def _end_with_parent() -> None:

@@ -51,7 +51,7 @@ def on_flink(
 
 
 def seconds(output: Path) -> dict[str, float]:
-    """Return the wall seconds of each stage, in order."""
+    """Return the wall seconds of each stage, by name."""
     return orjson.loads((output / "run.json").read_bytes())["seconds"]
 
 
