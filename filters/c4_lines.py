@@ -49,8 +49,8 @@ _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CU
 _CASES = LETTER | LOWER | UPPER
 _SEPARATORS = SPACE | WORD_SPACE
 ETHIOPIC_SPACE = 0x1361
-# English, German, French and Spanish titles and the like, which a full stop follows in the middle of a sentence, as
-# they are written there. Not those that end one as often (etc., Co., No., Jr.) or are words too (Sen is "you" in Turkish).
+# Titles and the like in English, German, French and Spanish, which a full stop follows in the middle of a sentence, as
+# they are written there. Not those that end one as often (etc., Co., No., Jr.) or are words too (Turkish sen).
 ABBREVIATIONS = [
     *(
         "Mr",
