@@ -52,26 +52,8 @@ ETHIOPIC_SPACE = 0x1361
 # Titles and the like in English, German, French and Spanish, which a full stop follows in the middle of a sentence, as
 # they are written there. Not those that end one as often (etc., Co., No., Jr.) or are words too (Turkish sen).
 ABBREVIATIONS = [
-    *(
-        "Mr",
-        "Mrs",
-        "Ms",
-        "Messrs",
-        "Dr",
-        "Prof",
-        "Rev",
-        "Hon",
-        "St",
-        "Gen",
-        "Col",
-        "Lt",
-        "Sgt",
-        "Capt",
-        "Gov",
-        "Mt",
-        "vs",
-    ),
-    *("Hr", "Nr", "bzw", "Bd", "Mme", "Mlle", "MM", "Sr", "Sra", "Srta", "Dra", "Ud", "Uds"),
+    *("Mr", "Mrs", "Ms", "Messrs", "Dr", "Prof", "Rev", "Hon", "St", "Gen", "Col", "Lt", "Sgt", "Capt", "Gov", "Mt"),
+    *("vs", "Hr", "Nr", "bzw", "Bd", "Mme", "Mlle", "MM", "Sr", "Sra", "Srta", "Dra", "Ud", "Uds"),
 ]
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
 PHRASES = (  # TFDS c4_utils, clean_page, in its order; compared in lower case, in every language
