@@ -141,7 +141,7 @@ def test_every_text_has_an_answer(reading: Reading, texts: list[str]) -> None:
 @pytest.mark.parametrize("family", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_sixteen_megabytes_have_a_verdict(family: Family, unit: str) -> None:
-    """Without a space, or with line feeds only; long texts take linear time."""
+    """Without a space, or with line feeds only."""
     assert len(verdict(family, [unit * (MEGABYTES // len(unit.encode()))], "en")) == 1
 
 
