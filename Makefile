@@ -45,7 +45,7 @@ kernels: setup
 	$(BIN)/python -m kernels.report --all
 
 gpu: setup
-	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s tests/kernels
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s -rs tests/kernels
 
 flink-test: setup .venv-flink/installed
 	LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) $(BIN)/python -m pytest -s tests/pipeline/flink

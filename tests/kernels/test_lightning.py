@@ -209,6 +209,13 @@ def test_what_triton_cannot_take_is_refused(x: tuple[Tensor, Tensor, Tensor], me
         linear_attention(x[0], x[1], x[2], torch.ones(2), form="triton")
 
 
+def test_without_a_gpu_triton_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a GPU nor the interpreter: one line names both."""
+    monkeypatch.setattr("kernels.tiles.INTERPRETED", False)
+    with pytest.raises(ValueError, match="needs a GPU, or Triton's interpreter: TRITON_INTERPRET=1"):
+        linear_attention(*inputs(3, 8, 8, torch.float32), torch.ones(2), form="triton")
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 7), (2, 0, 7), (2, 4, 0)])
 @pytest.mark.parametrize("form", ["recurrent", "chunkwise", "triton"])
 def test_nothing_to_attend_to_is_an_empty_output(form: Any, shape: tuple[int, int, int]) -> None:
