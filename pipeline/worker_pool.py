@@ -2,8 +2,9 @@
 
 Beam's own pool (apache_beam.runners.worker.worker_pool_main) starts whichever `python` is first on its path, and
 imports all again for each worker of each stage. It also knows workers by an id that is unique for one task manager
-only: of two that share a pool, one ends the other's worker. This pool forks workers from a process that has all
-imported, and a worker ends when its task manager hangs up.
+only: of two that share a pool, one ends the other's worker. And a worker that is killed before it has reached its task
+manager is waited for for ever. This pool forks workers from a process that has all imported, starts a killed one
+again, and a worker ends when its task manager hangs up.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from apache_beam.runners.worker.sdk_worker import SdkHarness
 
 from pipeline.identity import identity
 
+RESTART_SECONDS = 1.0
 PRELOADED = ("pipeline.clean", "pipeline.execute", "torch")  # what the tasks of all stages import
 
 
@@ -35,13 +39,27 @@ class Pool:
 
     def StartWorker(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: N802
         """Start a worker for whoever asks."""
-        multiprocessing.active_children()  # reaps those that have ended
-        self.context.Process(target=work, args=(request.control_endpoint.url, request.worker_id), daemon=False).start()
+        asked = (request.control_endpoint.url, request.worker_id)
+        threading.Thread(target=keep, args=(self.context, *asked), daemon=True).start()
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802
         """Do nothing: the id may be another task manager's, too, and a worker ends when its own hangs up."""
         return beam_fn_api_pb2.StopWorkerResponse()
+
+
+def keep(context: ForkServerContext, control: str, worker_id: str) -> None:
+    """Run a worker, and another one as often as it is killed.
+
+    Its task manager waits for one that never came; where it saw it die it has hung up, and the next one ends at once.
+    """
+    while True:
+        worker = context.Process(target=work, args=(control, worker_id))
+        worker.start()
+        worker.join()
+        if (worker.exitcode or 0) >= 0:
+            return
+        time.sleep(RESTART_SECONDS)
 
 
 def work(control: str, worker_id: str) -> None:

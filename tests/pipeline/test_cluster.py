@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # no stubs are locked
 import pytest
 from apache_beam.utils.subprocess_server import pick_port
 
@@ -68,6 +70,25 @@ def test_our_pool_does_the_work(tmp_path: Path) -> None:
     with pool("pipeline.worker_pool", tmp_path, "/bin/false", PYTHONPATH=tests) as address:
         go(tmp_path / "out", address)
     assert not (tmp_path / "out/stages/workers").exists()
+
+
+def test_a_worker_that_is_killed_before_it_begins_is_started_again(tmp_path: Path) -> None:
+    """Its runner would wait for it for ever."""
+    tests = str(Path(__file__).parents[2])
+    killed: list[int] = []
+
+    def kill() -> None:
+        (server,) = [child for child in psutil.Process().children() if "worker_pool" in " ".join(child.cmdline())]
+        while not killed:
+            for worker in [worker for child in server.children() for worker in child.children()]:
+                worker.kill()
+                killed.append(worker.pid)
+
+    with pool("pipeline.worker_pool", tmp_path, "/bin/false", PYTHONPATH=tests) as address:
+        thread = threading.Thread(target=kill, daemon=True)
+        thread.start()
+        go(tmp_path / "out", address)
+    assert len(killed) == 1
 
 
 def test_a_pool_without_the_package_is_found(tmp_path: Path) -> None:
