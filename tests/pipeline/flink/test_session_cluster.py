@@ -112,8 +112,9 @@ def strike(cluster: Cluster, kill: Kill, output: Path, done: threading.Event) ->
     else:
         return ""
     if kill.victim == "worker":
-        found[-1].kill()
-        return f"worker {found[-1].pid}"
+        youngest = max(found, key=lambda worker: float(worker.create_time()))
+        youngest.kill()
+        return f"worker {youngest.pid}"
     process = cluster.processes["taskmanager-1"]
     process.kill()
     process.wait()
@@ -179,9 +180,10 @@ def encoding(cluster: Cluster) -> list[dict[str, str]]:
 
 
 def held(cluster: Cluster, stopped: list[psutil.Process]) -> bool:
-    """Hold the workers that encode where they are, once there are some."""
-    if encoding(cluster):
-        stopped.extend(workers(cluster))
+    """Hold the two workers that encode where they are, once both are there."""
+    for job in encoding(cluster):
+        found = [worker for worker in workers(cluster) if worker.create_time() * 1000 > int(job["start-time"])]
+        stopped.extend(found if len(found) == 2 else [])
         for worker in stopped:
             worker.suspend()
     return bool(stopped)
