@@ -51,7 +51,7 @@ class Pool:
 def keep(context: ForkServerContext, control: str, worker_id: str) -> None:
     """Run a worker, and another one as often as it is killed.
 
-    Its task manager waits for one that never came; where it saw it die it has hung up, and the next one ends at once.
+    Its task manager waits for one that never came; where it saw it die, the next one finds nobody and ends in a minute.
     """
     while True:
         worker = context.Process(target=work, args=(control, worker_id))
