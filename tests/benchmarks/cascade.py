@@ -126,6 +126,19 @@ def _also(verdicts: Any, weights: Floats) -> list[float | None]:
     return estimate(share_above(verdicts.astype(np.float64), 1, weights)).as_list()
 
 
+def row(own: Any, full: Any, cascade: Any, group: Any, weights: Floats) -> list[str]:
+    """Return the figures of some documents of the sample (sample): weights (1 + resamples, sample)."""
+    places = [f"{float(weights[0, own & full & (group == which)].sum()):,.0f}" for which in (READ, NEXT, OTHERS)]
+    pairs = ((full, cascade), (cascade, full))
+    return [
+        f"{int((own & (group == READ)).sum()):,}",
+        f"{int((own & (group != READ)).sum()):,}",
+        f"{float(weights[0, own & full].sum()):,.0f} = {' + '.join(places)}",
+        f"{int((own & cascade).sum()):,}",
+        *(interval(_also(b[own & a], weights[:, own & a])) for a, b in pairs),
+    ]
+
+
 def main() -> None:
     """Draw, read, compare and print."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,32 +150,20 @@ def main() -> None:
     every = strata(table["language"].to_pylist(), table["bytes"].to_numpy())
     group = groups(table["scored"].to_numpy(), every, table["surrogate"].to_numpy().astype(np.float64))
     sample = draw(table, group, asked.documents, run)
+    taken = table.take(pa.array(sample.rows))
     stratum = [every[row] for row in sample.rows.tolist()]
-    cut = full_cuts(sample, stratum, run)
-    never = np.iinfo(np.int64).max
+    cut, never = full_cuts(sample, stratum, run), np.iinfo(np.int64).max
     full = np.round(sample.score / QUANTUM).astype(np.int64) >= np.array([cut.get(name, never) for name in stratum])
-    cascade = table["rejected"].to_numpy()[sample.rows].astype(bool)
-    ids = [table["id"][row].as_py() for row in sample.rows.tolist()]
-    languages = np.array([table["language"][row].as_py() for row in sample.rows.tolist()])
-    shown = Table(title=f"cascade and full reading, {len(table):,} judged documents", title_justify="left")
-    for name in (
-        "language",
-        "read",
-        "read here",
-        "full rejects",
-        "cascade rejects",
-        "full, also cascade",
-        "cascade, also full",
-    ):
+    cascade = taken["rejected"].to_numpy().astype(bool)
+    weights = draw_weights(taken["id"].to_pylist(), SEED) * sample.stands_for
+    languages = np.array(taken["language"].to_pylist())
+    shown = Table(title=f"{len(table):,} judged documents", title_justify="left")
+    columns = ("read", "read here", "full rejects: of read + next + others", "cascade", "full, also cascade")
+    for name in ("language", *columns, "cascade, also full"):
         shown.add_column(name, justify="left" if name == "language" else "right", no_wrap=True)
-    weights = draw_weights(ids, SEED) * sample.stands_for
     for name in ("all", *run.score.languages):
-        own = np.ones(len(ids), bool) if name == "all" else languages == name
-        read, here = (int((own & which).sum()) for which in (group[sample.rows] == READ, group[sample.rows] != READ))
-        sums = [f"{float(weights[0, own & which].sum()):,.0f}" for which in (full, cascade)]
-        pairs = ((full, cascade), (cascade, full))
-        shares = [interval(_also(b[own & a], weights[:, own & a])) for a, b in pairs]
-        shown.add_row(name, f"{read:,}", f"{here:,}", *sums, *shares)
+        own = (languages == name) | (name == "all")
+        shown.add_row(name, *row(own, full, cascade, group[sample.rows], weights))
     Console(width=150).print(shown)
 
 
