@@ -10,7 +10,7 @@ REFERENCE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu flink-test lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -45,7 +45,15 @@ kernels: setup
 	$(BIN)/python -m kernels.report --all
 
 gpu: setup
-	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s tests/kernels
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s -rs tests/kernels
+
+flink-test: setup .venv-flink/installed
+	LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) $(BIN)/python -m pytest -s tests/pipeline/flink
+
+.venv-flink/installed: | setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-flink
+	$(BIN)/uv pip install --quiet --python .venv-flink/bin/python --no-deps apache-flink-libraries==1.19.3
+	touch $@
 
 bench-filters: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.filters --peer-python $(PEERS),$(NO_PEERS))

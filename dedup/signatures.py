@@ -20,6 +20,7 @@ EMPTY = np.uint32(0xFFFFFFFF)  # value of an empty set, as in datasketch
 BASE = 6364136223846793005  # multiplier of the polynomial hash: Knuth, MMIX (TAOCP 2, 3.3.4)
 _BASE = np.uint64(BASE)
 _SEPARATES, _ALONE, _MARK = 1, 2, 4  # what a character does to words
+_LETTERED = 0x40000  # code points that may be letters or digits: planes 4 to 13 are empty, 14 to 16 hold none
 _BUFFERED = 4096  # shingle hashes permuted together; 16 KB, half of a first-level cache
 
 
@@ -78,11 +79,12 @@ def word_table(separates: NDArray[np.bool_], alone: NDArray[np.bool_], mark: NDA
 @cache
 def folded() -> NDArray[np.uint32]:
     """Return for each code point its lower case, 0 for what is neither letter nor digit (1,114,112)."""
-    points = np.arange(0x110000, dtype=np.uint32)
+    points = np.arange(_LETTERED, dtype=np.uint32)
     points[0xD800:0xE000] = 0  # surrogates are no text
     letters = points.view("<U1")
     lower = np.strings.lower(letters).astype("<U1").view(np.uint32)
-    table: NDArray[np.uint32] = np.where(np.strings.isalnum(letters), lower, 0).astype(np.uint32)
+    table = np.zeros(0x110000, np.uint32)
+    table[:_LETTERED] = np.where(np.strings.isalnum(letters), lower, 0)
     return table
 
 

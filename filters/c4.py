@@ -19,7 +19,8 @@ with fewer than three sentences, and before any of that when it has more than 19
 - The phrases about policies are those of the document's language (policy_phrases.py); a language without a list
   is not judged by them. TFDS reads the English ones in every language.
 - Words are those of filters/words.py: in Chinese five characters make a line long enough.
-- Sentences are counted by a few rules (c4_lines.next_sentence), where TFDS runs NLTK's trained punkt.
+- Sentences are counted by a few rules and a short list of abbreviations (c4_lines.next_sentence), where TFDS runs
+  NLTK's trained punkt.
 - A line with lorem ipsum or a curly bracket is cut itself, which shows only where that rule is switched off.
 
 The variant `datatrove` is datatrove 0.10.1's C4QualityFilter, which swaps the two numbers (three words, five

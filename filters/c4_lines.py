@@ -11,6 +11,7 @@ from numba import njit
 
 from filters.characters import (
     CLOSER,
+    DECIMAL,
     LETTER,
     LINE_BREAK,
     LOWER,
@@ -48,12 +49,29 @@ _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CU
 _CASES = LETTER | LOWER | UPPER
 _SEPARATORS = SPACE | WORD_SPACE
 ETHIOPIC_SPACE = 0x1361
+# Titles and the like in English, German, French and Spanish, which a full stop follows in the middle of a sentence, as
+# they are written there. Not those that end one as often (etc., Co., No., Jr.) or are words too (Turkish sen).
+ABBREVIATIONS = [
+    *("Mr", "Mrs", "Ms", "Messrs", "Dr", "Prof", "Rev", "Hon", "St", "Gen", "Col", "Lt", "Sgt", "Capt", "Gov", "Mt"),
+    *("vs", "Hr", "Nr", "bzw", "Bd", "Mme", "Mlle", "MM", "Sr", "Sra", "Srta", "Dra", "Ud", "Uds"),
+]
 LONGEST_WORD = 1000  # characters; TFDS c4_utils, MAX_WORD_LENGTH
 PHRASES = (  # TFDS c4_utils, clean_page, in its order; compared in lower case, in every language
     ("lorem ipsum", _LOREM_IPSUM),
     ("javascript", _JAVASCRIPT),
     ("{", _CURLY),
 )
+
+
+def _padded(words: list[str]) -> Array:
+    """Return ASCII words as rows of bytes that end in zeros."""
+    table = np.zeros((len(words), max(map(len, words)) + 1), np.uint8)
+    for row, word in enumerate(words):
+        table[row, : len(word)] = np.frombuffer(word.encode(), np.uint8)
+    return table
+
+
+_ABBREVIATIONS = _padded(ABBREVIATIONS)
 
 
 def _spellings(phrase: str) -> list[str]:
@@ -194,7 +212,7 @@ def _clean_line(
         row[_LONG_WORD] += 1
         return 0
     enough = own or _has_words(text, a, b, classes, separators, single, fewest)
-    end = _remove_citations(text, start, a, b)
+    end = _remove_citations(text, start, a, b, classes)
     if not (ended or (_ends_sentence(text, start, end, classes) if own else _ends_in_mark(text, start, end))):
         row[_NO_END_MARK] += 1
         return 0
@@ -224,11 +242,11 @@ def _has_long_word(text: Array, start: int, stop: int, classes: Array, separator
 
 
 @njit(cache=True, nogil=True)
-def _remove_citations(text: Array, to: int, start: int, stop: int) -> int:
+def _remove_citations(text: Array, to: int, start: int, stop: int, classes: Array) -> int:
     """Move text[start:stop] to byte `to`, without citations; return where it ends there."""
     i = start
     while i < stop:
-        length = _citation_length(text, i, stop) if text[i] == 0x5B else 0
+        length = _citation_length(text, i, stop, classes) if text[i] == 0x5B else 0
         if length:
             i += length
             continue
@@ -239,11 +257,14 @@ def _remove_citations(text: Array, to: int, start: int, stop: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _citation_length(text: Array, i: int, stop: int) -> int:
+def _citation_length(text: Array, i: int, stop: int, classes: Array) -> int:
     """Return the bytes of the citation at byte i, which holds a bracket; 0 where there is none."""
     j = i + 1
-    while j < stop and 0x30 <= text[j] <= 0x39:
-        j += 1
+    while j < stop:
+        code, after = decode(text, j)
+        if not classes[code] & DECIMAL:
+            break
+        j = after
     if j < stop and text[j] == 0x5D:
         return j + 1 - i
     for row in range(_CITATIONS.shape[0]):
@@ -362,23 +383,44 @@ def next_sentence(text: Array, i: int, stop: int, classes: Array) -> tuple[int, 
     A run of terminal marks and closers ends a sentence where white space follows, or at once where a mark in it is not
     ASCII (the Chinese full stop; two Ethiopic word spaces are one, too), or where it stands between letters of scripts
     without upper case, of which flattened Arabic pages are full. It does not before a lower-case letter ("etc. and"),
-    nor after a single letter ("J. Smith").
+    nor after a single letter ("J. Smith") or one of ABBREVIATIONS.
     """
-    state, letters, caseless = NOTHING, 0, False
+    state, letters, word, caseless = NOTHING, 0, i, False
     while i < stop:
+        at = i
         code, i = decode(text, i)
         mark = classes[code] & TERMINAL != 0 or (code == ETHIOPIC_SPACE and begins_word_space(text, i, stop))
         if not mark:
             if not classes[code] & SPACE:
                 state = UNENDED
-            letters = letters + 1 if classes[code] & LETTER else 0
+            if classes[code] & LETTER:
+                word = at if letters == 0 else word
+                letters += 1
+            else:
+                letters = 0
             caseless = classes[code] & _CASES == LETTER
             continue
         ends, i = _end_of_sentence(text, i, stop, classes, code >= 0x80, caseless)
-        if state == UNENDED and ends and not (letters == 1 and code == 0x2E):
+        short = code == 0x2E and (letters == 1 or (letters > 1 and _is_abbreviation(text, word, at)))
+        if state == UNENDED and ends and not short:
             return i, ENDED
         letters = 0
     return stop, state
+
+
+@njit(cache=True, nogil=True)
+def _is_abbreviation(text: Array, start: int, stop: int) -> bool:
+    """Tell whether text[start:stop] is one of ABBREVIATIONS."""
+    length = stop - start
+    if length >= _ABBREVIATIONS.shape[1]:
+        return False
+    for row in range(_ABBREVIATIONS.shape[0]):
+        at = 0
+        while at < length and _ABBREVIATIONS[row, at] == text[start + at]:
+            at += 1
+        if at == length and _ABBREVIATIONS[row, at] == 0:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)

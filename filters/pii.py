@@ -104,9 +104,11 @@ _ENDINGS = [
     "닷컴",
     "닷넷",
 ]
-_LETTER = r"[^\W_]|[\u0300-\u036f\u0900-\u0eff]"  # with the marks that Indic letters carry
+_LETTER = (
+    r"[^\W_]|[\u0300-\u036f\u0900-\u0eff]"  # with the marks that Indic letters carry; they overlap: repeat with `+`
+)
 _OTHER_DOMAIN = re.compile(
-    rf"@((?:(?:{_LETTER})(?:{_LETTER}|-){{0,62}}\.){{1,8}}"
+    rf"@((?:(?:{_LETTER})(?:{_LETTER}|-){{0,62}}+\.){{1,8}}"
     rf"(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9-]{{2,59}}|{'|'.join(sorted(_ENDINGS, key=len, reverse=True))}))"
     r"(?![A-Za-z0-9_%+@-]|\.[A-Za-z0-9])"
 )

@@ -1,9 +1,11 @@
 """Function words by language, for the rule that running text holds some of them.
 
 The English list is the paper's (Rae et al. 2021, arXiv:2112.11446, appendix A.1.1). The other lists are
-ours: very frequent words that carry grammar and no topic, written as they stand inside a sentence. Two
-different ones in a document are asked for, so a list need not be complete; it must hold what any
-paragraph of the language holds. In languages written without spaces a word is one character.
+ours: very frequent words that carry grammar and no topic, written as they stand inside a sentence, each among
+the 200 commonest of 412 to 500 sentences of its language's news (Leipzig Corpora Collection, the test sentences of
+lingua-py), but for the traditional forms of Chinese and twelve words of its classical texts. Two different ones in a
+document are asked for, so a list need not be complete; it must hold what any paragraph of the language holds. In
+languages written without spaces a word is one character.
 """
 
 _LISTS = {

@@ -34,7 +34,7 @@ def linear_attention(
     each starts from its own state, and both states are (sequences, H, D, E). No scale: the norm after removes it.
     `form`, or the environment variable LUSTRATE_ATTENTION, overrides the choice: Triton on a GPU, elsewhere chunks.
     Raises ValueError for what does not fit. Decays and lengths on a GPU or in a compiled graph are not read: there a
-    negative decay gives NaN in Triton, and lengths that do not rise from 0 to N wrong numbers from within the tensors.
+    negative decay gives NaN in Triton, and lengths that do not rise from 0 to N give numbers that mean nothing.
     """
     _check(q, k, v, decay)
     _check_lengths(q, lengths)
@@ -70,6 +70,10 @@ def _triton(
             f"the Triton form takes bfloat16, float16 or float32 and widths up to {MAX_WIDTH}, "
             f"got {q.dtype}, D = {q.shape[3]}, E = {v.shape[3]}"
         )
+    from kernels.tiles import INTERPRETED
+
+    if not (q.is_cuda or INTERPRETED):
+        raise ValueError("the Triton form needs a GPU, or Triton's interpreter: TRITON_INTERPRET=1")
     from kernels.lightning import lightning  # here, so that a CPU needs neither Triton nor its second of import
 
     return lightning(q, k, v, decay, state, lengths)
@@ -105,7 +109,10 @@ def _check(q: Tensor, k: Tensor, v: Tensor, decay: Tensor) -> None:
     if not q.is_floating_point():
         raise ValueError(f"q, k and v must be floating-point numbers, got {q.dtype}")
     if decay.shape != q.shape[1:2] or decay.requires_grad:
-        raise ValueError(f"decay must be ({q.shape[1]},) without gradient, got {tuple(decay.shape)}")
+        what = f"{tuple(decay.shape)} that requires grad" if decay.requires_grad else f"{tuple(decay.shape)}"
+        raise ValueError(
+            f"decay must be ({q.shape[1]},), one for each head of q (B, H, N, D), without gradient, got {what}"
+        )
     if _readable(decay) and not bool(((decay >= 0) & decay.isfinite()).all()):
         raise ValueError(f"decay must be >= 0 and finite, got {decay.tolist()}")
 

@@ -19,8 +19,8 @@ from kernels.reference import empty_state, no_output, state_dtype
 GROUP = 32  # chunks; 64 tokens each of heads 64 wide, the states then cost an eighth of the other products
 
 
-class Layout(NamedTuple):
-    """How sequences lie in chunks: each starts a chunk of its own."""
+class Chunks(NamedTuple):
+    """The chunks that sequences are cut into, counted on the host."""
 
     counts: list[int]  # chunks of each sequence; 0 for an empty one
     last: list[int]  # tokens in the last chunk of each sequence, 1..size; 0 for an empty one
@@ -60,7 +60,7 @@ def chunkwise(
     return _from_chunks(output, layout, tokens), final
 
 
-def _attend(chunks: Sequence[Tensor], rate: Tensor, layout: Layout, initial: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _attend(chunks: Sequence[Tensor], rate: Tensor, layout: Chunks, initial: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     q, k, v = chunks  # (B, H, chunks, C, D or E)
     size = q.shape[3]
     place = torch.arange(size, device=q.device)[:, None]
@@ -77,7 +77,7 @@ def _product(x: Tensor, y: Tensor) -> Tensor:
     return torch.bmm(x.flatten(0, 2), y.flatten(0, 2)).view(*x.shape[:4], y.shape[4])
 
 
-def _until_end(rate: Tensor, layout: Layout, size: int) -> Tensor:
+def _until_end(rate: Tensor, layout: Chunks, size: int) -> Tensor:
     """Return what is left of each token at the end of its chunk: (H, chunks or 1, C, 1)."""
     sizes = [size] * sum(layout.counts)
     for end, last in zip(accumulate(layout.counts), layout.last, strict=True):
@@ -88,7 +88,7 @@ def _until_end(rate: Tensor, layout: Layout, size: int) -> Tensor:
     return torch.exp(rate[:, None] * (used - 1 - place).clamp(min=0))
 
 
-def _scan(update: Tensor, rate: Tensor, size: int, layout: Layout, initial: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _scan(update: Tensor, rate: Tensor, size: int, layout: Chunks, initial: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the state before each chunk, like `update`, and after each sequence (sequences, H, D, E)."""
     before, final, start = [], [], 0
     for state, count, last in zip(initial, layout.counts, layout.last, strict=True):
@@ -115,12 +115,12 @@ def _states_before(update: Tensor, state: Tensor, rate: Tensor) -> Tensor:
     return torch.addcmul(own, state, torch.exp(rate * place)[..., None])
 
 
-def _dense(tokens: int, size: int) -> Layout:
+def _dense(tokens: int, size: int) -> Chunks:
     chunks = -(-tokens // size)
-    return Layout([chunks], [tokens - (chunks - 1) * size], None)
+    return Chunks([chunks], [tokens - (chunks - 1) * size], None)
 
 
-def _packed(bounds: Sequence[int], size: int, device: torch.device) -> Layout:
+def _packed(bounds: Sequence[int], size: int, device: torch.device) -> Chunks:
     edges = torch.tensor(bounds)
     length = edges.diff()
     counts = (length + size - 1) // size
@@ -128,10 +128,10 @@ def _packed(bounds: Sequence[int], size: int, device: torch.device) -> Layout:
     last = length - (counts - 1).clamp(min=0) * size
     shift = (first * size - edges[:-1]).repeat_interleave(length)
     slots = torch.arange(bounds[-1]) + shift
-    return Layout(counts.tolist(), last.tolist(), slots.to(device))
+    return Chunks(counts.tolist(), last.tolist(), slots.to(device))
 
 
-def _to_chunks(x: Tensor, layout: Layout, size: int) -> Tensor:
+def _to_chunks(x: Tensor, layout: Chunks, size: int) -> Tensor:
     batch, heads, tokens, width = x.shape
     places = sum(layout.counts) * size
     if layout.slots is not None:
@@ -141,6 +141,6 @@ def _to_chunks(x: Tensor, layout: Layout, size: int) -> Tensor:
     return x.contiguous().view(batch, heads, -1, size, width)
 
 
-def _from_chunks(x: Tensor, layout: Layout, tokens: int) -> Tensor:
+def _from_chunks(x: Tensor, layout: Chunks, tokens: int) -> Tensor:
     x = x.flatten(2, 3)
     return x[:, :, :tokens] if layout.slots is None else x.index_select(2, layout.slots)

@@ -45,4 +45,4 @@ def packed(lengths: Tensor, tokens: int) -> Layout:
 
 def chunk_bound(sequences: int, tokens: int) -> int:
     """Return the most chunks that `sequences` of together `tokens` can take."""
-    return tokens // CHUNK + min(sequences, tokens)
+    return tokens // CHUNK * min(sequences, 1) + min(sequences, tokens)

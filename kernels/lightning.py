@@ -45,6 +45,7 @@ def _attention(
     q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor | None, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     initial = None if state is None else state.contiguous()
+    # The third output is what the backward pass reads again; a first state of zeros in it is never written nor read.
     launches, outputs = forward_plan(q, k, v, decay.contiguous(), initial, _layout(q, lengths))
     for alternatives in launches:
         run(fastest(alternatives))

@@ -13,12 +13,18 @@ def srms_norm(x: Tensor, gate: Tensor | None = None, *, form: str | None = None)
 
     Equation 14 of arXiv:2405.17381, and 11 with a gate. Summed in float32, or float64 for float64; returns the
     dtype of x. `form`, "triton" or "torch", overrides the choice: Triton on a GPU up to a width of 16,384.
-    Raises ValueError for a gate of another shape or dtype.
+    Raises ValueError for a gate of another shape or dtype, and for a form that there is not or that cannot take x.
     """
+    if form not in {None, "triton", "torch"}:
+        raise ValueError(f"form must be 'triton' or 'torch', got {form!r}")
     if gate is not None and (gate.shape != x.shape or gate.dtype != x.dtype):
         raise ValueError(f"gate must be {tuple(x.shape)} {x.dtype}, got {tuple(gate.shape)} {gate.dtype}")
-    fits = x.is_cuda and x.dtype != torch.float64 and x.shape[-1] <= MAX_WIDTH
-    if form == "triton" or (form is None and fits):
+    fits = x.dtype != torch.float64 and x.shape[-1] <= MAX_WIDTH
+    if form == "triton" and not fits:
+        raise ValueError(
+            f"the Triton form takes rows of up to {MAX_WIDTH} numbers, not float64, got {x.shape[-1]} {x.dtype}"
+        )
+    if form == "triton" or (form is None and fits and x.is_cuda):
         from kernels.norm_operator import fused_norm  # here, so that a CPU does not import Triton
 
         rows = x.reshape(-1, x.shape[-1])

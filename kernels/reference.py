@@ -26,6 +26,13 @@ def recurrent(
     state = empty_state(q, v, None if bounds is None else len(bounds) - 1) if state is None else state
     if q.numel() == 0:
         return no_output(q, k, v), state.to(state_dtype(q))
+    with torch.autocast(q.device.type, enabled=False):  # it would round the products
+        return _recurrent(q, k, v, decay, state, bounds)
+
+
+def _recurrent(
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor, bounds: Sequence[int] | None
+) -> tuple[Tensor, Tensor]:
     if bounds is None:
         return _walk(q, k, v, decay, state)
     steps = [

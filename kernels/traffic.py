@@ -118,4 +118,4 @@ def ideal(launches: list[Launch]) -> int:
     """
     _, scan, last = (launch.arguments for launch in launches)
     least = sum(size(last[name]) for name in ("q", "k", "v", "g", "out", "dq", "dk", "dv") if name in last)
-    return least + launches[-1].constants["GIVEN"] * (size(scan["final"]) + size(scan["final"]))
+    return least + launches[-1].constants["GIVEN"] * (size(scan["final"]) * 2)

@@ -34,7 +34,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """Give the path of a neighbour to be written, then put it on the disk and in the place of the file."""
     partial = path.with_name(path.name + ".partial")
+    partial.touch()
+    mode = partial.stat().st_mode
     yield partial
+    partial.chmod(mode)  # safetensors lets nobody else read
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)

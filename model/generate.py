@@ -5,32 +5,46 @@ once. What it runs is model/generation.py.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Generate from the command line: 0 done, 2 a usage error or files that do not fit."""
+    """Generate from the command line: 0 done, 2 a usage error or files that do not fit, 130 stopped by Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         for text in _texts(options):
             print(text, end="", flush=True)
         print()
-    except (ValueError, FileNotFoundError) as error:
+    except BrokenPipeError:  # whoever read it has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     return 0
 
 
 def _texts(options: argparse.Namespace) -> Iterator[str]:
     from model.checkpoint import load_model
-    from model.generation import Sampling, decode, generate, load_pieces
+    from model.generation import Sampling, decode, generate, load_pieces, trained_with
 
     sampling = Sampling(options.max_tokens, options.temperature, options.top_p, options.seed)
     model = load_model(options.model).to(_device(options.device))
-    pieces = load_pieces(options.tokenizer, model.config.vocab_size)
-    prompt = sys.stdin.read() if options.prompt is None else options.prompt
-    return decode(pieces, generate(model, pieces.encode(prompt), sampling))
+    pieces = load_pieces(options.tokenizer, model.config.vocab_size, trained_with(options.model))
+    return decode(pieces, generate(model, pieces.encode(_prompt(options.prompt)), sampling))
+
+
+def _prompt(given: str | None) -> str:
+    """Return the prompt, of the command line or the standard input."""
+    data = sys.stdin.buffer.read() if given is None else os.fsencode(given)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the prompt is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def _device(name: str) -> str:

@@ -1,11 +1,13 @@
 """Text from a model, token by token: what it remembers is its state, constant in size at any position."""
 
 import codecs
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import sentencepiece
 import torch
 from torch import Tensor
@@ -95,14 +97,27 @@ def _bytes(pieces: sentencepiece.SentencePieceProcessor, token: int) -> bytes:
     return b"" if pieces.is_control(token) or pieces.is_unknown(token) else piece.replace("\u2581", " ").encode()
 
 
-def load_pieces(path: str | Path, vocab_size: int) -> sentencepiece.SentencePieceProcessor:
-    """Read a SentencePiece model of that many pieces. Raises FileNotFoundError or ValueError, one plain line."""
+def trained_with(folder: str | Path) -> str:
+    """Return the SHA-256 of the tokenizer whose shards a model was trained on; empty where its folder does not say."""
+    path = Path(folder) / "run.json"
+    return str(orjson.loads(path.read_bytes()).get("tokenizer", "")) if path.is_file() else ""
+
+
+def load_pieces(path: str | Path, vocab_size: int, sha256: str = "") -> sentencepiece.SentencePieceProcessor:
+    """Read a SentencePiece model of that many pieces and, where given, with that checksum of its file.
+
+    Raises FileNotFoundError or ValueError, one plain line.
+    """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist: the tokenizer must be a SentencePiece model")
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}: the tokenizer must be the file of a SentencePiece model")
+    content = Path(path).read_bytes()
     try:
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=Path(path).read_bytes())
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=content)
     except RuntimeError:
         raise ValueError(f"{path} is not a SentencePiece model") from None
     if pieces.vocab_size() != vocab_size:
         raise ValueError(f"{path} has {pieces.vocab_size()} pieces, the model {vocab_size}: it is not its tokenizer")
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the tokenizer that the model was trained with: its checksum is another")
     return pieces

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-SCORING_ROWS = 64  # of logits held at once
+SCORING_ROWS = 64  # of logits held at once, in a processor's cache
 TRAINING_ROWS = 128
+DEVICE_LOGITS = 1 << 27  # held at once elsewhere, 512 MB: a GPU wants few large products
 
 
 def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -20,9 +21,10 @@ def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
     hidden (T, width), weight of the head (V, width), targets (T,) int64 from 0 to V - 1.
     """
+    count = _rows(weight, SCORING_ROWS)
     losses = [
         -torch.log_softmax((h @ weight.T).float(), dim=-1).gather(1, t[:, None])[:, 0]
-        for h, t in zip(torch.split(hidden, SCORING_ROWS), torch.split(targets, SCORING_ROWS), strict=True)
+        for h, t in zip(torch.split(hidden, count), torch.split(targets, count), strict=True)
     ]
     return torch.cat(losses)
 
@@ -36,14 +38,20 @@ def mean_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return loss
 
 
+def _rows(weight: Tensor, on_cpu: int) -> int:
+    """Return of how many rows the logits are held at once."""
+    return on_cpu if weight.device.type == "cpu" else max(1, DEVICE_LOGITS // len(weight))
+
+
 class _MeanLoss(Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         share = (targets >= 0) / (targets >= 0).sum().clamp(min=1)  # of each row in the mean
         d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         total = hidden.new_zeros(())
-        for start in range(0, len(hidden), TRAINING_ROWS):
-            rows = slice(start, start + TRAINING_ROWS)
+        count = _rows(weight, TRAINING_ROWS)
+        for start in range(0, len(hidden), count):
+            rows = slice(start, start + count)
             h, part, target = hidden[rows], share[rows, None], targets[rows, None].clamp(min=0)
             log_p = torch.log_softmax(h @ weight.T, dim=-1)
             total -= (log_p.gather(1, target) * part).sum()

@@ -113,6 +113,8 @@ def _round_matrices(model: TransNormer) -> None:
 
 def score_texts(judge: Judge, texts: Sequence[str], encode: Callable[[Sequence[str]], Sequence[np.ndarray]]) -> Scores:
     """Return the scores of texts, whole; `encode` turns texts into their tokens, without an end-of-document one."""
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of texts, got one text")
     return score(judge, encode(texts), [len(text.encode()) for text in texts])
 
 

@@ -37,6 +37,7 @@ class Index:
     eos: int
     shards: tuple[ShardEntry, ...]
     fingerprint: str  # SHA-256 of the file: it covers the checksum of every shard
+    tokenizer: str  # SHA-256 of the tokenizer's file; empty where the index does not say
 
     def split(self, name: str) -> tuple[ShardEntry, ...]:
         """Return the shards of a split that hold documents; none is no error."""
@@ -54,11 +55,14 @@ def read_index(folder: str | Path) -> Index:
         shards = tuple(
             ShardEntry(shard["path"], shard["split"], shard["documents"], shard["tokens"]) for shard in index["shards"]
         )
-        found = Index(path.parent, index["dtype"], index["vocab_size"], index["eos"], shards, _digest(content))
+        sizes = index["dtype"], index["vocab_size"], index["eos"]
+        found = Index(path.parent, *sizes, shards, _digest(content), index.get("tokenizer_sha256", ""))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path} lacks the key {error}") from None
+    except (AttributeError, TypeError):
+        raise ValueError(f"{path} is not the index of token shards") from None
     if found.dtype not in TYPES:
         raise ValueError(f"{path}: dtype must be one of {', '.join(TYPES)}, got {found.dtype!r}")
     return found
@@ -80,11 +84,16 @@ class Shard:
         path = index.folder / entry.path
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist, but index.json lists it")
-        reader = ipc.open_file(pa.memory_map(str(path)))
+        self._path, self._pieces = path, index.vocab_size
+        try:
+            reader = ipc.open_file(pa.memory_map(str(path)))
+            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
         kind, expected = reader.schema.field("tokens").type, pa.list_(TYPES[index.dtype])
         if kind != expected:
             raise ValueError(f"{path}: tokens must be {expected} as index.json says, got {kind}")
-        lists = [reader.get_batch(number).column("tokens") for number in range(reader.num_record_batches)]
+        lists = [batch.column("tokens") for batch in batches]
         self._bounds = [_array(part.offsets) for part in lists]
         self._values = [_array(part.values) for part in lists]
         self._ends = np.cumsum([len(part) for part in lists], dtype=np.int64)
@@ -96,9 +105,14 @@ class Shard:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def document(self, number: int) -> np.ndarray:
-        """Return the tokens of a document, in the shard's dtype, as a view of the file."""
+        """Return the tokens of a document, in the shard's dtype, as a view of the file.
+
+        Raises ValueError for tokens that the vocabulary does not have.
+        """
         part = int(np.searchsorted(self._ends, number, side="right"))
         row = number - (int(self._ends[part - 1]) if part else 0)
         start, stop = self._bounds[part][row : row + 2]
         tokens: np.ndarray = self._values[part][start:stop]
+        if len(tokens) and tokens.max() >= self._pieces:
+            raise ValueError(f"{self._path} is damaged: token {tokens.max()} of document {number} is no piece")
         return tokens

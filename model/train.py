@@ -49,7 +49,7 @@ def train(
     require_processes(int(os.environ.get("WORLD_SIZE", "1")), model, training)
     first = os.environ.get("RANK", "0") == "0"  # torchrun sets both
     if first:
-        _claim(output, {"model": asdict(model), "training": asdict(training), "shards": index.fingerprint})
+        _claim(output, {"model": asdict(model), "training": asdict(training), **_shards(index)})
     result = output / "result.json"
     if result.is_file() and first:
         say(f"{output} is finished already: nothing to do")
@@ -61,6 +61,10 @@ def train(
         run(index, output, model, training, say)
     found: dict[str, Any] = orjson.loads(result.read_bytes())
     return found
+
+
+def _shards(index: Index) -> dict[str, str]:
+    return {"shards": index.fingerprint, "tokenizer": index.tokenizer}
 
 
 def _require_fit(index: Index, model: TransNormerConfig) -> None:
@@ -103,7 +107,7 @@ def _flat(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line: 0 trained, now or before; 1 diverged; 2 a usage or configuration error."""
+    """Train from the command line: 0 trained, now or before; 1 diverged; 2 a usage error; 130 stopped by Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m model.train", description="Train a TransNormer on token shards.")
     parser.add_argument("--shards", required=True, help="folder with index.json and the shards it lists")
     parser.add_argument(
@@ -115,7 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         index = read_index(options.shards)
         model, training = read_config(options.config, index.vocab_size, index.eos)
         train(options.shards, options.output or Path(options.shards).absolute().parent / "model", model, training)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error in process {rank}: {error}", file=sys.stderr)
         return 1 if isinstance(error, FloatingPointError) else 2

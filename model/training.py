@@ -66,11 +66,18 @@ def run(
         say = say if grid.rank == 0 else _silent
         rows = PackedTokens(index.folder, context_length=training.context_length, seed=training.seed)
         state = Run(output, learner_of(TransNormer(model, training.seed), training, grid), rows, Progress(), Progress())
+        say(_told(state, model))
         _resume(state, model, say)
         _loop(state, index, say)
         _finish(state, model)
         agreed(True, grid)  # nobody goes on to read the result before the first process has written it
     say(f"{output}: {state.progress.tokens:,} tokens in {state.progress.seconds:.0f} s")
+
+
+def _told(run: Run, model: TransNormerConfig) -> str:
+    count = sum(math.prod(shape) for shape in shapes(model).values())
+    learnt = f"{count:,} parameters, {model.vocab_size:,} pieces, {run.learner.config.steps:,} steps"
+    return f"{learnt} on {run.learner.config.device} → {run.output}"
 
 
 def _silent(_: str) -> None:
@@ -193,7 +200,10 @@ def _resume(run: Run, model: TransNormerConfig, say: Callable[[str], None]) -> N
     if not path.is_file():
         return
     wanted = {f"{kind}.{name}": shape for kind in _kinds(learner) for name, shape in shapes(model).items()}
-    tensors, values = load_state(path, wanted)
+    try:
+        tensors, values = load_state(path, wanted)
+    except ValueError as error:
+        raise ValueError(f"{error}; without it training begins anew") from None
     for kind, parts in _kinds(learner).items():
         whole = {name: tensors[f"{kind}.{name}"] for name in parts}
         for name, part in scattered(learner.weights, whole, learner.grid).items():

@@ -41,10 +41,12 @@ from pipeline.stage import (
 from pipeline.storage import exists, is_local, join, remove, walk
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
+SLICED_BYTES = 50_000_000  # of tasks; for less, what a pipeline costs (0.08 s) is more than what levelling out gains
 POLL_SECONDS = 0.5
 TASK_ATTEMPTS = 3  # when a store fails
 LOG = logging.getLogger(__name__)
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
+ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
 
 class RunFailed(Exception):  # noqa: N818 - what happened to the run, not an error of its code
@@ -85,12 +87,13 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     """Do one task unless it is recorded; return its key."""
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
-    wall, cpu = time.monotonic(), time.process_time()
-    record = _attempted(work, task)
-    seconds = {
-        "seconds": round(time.monotonic() - wall, 3),
-        "cpu_seconds": round(time.process_time() - cpu, 3),
-    }
+    with ONE_TASK:
+        wall, cpu = time.monotonic(), time.process_time()
+        record = _attempted(work, task)
+        seconds = {
+            "seconds": round(time.monotonic() - wall, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+        }
     write_record(folder, {**record, **seconds, "key": task.key})
     return task.key
 
@@ -110,17 +113,17 @@ def _attempted(work: Work, task: Task) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How transforms run: the pool of processes, and the options that are Beam's."""
+    """How transforms run: the pool of processes, and what returns Beam's options for a stage once all is ready."""
 
     pool: ProcessPoolExecutor
     workers: int
-    options: tuple[str, ...]
+    ready: Callable[[Stage], tuple[str, ...]]
     local: bool  # N in-memory runners on slices, instead of one pipeline
 
     def run(
         self,
         stage: Stage,
-        transform: beam.PTransform,
+        transform: ForEach,
         tasks: Sequence[Task],
         watch: Watch,
         inside: Callable[[], str] = str,
@@ -133,12 +136,18 @@ class Engine:
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]
-        futures = [self.pool.submit(run_pipeline, self.options, transform, part) for part in self._slices(pending)]
+        futures = [self._submit(stage, transform, part) for part in self._slices(pending)]
         self._follow(stage, futures, lambda new: watch(len(tasks), new, inside()))
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
         return write_manifest(stage, time.monotonic() - started)
+
+    def _submit(self, stage: Stage, transform: ForEach, tasks: list[Task]) -> Future[Any]:
+        """Let a worker do some tasks; here it does a single one itself, which no pipeline could spread."""
+        if self.local and len(tasks) == 1:
+            return self.pool.submit(transform.do, tasks[0])
+        return self.pool.submit(run_pipeline, self.ready(stage), transform, tasks)
 
     def _slices(self, tasks: list[Task]) -> list[list[Task]]:
         """Cut the tasks into slices for the pool, large ones first and spread evenly."""
@@ -147,10 +156,11 @@ class Engine:
         if not self.local:
             return [tasks]
         ordered = sorted(tasks, key=lambda task: -getattr(task, "size", 0))
-        count = min(len(tasks), self.workers * SLICES_PER_WORKER)
+        much = sum(getattr(task, "size", 0) for task in tasks) >= SLICED_BYTES
+        count = min(len(tasks), self.workers * (SLICES_PER_WORKER if much else 1))
         return [ordered[i::count] for i in range(count)]
 
-    def _follow(self, stage: Stage, futures: Sequence[Future[None]], watch: Callable[[list[Record]], None]) -> None:
+    def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:
         """Wait for the slices and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
@@ -196,13 +206,22 @@ def _sweep(stage: Stage) -> None:
             remove(stage.path(name))
 
 
-def _raise_failure(stage: Stage, future: Future[None]) -> None:
+def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        first = str(error).strip().partition("\n")[0]  # a MemoryError, say, has no text
-        raise RunFailed(": ".join([stage.name, type(error).__name__, *([first] if first else [])])) from error
+        raise RunFailed(": ".join([stage.name, *_said(error)])) from error
+
+
+def _said(error: BaseException) -> list[str]:
+    """Return what an error says in one line: of a worker elsewhere, what its traceback ends with."""
+    text = str(error).strip()
+    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
+    if remote:
+        return [next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")]
+    first = text.partition("\n")[0]  # a MemoryError, say, has no text
+    return [type(error).__name__, *([first] if first else [])]
 
 
 def run_pipeline(options: tuple[str, ...], transform: beam.PTransform, tasks: Sequence[Task]) -> None:
@@ -231,14 +250,30 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
     count = workers or given or len(os.sched_getaffinity(0))
     # Forked here, before this process has threads, the workers need not import Beam and the kernels again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=_start_worker)
+    prepare = _start_worker if local else _start_silent_worker
+    pool = ProcessPoolExecutor(count if local else 1, mp_context=context, initializer=prepare)
     pool.submit(os.getpid).result()
     try:
-        yield Engine(pool, count, tuple(options), local)
+        with _prepared(pool, options, local=local) as ready:
+            yield Engine(pool, count, ready, local)
     finally:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to end running work
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _prepared(
+    pool: ProcessPoolExecutor, options: Sequence[str], *, local: bool
+) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options that a stage is run with."""
+    if local:
+        yield lambda _: tuple(options)
+        return
+    from pipeline.cluster import prepared  # imports runners that a local run does without
+
+    with prepared(pool, options) as ready:
+        yield ready
 
 
 def _asked_workers(options: Sequence[str]) -> int:
@@ -264,6 +299,12 @@ def _start_worker() -> None:
             os._exit(1)  # Beam would wait for the dead worker for ever
 
     worker_class.run = run_or_end
+
+
+def _start_silent_worker() -> None:
+    """Prepare a worker in which Beam's own may run: they print each failure, too, and that their runner hung up."""
+    sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _start_worker()
 
 
 def _end_with_parent() -> None:

@@ -3,7 +3,8 @@
 Signatures become (hash, key, number) rows, spread over partitions of hashes; each partition becomes stars; a star's
 candidates meet the two signatures they need by the group of one end, then of the other; a member that fails against
 its star's centre forms the next star with the rest. Between the steps the rows lie on disk (exchange.py), so no step
-holds more than one partition, or the signatures of one group of document shards and of another.
+holds more than one partition, or the signatures of one group of document shards and of another. What shares one hash
+is not spread: a partition is as large as its commonest hash makes it, 72 bytes a document.
 
 Documents of earlier runs come after this run's: they are centres, never members, and are not compared with each other.
 """

@@ -17,20 +17,12 @@ from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
+from pipeline.identity import DECIDING
 from pipeline.labelled import applied, measure
 from pipeline.line import Asked, Line
 from pipeline.publish import fill_output
 
-VERSIONS = (
-    "lustrate",
-    "apache-beam",
-    "pyarrow",
-    "numpy",
-    "numba",
-    "torch",
-    "sentencepiece",
-    *clean.DECIDING,
-)
+VERSIONS = ("lustrate", *DECIDING)
 MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
 
 

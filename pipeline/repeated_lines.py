@@ -34,7 +34,7 @@ from pipeline.storage import join
 from pipeline.tally import text_bytes
 from pipeline.verdicts import SIDECAR, read_kept, sidecar_path
 
-VERSION = 2
+VERSION = 3
 Array = npt.NDArray[Any]
 
 LINE = np.dtype(

@@ -6,7 +6,7 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True)  # --hypothesis-profile=default searches for new examples
 settings.load_profile("fixed")
 
-LONG = ("test_kills.py", "test_command.py", "test_line.py")  # minutes each
+LONG = ("test_kills.py", "test_command.py", "test_line.py", "test_embedded.py")  # minutes each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

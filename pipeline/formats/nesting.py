@@ -1,6 +1,7 @@
 """How deep a page nests and what a parser would add to it, estimated from its tags before it is parsed."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -25,7 +26,8 @@ class Nesting:
 
 def nesting(page: str) -> Nesting:
     """Return about how deep the tree of a page is, and how many elements a parser may add of its own."""
-    depth, reopened = _measure(np.frombuffer(page.encode("utf-8", "replace") or b" ", np.uint8), _FLAT, _FORMATTING)
+    data = np.frombuffer(page.encode("utf-8", "replace") or b" ", np.uint8)
+    depth, reopened = _measure(data, _buckets(_FLAT_NAMES), _buckets(FORMATTING))
     return Nesting(int(depth), int(reopened))
 
 
@@ -73,13 +75,11 @@ def _is_letter(byte: int) -> bool:
     return 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A
 
 
+@cache
 def _buckets(names: str) -> NDArray[np.bool_]:
     """Return which buckets hold these names."""
     held = np.zeros(_BUCKETS, np.bool_)
     for name in names.split():
-        bucket, _ = _hash_name.py_func(np.frombuffer(name.encode(), np.uint8), 0)
+        bucket, _ = _hash_name(np.frombuffer(name.encode(), np.uint8), 0)
         held[bucket] = True
     return held
-
-
-_FLAT, _FORMATTING = _buckets(_FLAT_NAMES), _buckets(FORMATTING)

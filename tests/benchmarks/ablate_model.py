@@ -5,7 +5,7 @@
 
 Every run trains about a million parameters once over clean English and measures bits per byte on text that was held
 out. Runs of equal seed see the same rows in the same order, so differences are taken in pairs. Each arm's learning
-rate is the best of three on the validation split, with the first seed; the ablations keep the TransNormer's. A
+rate is the best of those tried on the validation split, with the first seed; the ablations keep the TransNormer's. A
 finished run is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables,
 here and as OUTPUT/tables.md. One process and one thread a run: two runs side by side are faster than one on two cores.
 """

@@ -22,6 +22,7 @@ from model.transnormer import TransNormer
 
 EOS = 256
 LONGEST = 1000  # bytes of a document
+MOST_DIFFERENCE, LEAST_AGREEMENT = 0.005, 0.999  # targets: median difference of bits per byte, Spearman
 CONFIG = TransNormerConfig(vocab_size=257, eos=EOS, width=128, layers=8, heads=4, hidden=384, initial_std=0.057)
 
 
@@ -46,10 +47,11 @@ def main() -> None:
         print(f"{precision}: {time.monotonic() - began:.0f} s, median {np.median(found[-1]):.4f} bits per byte")
     wide, narrow = found
     ranks = [each.argsort().argsort() for each in found]
-    print(
-        f"median difference {np.median(np.abs(narrow / wide - 1)):.4%}, largest {np.abs(narrow / wide - 1).max():.4%}"
-    )
-    print(f"Spearman {np.corrcoef(ranks[0], ranks[1])[0, 1]:.5f}")
+    difference, agreement = np.abs(narrow / wide - 1), np.corrcoef(ranks[0], ranks[1])[0, 1]
+    met = np.median(difference) <= MOST_DIFFERENCE, agreement >= LEAST_AGREEMENT
+    print(f"median difference {np.median(difference):.4%}, largest {difference.max():.4%}", end="")
+    print(f"; target, median at most {MOST_DIFFERENCE:.1%}: {'met' if met[0] else 'missed'}")
+    print(f"Spearman {agreement:.5f}; target, at least {LEAST_AGREEMENT:g}: {'met' if met[1] else 'missed'}")
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     print(f"this CPU has {'' if native else 'no '}instructions for bf16")
 

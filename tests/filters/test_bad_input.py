@@ -1,6 +1,7 @@
 """Whatever the text, every family, model and search has an answer, which no neighbour in the batch changes."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -32,6 +33,7 @@ HOSTILE = (  # named, so that they are tried whatever is drawn
     ["e\u0301" * 500, "\u0301" * 500, "ก็" * 500],
     [PLANES, PLANES * 20, " ".join(PLANES)],
     ["\ud800", "a\udfff", "\udc80.\n", "\ud83d\ude00", "http://\udcff/?%ff", "a\ud800@b.org"],
+    ["@" + "ก" * 60 + " ", "ก@" + "क" * 60, "a@" + "é" * 60 + "-.b"],
 )
 TEXTS = st.lists(st.text(st.characters(exclude_categories=[]), max_size=200), min_size=1, max_size=4)
 LANGUAGES = st.sampled_from(["en", "ar", "zh", "th", "und"])
@@ -112,6 +114,7 @@ def verdict(family: Family, texts: list[str], language: str) -> list[int]:
 @example(texts=HOSTILE[3], language="th")
 @example(texts=HOSTILE[4], language="und")
 @example(texts=HOSTILE[5], language="en")
+@example(texts=HOSTILE[6], language="th")
 def test_every_text_has_a_verdict(family: Family, texts: list[str], language: str) -> None:
     """Empty, one character, line feeds only, right to left, marks, every plane, surrogates; alone or in a batch."""
     rules = verdict(family, texts, language)
@@ -128,6 +131,7 @@ def test_every_text_has_a_verdict(family: Family, texts: list[str], language: st
 @example(texts=HOSTILE[3])
 @example(texts=HOSTILE[4])
 @example(texts=HOSTILE[5])
+@example(texts=HOSTILE[6])
 def test_every_text_has_an_answer(reading: Reading, texts: list[str]) -> None:
     """The same of addresses, personal data, models, evaluation sets and edits."""
     column = string_array(texts)
@@ -138,15 +142,26 @@ def test_every_text_has_an_answer(reading: Reading, texts: list[str]) -> None:
 @pytest.mark.parametrize("family", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_sixteen_megabytes_have_a_verdict(family: Family, unit: str) -> None:
-    """Without a space, or with line feeds only; long texts take linear time."""
-    assert len(verdict(family, [unit * (MEGABYTES // len(unit.encode()))], "en")) == 1
+    """Without a space, or with line feeds only, in a time that grows with the length."""
+    takes_linear_time(lambda text: verdict(family, [text], "en"), unit)
+
+
+def takes_linear_time(reading: Callable[[str], Sequence[object]], unit: str) -> None:
+    """Read a quarter of the megabytes, then all: four times as much takes at most twelve times as long."""
+    seconds = []
+    for size in (MEGABYTES // 4, MEGABYTES):
+        text = unit * (size // len(unit.encode()))
+        began = time.process_time()
+        assert len(reading(text)) == 1
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 12 * max(seconds[0], 0.2)
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 @pytest.mark.parametrize("unit", ["a", "漢", "\n", "1 "])
 def test_sixteen_megabytes_have_an_answer(reading: Reading, unit: str) -> None:
     """The same of addresses, personal data, models, evaluation sets and edits."""
-    assert len(reading(string_array([unit * (MEGABYTES // len(unit.encode()))]))) == 1
+    takes_linear_time(lambda text: reading(string_array([text])), unit)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc80.\n"])

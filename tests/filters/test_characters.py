@@ -5,6 +5,8 @@ import pytest
 from filters.characters import (
     CLOSERS,
     COMBINING,
+    DECIMAL,
+    DIGIT,
     LETTER,
     LINE_BREAK,
     LOWER,
@@ -14,6 +16,7 @@ from filters.characters import (
     TERMINAL,
     TERMINALS,
     UNMARKED,
+    UPPER,
     character_classes,
 )
 
@@ -22,11 +25,18 @@ CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE0
 
 @pytest.mark.parametrize(
     ("bit", "holds"),
-    [(SPACE, str.isspace), (LETTER, str.isalpha), (LOWER, str.islower)],
-    ids=["space", "letter", "lower"],
+    [
+        (SPACE, str.isspace),
+        (LETTER, str.isalpha),
+        (LOWER, str.islower),
+        (UPPER, str.isupper),
+        (DIGIT, str.isdigit),
+        (DECIMAL, str.isdecimal),
+    ],
+    ids=["space", "letter", "lower", "upper", "digit", "decimal"],
 )
 def test_bits_are_what_python_says(bit: int, holds: object) -> None:
-    """White space, letters and lower case are those of str, for every code point there is."""
+    """What str says of a character is what the table says, for every code point there is."""
     classes = character_classes()
     wrong = [c for c in CHARACTERS if bool(classes[ord(c)] & bit) != holds(c)]  # type: ignore[operator]
     assert wrong == []

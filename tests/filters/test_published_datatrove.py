@@ -9,7 +9,7 @@ Words are str.split's. Where a case needs prose, the prose is ours and of about 
 | TestC4QualityFilter | test_datatrove_c4_quality, test_datatrove_c4_removes_policy_lines |
 | TestC4ParagraphFilter | test_datatrove_c4_paragraph |
 | TestFineWebQualityFilter | test_datatrove_fineweb_quality |
-| language | test_datatrove_language |
+| language | tests/pipeline/test_published_datatrove.py |
 | TestSamplerFilter, TestBaseFilterRunPipeline | tests/pipeline/test_published_datatrove.py |
 | test_symbollines.py | test_datatrove_symbol_lines |
 | filters/test_formatters.py, FTFY | test_datatrove_ftfy; for entities tests/pipeline/test_published_datatrove.py |
@@ -29,7 +29,6 @@ import pytest
 from filters.characters import DATATROVE_PUNCTUATION, character_classes
 from filters.edits import edit
 from filters.families import find_family
-from filters.language import default_model_path, identify, load
 from filters.ngrams import measure_ngrams
 from filters.passage import read_passage
 from filters.rules import judge, with_bounds
@@ -173,19 +172,6 @@ LONG_LINES = "\n".join(f"{sentence} It is long enough not to be short, too." for
 def test_datatrove_fineweb_quality(text: str, bounds: dict[str, dict[str, object]], reason: str | None) -> None:
     """The cases with their own thresholds."""
     assert reason_of(text, "fineweb@datatrove", bounds) == reason
-
-
-def test_datatrove_language() -> None:
-    """English and Italian are named, and so are French and Portuguese, which the case then drops."""
-    texts = [
-        PROSE,
-        "Le capitaine est arrivé trop tard, et il n'y avait plus personne au port pour l'attendre.",
-        "O capitão chegou tarde demais e já não havia ninguém no porto à sua espera.",
-        "Il capitano è arrivato troppo tardi e al porto non c'era più nessuno ad aspettarlo.",
-    ]
-    found = identify(load(default_model_path()), pa.array(texts))
-    assert found.language.to_pylist() == ["en", "fr", "pt", "it"]
-    assert np.all(found.probability > 0.65)
 
 
 @pytest.mark.parametrize(

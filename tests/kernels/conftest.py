@@ -10,6 +10,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported, which decides by it
 
 
+@pytest.fixture(autouse=True)
+def _needs_what_it_asks_for() -> None:
+    """Skip where the device is asked for and there is none."""
+    if os.environ.get("TRITON_INTERPRET") == "0" and not torch.cuda.is_available():
+        pytest.skip("TRITON_INTERPRET=0 asks for a GPU, and torch finds none")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _patch_the_language_once_a_launch() -> Iterator[None]:
     """Spare the interpreter from patching `triton.language` again for each call of a device function."""

@@ -15,7 +15,7 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 BOUND = {
     torch.float32: 1e-6 if INTERPRETED else 1e-5,  # on a device, three passes of TF32
     torch.bfloat16: 5e-3,
-    torch.float16: 1e-3,
+    torch.float16: 2e-3,  # its states are kept in bfloat16, or they would end at 65,504
 }  # RMS(x - ref) / RMS(ref), outputs and gradients
 NAMES = ("output", "final", "dq", "dk", "dv", "d_state")
 

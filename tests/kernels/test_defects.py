@@ -6,10 +6,7 @@ from torch import Tensor
 
 from kernels.attention import linear_attention
 from kernels.reference import recurrent
-from kernels.tiles import INTERPRETED
-from tests.kernels.interpreted import BOUND, draw, inputs, worst
-
-DEVICE = "cpu" if INTERPRETED else "cuda"
+from tests.kernels.interpreted import BOUND, DEVICE, draw, inputs, worst
 
 
 def outputs(x: tuple[Tensor, Tensor, Tensor], decay: float, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(("d", "e"), [(64, 64), (128, 64), (128, 128), (256, 128), (33, 65)])
 @pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.bfloat16, 5e-3), (torch.float16, 1e-3), (torch.float32, 1e-5)], ids=str
+    ("dtype", "bound"), [(torch.bfloat16, 5e-3), (torch.float16, 2e-3), (torch.float32, 1e-5)], ids=str
 )
 def test_accuracy(dtype: torch.dtype, bound: float, d: int, e: int) -> None:
     """Outputs, states and gradients keep to the bound against float64; float32 is three passes of TF32."""

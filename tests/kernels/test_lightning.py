@@ -65,10 +65,23 @@ def test_the_narrowest_and_the_widest_heads(d: int, e: int) -> None:
     assert max(found.values()) <= BOUND[torch.float32], found
 
 
-def test_half_precision() -> None:
-    """Float16 keeps to a bound below that of bfloat16: it has three more bits."""
-    found = errors(inputs(100, 16, 24, torch.float16), [0.0, 0.1], draw((1, 2, 16, 24), torch.float32, 5))
-    assert max(found.values()) <= BOUND[torch.float16], found
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16], ids=str)
+def test_every_sequence_of_a_batch_has_its_own_chunks(dtype: torch.dtype) -> None:
+    """Two sequences of three chunks, whose states pass through several, keep to the bound."""
+    found = errors(inputs(600, 16, 8, dtype, batch=2), [0.0, 0.004], draw((2, 2, 16, 8), torch.float32, 5))
+    assert max(found.values()) <= BOUND[dtype], found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("d", "e"), [(64, 32), (160, 16)])
+@pytest.mark.parametrize("entry", [1, 2])
+def test_every_entry_is_as_accurate(
+    entry: int, d: int, e: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries that only tuning would choose keep to the bound, where a kernel has so many."""
+    monkeypatch.setattr("kernels.lightning.fastest", lambda launches: launches[min(entry, len(launches) - 1)])
+    found = errors(inputs(140, d, e, dtype, heads=1), [0.02], draw((1, 1, d, e), torch.float32, 5))
+    assert max(found.values()) <= BOUND[dtype], found
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -162,6 +175,7 @@ def test_lengths_that_fall_stay_within_the_tensors() -> None:
     assert (layout.spans >= 0).all()
     assert (layout.spans[:, :2].sum(1) <= 300).all()
     assert layout.firsts[-1] <= layout.chunks
+    assert packed(torch.tensor([0]), 300).chunks == 0
 
 
 def test_torch_compile_sees_one_step_forward_and_one_back() -> None:
@@ -193,6 +207,13 @@ def test_what_triton_cannot_take_is_refused(x: tuple[Tensor, Tensor, Tensor], me
     """The error names the limit and what came."""
     with pytest.raises(ValueError, match=message):
         linear_attention(x[0], x[1], x[2], torch.ones(2), form="triton")
+
+
+def test_without_a_gpu_triton_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a GPU nor the interpreter: one line names both."""
+    monkeypatch.setattr("kernels.tiles.INTERPRETED", False)
+    with pytest.raises(ValueError, match="needs a GPU, or Triton's interpreter: TRITON_INTERPRET=1"):
+        linear_attention(*inputs(3, 8, 8, torch.float32), torch.ones(2), form="triton")
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 7), (2, 0, 7), (2, 4, 0)])

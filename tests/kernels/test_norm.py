@@ -5,10 +5,7 @@ import torch
 from torch import Tensor
 
 from kernels.norm import srms_norm
-from kernels.tiles import INTERPRETED
-from tests.kernels.interpreted import BOUND, draw, worst
-
-DEVICE = "cpu" if INTERPRETED else "cuda"
+from tests.kernels.interpreted import BOUND, DEVICE, draw, worst
 
 
 def formula(x: Tensor, gate: Tensor | None) -> Tensor:
@@ -49,6 +46,21 @@ def test_a_row_of_zeros_stays_zero() -> None:
 def test_no_rows_are_no_error() -> None:
     """An empty batch gives an empty result."""
     assert srms_norm(torch.empty(0, 5, 8, device=DEVICE), form="triton").shape == (0, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("x", "form", "message"),
+    [
+        (torch.ones(2, 8), "tritn", "form must be 'triton' or 'torch', got 'tritn'"),
+        (torch.ones(2, 8, dtype=torch.float64), "triton", "not float64, got 8 torch.float64"),
+        (torch.ones(1, 16_385), "triton", "up to 16384 numbers, not float64, got 16385"),
+    ],
+    ids=["name", "dtype", "width"],
+)
+def test_a_form_that_cannot_be_is_refused(x: Tensor, form: str, message: str) -> None:
+    """Neither a misspelt form nor what the kernel cannot hold is computed in another way without a word."""
+    with pytest.raises(ValueError, match=message):
+        srms_norm(x, form=form)
 
 
 def test_a_gate_of_another_shape_is_refused() -> None:

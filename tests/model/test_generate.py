@@ -1,7 +1,10 @@
 """Generation continues with what the parallel form says, and the command explains what it cannot do."""
 
+import hashlib
 import io
+import json
 import math
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -137,12 +140,38 @@ def test_the_command_prints_prompted_text(
     asked = ["--model", str(folder), "--tokenizer", str(tokenizer), "--max-tokens", "9", "--seed", "5"]
     assert main([*asked, "--prompt", "the cat"]) == 0
     first = capsys.readouterr().out
-    monkeypatch.setattr(sys, "stdin", io.StringIO("the cat"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat")))
     assert main(asked) == 0
     assert capsys.readouterr().out == first
     assert len(first) > 1
     assert main([*asked[:-1], "6", "--prompt", "the cat"]) == 0
     assert capsys.readouterr().out != first
+
+
+def test_another_tokenizer_of_the_same_size_is_refused(
+    folder: Path, tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that was trained on shards knows the checksum of their tokenizer, and other pieces would mean nothing."""
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    asked = ["--model", str(model), "--tokenizer", str(tokenizer), "--prompt", "a", "--max-tokens", "1"]
+    for content, code in ((tokenizer.read_bytes(), 0), (b"another", 2)):
+        (model / "run.json").write_text(json.dumps({"tokenizer": hashlib.sha256(content).hexdigest()}))
+        assert main(asked) == code
+    assert "is not the tokenizer that the model was trained with" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(folder: Path, tokenizer: Path) -> None:
+    """Cut off by `head`, the command ends without a word."""
+    asked = ["--model", str(folder), "--tokenizer", str(tokenizer), "--prompt", "a", "--max-tokens", "3000"]
+    command = [sys.executable, "-m", "model.generate", *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -152,7 +181,9 @@ def test_the_command_prints_prompted_text(
         (["--top-p", "0"], "top-p must be above 0 and at most 1, got 0.0"),
         (["--seed", "-1"], "seed must be from 0 to 2^63 - 1, got -1"),
         (["--max-tokens", "0"], "max-tokens must be at least 1, got 0"),
-        (["--tokenizer", "no"], "no does not exist: the tokenizer must be a SentencePiece model"),
+        (["--tokenizer", "no"], "no does not exist: the tokenizer must be the file of a SentencePiece model"),
+        (["--tokenizer", "."], ". is a folder: the tokenizer must be the file of a SentencePiece model"),
+        (["--prompt", "a\udcff"], "the prompt is not UTF-8: invalid start byte at byte 1"),
         (["--model", "no"], "no/config.json does not exist: no holds no model"),
     ],
 )

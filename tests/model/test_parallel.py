@@ -1,4 +1,4 @@
-"""Two processes under torchrun train what one process trains, and either can go on from the other's checkpoint."""
+"""Several processes under torchrun train what one trains, and either can go on from the other's checkpoint."""
 
 import json
 import signal
@@ -19,7 +19,6 @@ from model.train import main, train
 from model.transnormer import TransNormer
 from tests.model.shards import EOS, VOCABULARY, documents, write_shards
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 MODEL: dict[str, Any] = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "initial_std": 0.2}
 TRAINING: dict[str, Any] = {"tokens": 18 * 4 * 32, "batch": 4, "context_length": 32, "log_steps": 1, "threads": 1}
 EVERYTHING: dict[str, Any] = {"norm": "layer", "lrpe": "all", "tie_embeddings": True}
@@ -30,6 +29,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tensor-options": (EVERYTHING, {"tensor_parallel": 2, "accumulation": 2, "recompute": True}),
     "tensor-rms-ungated": ({"norm": "rms", "gate": False}, {"tensor_parallel": 2}),
     "tensor-bf16": ({}, {"tensor_parallel": 2, "precision": "bf16"}),
+    "grid/tensor-fsdp": (EVERYTHING, {"tensor_parallel": 2, "accumulation": 2}),  # four processes
 }
 
 
@@ -38,6 +38,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of 60 training documents, an epoch of which ends within the runs, and 7 for validation."""
     folder = tmp_path_factory.mktemp("shards")
     return write_shards(folder, [("train", documents(60)), ("validation", documents(7, seed=1))])
+
+
+def torchrun(processes: int, *command: str) -> list[str]:
+    """Return the command that starts several processes."""
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m", *command]
 
 
 def write_config(path: Path, model: dict[str, Any], training: dict[str, Any]) -> None:
@@ -53,12 +58,14 @@ def write_config(path: Path, model: dict[str, Any], training: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make every run and return their folder: NAME by two processes, NAME-alone by one."""
+    """Make every run and return their folder: NAME by two or four processes, NAME-alone by one."""
     folder = tmp_path_factory.mktemp("runs")
     for name, (model, training) in RUNS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         write_config(folder / f"{name}.toml", model, training)
-    command = [*TORCHRUN, "-m", "tests.model.train_several", str(shards), str(folder)]
-    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    for processes, runs in ((2, folder), (4, folder / "grid")):
+        command = torchrun(processes, "tests.model.train_several", str(shards), str(runs))
+        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
     for name, (model, training) in RUNS.items():
         alone = TrainingConfig(**{**TRAINING, **training, "tensor_parallel": 1})
         config = TransNormerConfig(vocab_size=VOCABULARY, eos=EOS, **{**MODEL, **model})
@@ -72,7 +79,7 @@ def log(output: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_two_processes_give_the_losses_and_weights_of_one(finished: Path, name: str) -> None:
+def test_several_processes_give_the_losses_and_weights_of_one(finished: Path, name: str) -> None:
     """Every step's loss, the validation loss and the weights that one process loads are the same to rounding."""
     together, alone = log(finished / name), log(finished / f"{name}-alone")
     tolerance = 5e-3 if name.endswith("bf16") else 2e-5
@@ -99,7 +106,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(shards: Path, tmp_path: 
     config = tmp_path / "model.toml"
     write_config(config, {}, {"checkpoint_steps": 3, "tensor_parallel": parallel})
     options = ["--shards", str(shards), "--config", str(config), "--output"]
-    kill_at(8, [*TORCHRUN, "-m", "model.train", *options, str(tmp_path / "run")])
+    kill_at(8, torchrun(2, "model.train", *options, str(tmp_path / "run")))
     assert not (tmp_path / "run" / "result.json").exists()
     write_config(config, {}, {"checkpoint_steps": 3})
     assert main([*options, str(tmp_path / "run")]) == 0

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -387,6 +388,72 @@ def test_a_killed_command_goes_on(shards: Path, tmp_path: Path) -> None:
     assert main([*options, str(tmp_path / "killed")]) == 0
     assert main([*options, str(tmp_path / "whole")]) == 0
     assert same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+def damage(path: Path) -> None:
+    """Write over a quarter of a file, from its middle on."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) // 4) + content[-(len(content) // 4) :])
+
+
+def spoil_tokens(folder: Path) -> None:
+    """Put tokens into the shards that no vocabulary of theirs has."""
+    write_shards(folder, [("train", [np.array([60_000, EOS])] * 60), ("validation", documents(5))])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_tokens, "train-00000.arrow is damaged: token 60000 of document "),
+        (lambda folder: damage(folder / "train-00000.arrow"), "train-00000.arrow is damaged: "),
+        (lambda folder: (folder / "train-00000.arrow").write_bytes(b"ARROW1"), "train-00000.arrow is damaged: "),
+        (lambda folder: (folder / "index.json").write_text("[]"), "index.json is not the index of token shards"),
+    ],
+    ids=["tokens", "half", "file", "index"],
+)
+def test_damaged_shards_are_one_line(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], object], message: str
+) -> None:
+    """The line names the file."""
+    spoil(shards)
+    config = tmp_path / "small.toml"
+    config.write_text("[model]\nwidth = 16\nlayers = 1\nheads = 2\nhidden = 16\n[training]\ntokens = 20_000\n")
+    assert main(["--shards", str(shards), "--output", str(tmp_path / "run"), "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_output_that_is_a_file_is_one_line(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A place that cannot be written to is no traceback."""
+    (tmp_path / "file").write_text("")
+    assert main(["--shards", str(shards), "--output", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_trained_model_may_be_read_by_others(shards: Path, tmp_path: Path) -> None:
+    """Weights have the permissions of every other file, and the tokenizer's checksum stands beside them."""
+    index = json.loads((shards / "index.json").read_text()) | {"tokenizer_sha256": "ab"}
+    (shards / "index.json").write_text(json.dumps(index))
+    said: list[str] = []
+    train(shards, tmp_path / "run", MODEL, TRAINING, said.append)
+    modes = {path.stat().st_mode for path in (tmp_path / "run").iterdir()}
+    assert len(modes) == 1
+    assert json.loads((tmp_path / "run/run.json").read_text())["tokenizer"] == "ab"
+    assert " parameters, 64 pieces, " in said[0]
+
+
+def test_ctrl_c_is_one_line(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, the command says how to go on."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model.training.take_step", stop)
+    assert main(["--shards", str(shards), "--output", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
 
 
 def test_a_folder_of_other_files_is_refused(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

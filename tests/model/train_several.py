@@ -1,6 +1,6 @@
 """Train one run after the other in the processes that torchrun started, which import torch only once.
 
-torchrun --nproc-per-node 2 -m tests.model.train_several SHARDS FOLDER: FOLDER/NAME.toml is trained to
+torchrun --nproc-per-node N -m tests.model.train_several SHARDS FOLDER: FOLDER/NAME.toml is trained to
 FOLDER/NAME.
 """
 

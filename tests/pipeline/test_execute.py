@@ -57,6 +57,12 @@ def test_what_an_earlier_start_did_is_counted(tmp_path: Path) -> None:
         (MemoryError(), "stage: MemoryError"),
         (ValueError(" \n"), "stage: ValueError"),
         (ValueError("first\nsecond"), "stage: ValueError: first"),
+        (
+            RuntimeError(
+                "job 7 failed: Traceback (most recent call last):\n  File\n    x\nOSError: disk full [x]\n\n\tat a\n"
+            ),
+            "stage: OSError: disk full [x]",
+        ),
     ],
 )
 def test_a_failure_is_one_line(error: Exception, line: str) -> None:

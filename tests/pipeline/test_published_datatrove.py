@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from filters.rules import Rule
-from pipeline.config import Deduplicate
+from pipeline.config import Config, Deduplicate, Ingest, Language
 from pipeline.document import document_id
 from pipeline.formats.html import main_text
 from pipeline.ingest import is_sampled
 from pipeline.sign import sign
 from pipeline.step import split_by_rules
+from pipeline.steps import apply, make_steps
 from tests.pipeline.tables import with_texts
 
 
@@ -38,6 +39,22 @@ def test_datatrove_base_filter_statistics(bound: float, kept: int, rejected: int
 def test_datatrove_ftfy_unescapes_entities() -> None:
     """TestFTFYFormatter, unescape_html: entities are decoded where HTML is read, and left alone in other texts."""
     assert main_text("<p>The price &gt; 10 is what they asked for in the end.</p>").startswith("The price > 10 is")
+
+
+def test_datatrove_language() -> None:
+    """LanguageFilter: English and Italian are kept; French and Portuguese go, with the language on record."""
+    english, french, portuguese, italian = (
+        "The captain came too late, and nobody was left in the harbour to wait for him.",
+        "Le capitaine est arrivé trop tard, et il n'y avait plus personne au port pour l'attendre.",
+        "O capitão chegou tarde demais e já não havia ninguém no porto à sua espera.",
+        "Il capitano è arrivato troppo tardi e al porto non c'era più nessuno ad aspettarlo.",
+    )
+    config = Config(ingest=Ingest(steps=("language",)), language=Language(allow=("en", "it"), minimum=0.65))
+    kept, (rejected,) = apply(with_texts([english, french, portuguese, italian]), make_steps(config))
+    assert kept["text"].to_pylist() == [english, italian]
+    assert kept["language"].to_pylist() == ["en", "it"]
+    assert rejected["language"].to_pylist() == ["fr", "pt"]
+    assert rejected["reason"].to_pylist() == ["language_not_allowed"] * 2
 
 
 def test_datatrove_text_table_norm() -> None:

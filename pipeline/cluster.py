@@ -1,0 +1,204 @@
+"""A cluster: one job server a run, and workers that say who they are before they get work.
+
+Beam starts a job server for each pipeline, and ends none of them where the pipelines run in a process that is killed.
+And a worker that cannot start makes its job hang: the runner waits for it.
+"""
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkJarJobServer, FlinkRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.utils.subprocess_server import pick_port
+
+from pipeline import storage
+from pipeline.config import ConfigError
+from pipeline.identity import identity
+from pipeline.stage import Stage
+
+ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
+CANCEL_SECONDS = 60
+ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+QUESTIONS = 4  # to each worker, so that a reshuffle passes over none
+
+
+@contextlib.contextmanager
+def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options to submit a stage with; its first call prepares the run."""
+    parsed = PipelineOptions(list(options))
+    with contextlib.ExitStack() as ends:
+        reached: list[str] = []
+
+        def ready(stage: Stage) -> tuple[str, ...]:
+            if not reached:
+                reached.extend(options)
+                if _needs_server(parsed):
+                    reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
+                if has_workers_elsewhere(options):
+                    check_workers(pool, tuple(reached), stage.output)
+            name = job_name(stage)
+            cancel_earlier(options, name)
+            return (f"--job_name={name}", *reached)
+
+        yield ready
+
+
+def job_name(stage: Stage) -> str:
+    """Return the one name of this stage of this output; Dataflow allows lower case, digits and hyphens."""
+    place = Path(stage.output).absolute().as_posix() if storage.is_local(stage.output) else stage.output
+    digest = blake2b(place.encode(), digest_size=4).hexdigest()
+    return f"lustrate-{stage.name}-{stage.fingerprint}-{digest}".replace(".", "-").replace("_", "-")
+
+
+def _needs_server(parsed: PipelineOptions) -> bool:
+    asked = parsed.view_as(PortableOptions).job_endpoint or parsed.view_as(FlinkRunnerOptions).flink_submit_uber_jar
+    return not asked and isinstance(_runner(parsed), FlinkRunner)
+
+
+def _runner(parsed: PipelineOptions) -> Any:
+    return create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
+
+
+def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
+    """Start Beam's job server, which ends with this process however that ends; return its address."""
+    java, flink = parsed.view_as(JobServerOptions), parsed.view_as(FlinkRunnerOptions)
+    if shutil.which(java.job_server_java_launcher) is None:
+        raise ConfigError(f"--runner=FlinkRunner needs Java: there is no {java.job_server_java_launcher!r} to start")
+    if shutil.which("setpriv"):
+        tied = ["--pdeathsig", "TERM", java.job_server_java_launcher]
+        java.job_server_jvm_properties = [*tied, *java.job_server_jvm_properties]
+        java.job_server_java_launcher = "setpriv"
+    flink.flink_master = FlinkRunner.add_http_scheme(flink.flink_master)
+    (java.job_port,) = pick_port(java.job_port)
+    server = FlinkJarJobServer(parsed)
+    try:
+        server.start()
+    except Exception as error:
+        raise ConfigError(f"Flink's job server (--flink_job_server_jar) does not start: {error}") from error
+    ends.callback(server.stop)
+    return f"localhost:{java.job_port}"
+
+
+def cancel_earlier(options: Sequence[str], name: str) -> None:
+    """Cancel the job of this name that a killed start left on a Flink cluster; raises ConfigError where it stays."""
+    parsed = PipelineOptions(list(options))
+    master = parsed.view_as(FlinkRunnerOptions).flink_master
+    if master in MAGIC_HOST_NAMES or not isinstance(_runner(parsed), FlinkRunner):
+        return
+    url = FlinkRunner.add_http_scheme(master)
+    until = time.monotonic() + CANCEL_SECONDS
+    while running := [job["jid"] for job in _jobs(url) if job["name"] == name and job["state"] not in ENDED]:
+        if time.monotonic() > until:
+            raise ConfigError(f"{url} runs the job {name} of an earlier start, and goes on though it was cancelled")
+        for job in running:
+            asked = Request(f"{url}/jobs/{job}?mode=cancel", method="PATCH")  # noqa: S310 - the user's own cluster
+            urlopen(asked, timeout=CANCEL_SECONDS).close()  # noqa: S310
+        time.sleep(1)
+
+
+def _jobs(url: str) -> Any:
+    """Return a Flink cluster's jobs; raises ConfigError where it does not answer."""
+    try:
+        with urlopen(f"{url}/jobs/overview", timeout=CANCEL_SECONDS) as answer:  # noqa: S310
+            return json.load(answer)["jobs"]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--flink_master={url} does not answer: {error}") from error
+
+
+def has_workers_elsewhere(options: Sequence[str]) -> bool:
+    """Tell whether a portable runner's workers are other processes than ours, which may hold another package."""
+    parsed = PipelineOptions(list(options))
+    runner, kind = _runner(parsed), parsed.view_as(PortableOptions).environment_type
+    embedded = isinstance(runner, FlinkRunner) and parsed.view_as(FlinkRunnerOptions).flink_master in MAGIC_HOST_NAMES
+    return isinstance(runner, PortableRunner) and kind != "LOOPBACK" and bool(kind or not embedded)
+
+
+def check_workers(pool: Executor, options: tuple[str, ...], output: str) -> None:
+    """Raise ConfigError unless every worker starts, sees the output folder and has our package and versions."""
+    folder = storage.join(output, "stages", "workers")
+    storage.remove(folder)
+    try:
+        failure = pool.submit(ask_workers, options, folder).result()
+        answers = [storage.read_json(storage.join(folder, name)) for name in storage.names(folder)]
+    finally:
+        storage.remove(folder)
+    if failure:
+        raise ConfigError(failure)
+    if not answers:
+        raise ConfigError(
+            f"--output {output}: what workers write is not seen here; name an absolute path that all share"
+        )
+    for answer in answers:
+        _check_answer(answer, identity())
+
+
+def _check_answer(answer: dict[str, Any], wanted: dict[str, str]) -> None:
+    """Raise ConfigError for a worker that would compute something else."""
+    place = f"the worker on {answer['host']} ({answer['python']})"
+    if "error" in answer:
+        raise ConfigError(f"{place} cannot import the package: {answer['error']}; install it for the pool's `python`")
+    for name, value in wanted.items():
+        if answer["identity"].get(name) != value:
+            raise ConfigError(f"{place} has {name} {answer['identity'].get(name)}, this process {value}")
+
+
+def ask_workers(options: tuple[str, ...], folder: str) -> str:
+    """Let every worker write its answer into a folder; return what went wrong, in one line."""
+    parsed = PipelineOptions(list(options))
+    asked = QUESTIONS * max(1, parsed.view_as(FlinkRunnerOptions).parallelism)
+    pipeline = beam.Pipeline(runner=_runner(parsed), options=parsed)
+    pipeline | beam.Create(range(asked), reshuffle=False) | beam.Reshuffle() | beam.Map(_question(folder))
+    result = pipeline.run()
+    try:
+        state = result.wait_until_finish(duration=ANSWER_SECONDS * 1000)
+    except Exception as error:  # noqa: BLE001 - whatever it is, its user reads one line
+        return f"the workers cannot be asked who they are: {error}".partition("\n")[0]
+    if state == PipelineState.DONE:
+        return ""
+    result.cancel()
+    where = parsed.view_as(PortableOptions).environment_config or "its address"
+    return (
+        f"no answer from the workers within {ANSWER_SECONDS} s: the cluster needs free slots, and beside every task "
+        f"manager a pool at {where} whose `python` has this Python and Beam"
+    )
+
+
+def _question(folder: str) -> Callable[[int], None]:
+    """Return what a worker is asked. It is nested, so that it travels whole: our package may not be there."""
+
+    def answer(number: int) -> None:
+        import json
+        import os
+        import socket
+        import sys
+
+        from apache_beam.io.filesystems import FileSystems
+
+        said: dict[str, object] = {"host": socket.gethostname(), "python": sys.executable}
+        try:
+            from pipeline.identity import identity as own
+
+            said["identity"] = own()
+        except Exception as error:  # noqa: BLE001 - the answer is that there is an error
+            said["error"] = f"{type(error).__name__}: {error}"
+        with FileSystems.create(f"{folder}/{socket.gethostname()}-{os.getpid()}-{number}.json") as file:
+            file.write(json.dumps(said).encode())
+
+    return answer

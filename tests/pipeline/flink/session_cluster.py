@@ -1,0 +1,137 @@
+"""A session cluster on this machine, as one without Docker is run: a job manager, task managers, a pool of workers.
+
+Flink's jars come from PyPI (apache-flink-libraries, without start scripts), so its processes are started by class.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from apache_beam.utils.subprocess_server import pick_port
+
+RUNTIME = "org.apache.flink.runtime"
+# Flink 1.19 on Java 17: what its own start scripts open.
+OPENS = ("java.util", "java.lang", "java.nio", "sun.nio.ch", "java.util.concurrent", "java.time", "java.net", "java.io")
+SETTINGS = {
+    "jobmanager.rpc.address": "localhost",
+    "rest.address": "localhost",
+    "taskmanager.host": "localhost",
+    "taskmanager.numberOfTaskSlots": "1",
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "12",
+    "restart-strategy.fixed-delay.delay": "5s",
+    "classloader.resolve-order": "parent-first",
+}
+MEMORY = {
+    "cpu.cores": "1",
+    "memory.task.heap.size": "512mb",
+    "memory.task.off-heap.size": "0b",
+    "memory.managed.size": "128mb",
+    "memory.network.min": "64mb",
+    "memory.network.max": "64mb",
+    "memory.framework.heap.size": "128mb",
+    "memory.framework.off-heap.size": "128mb",
+    "memory.jvm-metaspace.size": "256mb",
+    "memory.jvm-overhead.min": "192mb",
+    "memory.jvm-overhead.max": "192mb",
+}
+LOGGING = """\
+rootLogger.level=INFO
+rootLogger.appenderRef.out.ref=Out
+appender.out.name=Out
+appender.out.type=CONSOLE
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %-5p %c{1} %m%n
+"""
+
+
+@dataclass
+class Cluster:
+    """Processes by name, and where they listen."""
+
+    work: Path
+    jars: str  # folder of Flink's
+    jar: str  # Beam's job server
+    rest: int
+    pool: int
+    settings: dict[str, str]
+    processes: dict[str, subprocess.Popen[bytes]]
+
+    def start(self, name: str) -> None:
+        """Start a process: `jobmanager`, `taskmanager-N` or `pool`."""
+        log = (self.work / f"{name}.log").open("ab")
+        command = self._pool() if name == "pool" else self._java(name.partition("-")[0])
+        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def _pool(self) -> list[str]:
+        return [sys.executable, "-m", "pipeline.worker_pool", f"--port={self.pool}"]
+
+    def _java(self, role: str) -> list[str]:
+        main = {
+            "jobmanager": f"{RUNTIME}.entrypoint.StandaloneSessionClusterEntrypoint",
+            "taskmanager": f"{RUNTIME}.taskexecutor.TaskManagerRunner",
+        }[role]
+        opens = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENS]
+        settings = {**SETTINGS, "rest.port": str(self.rest), "jobmanager.rpc.port": str(self.rest + 1), **self.settings}
+        if role == "taskmanager":
+            settings |= {f"taskmanager.{name}": value for name, value in MEMORY.items()}
+        given = [part for name, value in settings.items() for part in ("-D", f"{name}={value}")]
+        # Beam's classes on the cluster's own path are loaded once, not again for every job (parent-first, below).
+        classpath = f"{self.jars}/*:{self.jar}"
+        heap = "-Xmx1g" if role == "jobmanager" else "-Xmx640m"
+        logging = f"-Dlog4j.configurationFile={self.work}/log4j.properties"
+        return ["java", *opens, heap, logging, "-cp", classpath, main, "--configDir", str(self.work), *given]
+
+    def get(self, path: str) -> Any:
+        """Ask the job manager."""
+        with urlopen(f"http://localhost:{self.rest}{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    def wait_for(self, task_managers: int, seconds: float = 90) -> None:
+        """Wait until so many task managers are registered; raises TimeoutError."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                if self.get("/overview")["taskmanagers"] == task_managers:
+                    return
+            time.sleep(0.5)
+        raise TimeoutError(f"{task_managers} task managers were not there after {seconds:.0f} s: {self.work}/*.log")
+
+    def options(self) -> tuple[str, ...]:
+        """Return what a run needs to know of this cluster."""
+        return (
+            "--runner=FlinkRunner",
+            "--flink_version=1.19",
+            f"--flink_job_server_jar={self.jar}",
+            f"--flink_master=localhost:{self.rest}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{self.pool}",
+            "--parallelism=2",
+        )
+
+
+@contextlib.contextmanager
+def session_cluster(work: Path, jars: str, jar: str, **settings: str) -> Iterator[Cluster]:
+    """Start a job manager, two task managers and a pool; end them with all that they started."""
+    (work / "log4j.properties").write_text(LOGGING)
+    (work / "config.yaml").write_text("")
+    rest, pool = pick_port(None, None)
+    cluster = Cluster(work, jars, jar, rest, pool, settings, {})
+    try:
+        for name in ("jobmanager", "taskmanager-1", "taskmanager-2", "pool"):
+            cluster.start(name)
+        cluster.wait_for(2)
+        yield cluster
+    finally:
+        for process in cluster.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait()
