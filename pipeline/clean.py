@@ -14,6 +14,7 @@ from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Asked, Line
 from pipeline.plan import Plan
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER
+from pipeline.self_clean.rejects import REJECTS
 from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
 from pipeline.self_clean.scoring import SCORE
 from pipeline.shards import DocumentShard, document_shards
@@ -252,6 +253,8 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
     for one in rounds:
         place = f"evaluator/round-{one.number}"
         files[f"{place}/{SCORE}"] = storage.join(one.score, SCORE)
+        if one.judges.rejects:
+            files[f"{place}/{REJECTS}/{COUNTS}"] = one.judges.rejects
         for fold, (folder, counts) in enumerate(zip(one.judges.weights, one.judges.counts, strict=True)):
             files[f"{place}/fold-{fold}/{COUNTS}"] = counts
             for name in storage.names(folder):

@@ -63,6 +63,7 @@ SCORES = (  # of the last round that counts; null where nothing was judged
         pa.field(name, pa.float32())
         for name in ("unevenness", "isolation", "returning", "repetition", "tokens_per_byte")
     ),
+    *(pa.field(name, pa.float32()) for name in ("reject_unigrams", "reject_trigrams")),
 )
 CUTS = (  # where lines that other documents own were cut; null where no lines are compared
     pa.field("cut_bytes", pa.int64()),

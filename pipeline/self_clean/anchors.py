@@ -25,7 +25,7 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 2
+VERSION = 3
 CLEAN = "clean"
 MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage

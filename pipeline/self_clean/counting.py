@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.judges import COUNTS, write_counts
 
-VERSION = 1
+VERSION = 2
 FEWEST_BITS, MOST_BITS = 14, 24  # of a table's cells; 2^24 of them are 270 MB
 
 
@@ -21,9 +21,9 @@ FEWEST_BITS, MOST_BITS = 14, 24  # of a table's cells; 2^24 of them are 270 MB
 class CountTask:
     """One n-gram model to count."""
 
-    key: str  # fold-K
+    key: str  # fold-K, or rejects
     paths: tuple[str, ...]  # token shards that hold something
-    languages: tuple[str, ...]  # all that are counted
+    languages: tuple[str, ...]  # that are counted
     tokens: int
 
 
@@ -40,7 +40,8 @@ class CountNgrams:
         bits = min(MOST_BITS, max(FEWEST_BITS, task.tokens.bit_length()))
         tables = ngram.empty(len(numbers), load_tokenizer(self.tokenizer).vocab_size, bits=bits)
         for language, tokens in _documents(task.paths):
-            ngram.add(tables, tokens, numbers[language])
+            if language in numbers:
+                ngram.add(tables, tokens, numbers[language])
         path = storage.join(self.folder, task.key, COUNTS)
         size = write_counts(path, ngram.finish(tables), list(task.languages))
         return {"tokens": task.tokens, "bytes": size, "note": f"{task.key}: {task.tokens:,} tokens counted"}

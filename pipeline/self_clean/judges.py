@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from model import ngram
-from model.ngram import Ngrams
+from model.ngram import Bits, Ngrams
 from pipeline import storage
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.excerpt import Excerpts
+from pipeline.self_clean.rejects import REJECTS
 from pipeline.self_clean.signals import (
+    CHEAP,
     LEARNT,
     Floats,
     Ints,
@@ -27,6 +29,7 @@ from tokenizer.encode import Tokenizer
 
 EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
+CONTRASTS = np.array([CHEAP.index(name) for name in ("reject_unigrams", "reject_trigrams")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Judges:
     tokenizer: str  # path
     counts: tuple[str, ...]  # paths of n-gram counts
     weights: tuple[str, ...]  # folders of TransNormers
+    rejects: str = ""  # path of n-gram counts of what the rules rejected; empty where that was too little
 
     def load_tokenizer(self) -> Tokenizer:
         """Return the tokenizer of all."""
@@ -46,7 +50,9 @@ def published(evaluator: str, number: int, folds: int) -> Judges:
     """Return the judges of a round in a finished run's OUT/evaluator."""
     folders = tuple(storage.join(evaluator, f"round-{number}", f"fold-{fold}") for fold in range(folds))
     tokenizer = storage.join(evaluator, EVALUATOR_TOKENIZER)
-    return Judges(tokenizer, tuple(storage.join(folder, COUNTS) for folder in folders), folders)
+    rejects = storage.join(evaluator, f"round-{number}", REJECTS, COUNTS)
+    counts = tuple(storage.join(folder, COUNTS) for folder in folders)
+    return Judges(tokenizer, counts, folders, rejects if storage.exists(rejects) else "")
 
 
 def write_counts(path: str, model: Ngrams, languages: list[str]) -> int:
@@ -80,12 +86,19 @@ def load_judge(folder: str) -> Any:
 
 def by_ngrams(judges: Judges, judge: int, found: Excerpts, languages: list[str]) -> Floats:
     """Return the signals CHEAP (documents, signals) by one judge; NaN where it never saw the language."""
-    model, numbers = load_counts(judges.counts[judge])
-    number = np.array([numbers.get(name, -1) for name in languages], np.int64)
-    bits = ngram.measure(model, found.windows, found.owner, np.maximum(number, 0))
-    signals = cheap_signals(bits, found.size)
-    signals[number < 0] = np.nan
+    bits, known = _bits(judges.counts[judge], found, languages)
+    rejects, rejected = _bits(judges.rejects, found, languages) if judges.rejects else (bits, known)
+    signals = cheap_signals(bits, rejects, found.size)
+    signals[np.ix_(~rejected, CONTRASTS)] = 0
+    signals[~known] = np.nan
     return signals
+
+
+def _bits(path: str, found: Excerpts, languages: list[str]) -> tuple[Bits, npt.NDArray[np.bool_]]:
+    """Return what documents take by the counts of a file, and which of them are of a language that it has."""
+    model, numbers = load_counts(path)
+    number = np.array([numbers.get(name, -1) for name in languages], np.int64)
+    return ngram.measure(model, found.windows, found.owner, np.maximum(number, 0)), number >= 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from pipeline.summary import Summary, merge
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 1
+VERSION = 2
 BIN = 50  # quanta of a score in a bin of the surrogate's histogram
 PASSES = 2  # through the TransNormer: with all of a window's past, and with 64 tokens of it
 NOTHING = "nothing to judge"

@@ -16,7 +16,18 @@ from pipeline import links
 from pipeline.config import ConfigError, SelfClean
 from pipeline.line import Line, Paused
 from pipeline.linking import named_files
-from pipeline.self_clean import anchors, counting, cuts, diversity, evaluators, folds, measure, scores, scoring
+from pipeline.self_clean import (
+    anchors,
+    counting,
+    cuts,
+    diversity,
+    evaluators,
+    folds,
+    measure,
+    rejects,
+    scores,
+    scoring,
+)
 from pipeline.self_clean.anchors import AnchorTask, GatherAnchors, MeasureAnchors
 from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.cuts import JudgeShard, choose_cuts
@@ -25,6 +36,7 @@ from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.folds import AssignFolds
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
 from pipeline.self_clean.measure import MeasureShard, choose_depth
+from pipeline.self_clean.rejects import SampleRejects
 from pipeline.self_clean.scores import ScoreShard, choose_shifts
 from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
 from pipeline.shards import DocumentShard
@@ -179,14 +191,32 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _count(line: Line, corpus: Corpus, number: int, sampled: Manifest) -> tuple[Manifest, dict[str, int]]:
+def _sample_rejects(line: Line, entrance: Entrance, corpus: Corpus) -> Manifest:
+    """Draw as much of what the rules rejected as a judge's n-grams are counted on, an equal part of each shard."""
+    settings, per_token = line.config.self_clean, _bytes_per_token(entrance)
+    size = round(settings.count_tokens * per_token / max(1, len(entrance.shards)))
+    longest = max(1, round(settings.count_tokens * evaluators.LONGEST_SHARE * per_token))
+    ingest = [shard.folder for shard in entrance.shards[:1]]
+    stage = line.stage(
+        "self_clean.rejects", rejects.VERSION, [size, longest, settings.seed], [entrance.tokenizer.stage, *ingest]
+    )
+    return line.each(
+        stage, SampleRejects(stage.folder, corpus.tokenizer, size, longest, settings.seed), entrance.shards
+    )
+
+
+def _count(
+    line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled: Manifest
+) -> tuple[Manifest, dict[str, int]]:
     """Count n-grams; return the tokens of each language that the judge who saw least of it saw, too."""
     folds_, folder = line.config.self_clean.folds, sampled.stage.folder
+    rejected = _sample_rejects(line, entrance, corpus)
+    enough = rejects.enough(rejected.records, line.config.self_clean.min_language_tokens)
     by_fold = [
         [r for record in sampled.records for r in (record["shards"][k], record["more"][k])] for k in range(folds_)
     ]
     languages = sorted({name for parts in by_fold for part in parts for name in part["languages"]})
-    stage = line.stage(_name(number, "count"), counting.VERSION, [], [sampled.stage])
+    stage = line.stage(_name(number, "count"), counting.VERSION, [sorted(enough)], [sampled.stage, rejected.stage])
     tasks = []
     for k in range(folds_):
         paths = [
@@ -197,6 +227,9 @@ def _count(line: Line, corpus: Corpus, number: int, sampled: Manifest) -> tuple[
         ]
         tokens = sum(part["tokens"] for part in by_fold[k])
         tasks.append(CountTask(f"fold-{k}", tuple(paths), tuple(languages), tokens))
+    if enough:
+        paths = [rejects.rejects_path(rejected.stage.folder, record["key"]) for record in rejected.records]
+        tasks.append(CountTask(rejects.REJECTS, tuple(paths), tuple(enough), sum(enough.values())))
     counted = line.each(stage, CountNgrams(stage.folder, corpus.tokenizer), tasks)
     seen = {name: min(sum(part["languages"].get(name, 0) for part in parts) for parts in by_fold) for name in languages}
     return counted, seen
@@ -278,10 +311,11 @@ def _round(
 ) -> Round:
     """Run one round with its trained judges to its verdicts."""
     settings = line.config.self_clean
-    counted, seen = _count(line, corpus, number, sampled)
+    counted, seen = _count(line, entrance, corpus, number, sampled)
     weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
-    paths = tuple(counted.stage.path(record["key"], COUNTS) for record in counted.records)
-    judges = Judges(corpus.tokenizer, paths, weights)
+    paths = {record["key"]: counted.stage.path(record["key"], COUNTS) for record in counted.records}
+    rejected = paths.pop(rejects.REJECTS, "")
+    judges = Judges(corpus.tokenizer, tuple(paths.values()), weights, rejected)
     fitted, damaged, reasons = _fit(line, entrance, corpus, number, judges, seen, [counted.stage, trained.stage])
     score = load_score(fitted.stage.folder)
     measured = _measure(line, entrance, corpus, number, judges, fitted)

@@ -27,7 +27,7 @@ from pipeline.summary import Summary, histogram, merge
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 2
+VERSION = 3
 GRID = 10_000  # bits per byte are rounded to one part of it
 BIN = 10  # quanta of a score in a bin of its histogram
 

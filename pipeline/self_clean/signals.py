@@ -25,6 +25,8 @@ CHEAP = (
     "returning",  # share of the telling tokens that the document had before: little in babble
     "repetition",  # share of tokens that end four which the document had before
     "tokens_per_byte",  # damaged words fall into many pieces
+    "reject_unigrams",  # how much more its words cost as the words of what the rules rejected
+    "reject_trigrams",  # and how much more their order
 )
 LEARNT = (
     "bits_per_byte",
@@ -37,8 +39,11 @@ SIGNALS = CHEAP + LEARNT
 CONTEXT = 64  # tokens after which the state is reset, to see what a longer past is worth
 
 
-def cheap_signals(bits: Bits, sizes: Ints) -> Floats:
-    """Return the signals CHEAP (documents, signals) of excerpts of so many bytes; NaN without tokens."""
+def cheap_signals(bits: Bits, rejects: Bits, sizes: Ints) -> Floats:
+    """Return the signals CHEAP (documents, signals) of excerpts of so many bytes; NaN without tokens.
+
+    `rejects` is what they take under the n-grams of what the rules rejected; `bits` where there are too few of those.
+    """
     size = np.where(bits.tokens > 0, np.maximum(sizes, 1), np.nan).astype(np.float64)
     columns = (
         bits.unigram / size,
@@ -50,6 +55,8 @@ def cheap_signals(bits: Bits, sizes: Ints) -> Floats:
         bits.returning,
         bits.repeated,
         bits.tokens / size,
+        (rejects.unigram - bits.unigram) / size,
+        (rejects.trigram - bits.trigram) / size,
     )
     return np.where(np.isnan(size)[:, None], np.nan, np.stack(columns, axis=1))
 

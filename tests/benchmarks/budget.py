@@ -196,7 +196,7 @@ def main() -> None:
     for name in names:
         table.add_column(name, justify="right")
     for size in asked.sizes:
-        cells = row(size, found, speed(size, asked.runs))
+        cells = row(size, found, speed(size, 1 if size == "385M" else asked.runs))
         console.print(*cells, highlight=False)
         table.add_row(*cells)
     console.print(table)
@@ -208,7 +208,7 @@ def _arguments() -> argparse.Namespace:
     line.add_argument(
         "--sizes", nargs="+", choices=("judge", "1M", "4M", "15M", "385M"), default=("judge", "1M", "15M", "385M")
     )
-    line.add_argument("--runs", type=int, default=3)
+    line.add_argument("--runs", type=int, default=3, help="of which the median counts; 385M: 1")
     return line.parse_args()
 
 

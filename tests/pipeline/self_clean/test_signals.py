@@ -77,9 +77,9 @@ def test_nothing_read_is_no_number() -> None:
     assert learnt_signals([], [], np.zeros(0), np.zeros(0, np.int64)).shape == (0, len(LEARNT))
 
 
-def some_bits(count: int) -> Bits:
+def some_bits(count: int, seed: int = 0) -> Bits:
     """Return measurements of documents, the last one empty."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     values = {name: draw.uniform(1, 2, count) for name in Bits.__slots__}
     values |= {"unigram": draw.uniform(900, 1000, count), "trigram": draw.uniform(600, 800, count)}
     tokens = draw.integers(50, 90, count)
@@ -90,21 +90,23 @@ def some_bits(count: int) -> Bits:
 
 def test_cheap_signals_are_by_byte() -> None:
     """Bits, gains and tokens are divided by the excerpt's bytes; of no tokens there are no signals."""
-    bits, sizes = some_bits(4), np.array([100, 200, 400, 0])
-    found = dict(zip(CHEAP, cheap_signals(bits, sizes).T, strict=True))
+    bits, rejects, sizes = some_bits(4), some_bits(4, seed=5), np.array([100, 200, 400, 0])
+    found = dict(zip(CHEAP, cheap_signals(bits, rejects, sizes).T, strict=True))
     assert all(np.isnan(column[-1]) and np.isfinite(column[:-1]).all() for column in found.values())
     by_byte = {
         "unigram_bits": bits.unigram,
         "trigram_gain": bits.unigram - bits.trigram,
         "cache_gain": bits.unigram - bits.cached,
         "tokens_per_byte": bits.tokens,
+        "reject_unigrams": rejects.unigram - bits.unigram,
+        "reject_trigrams": rejects.trigram - bits.trigram,
     }
     for name, values in by_byte.items():
         assert found[name][:-1] == pytest.approx(values[:-1] / sizes[:-1]), name
     for name, values in {"prior_deviation": bits.deviation, "unevenness": bits.unevenness}.items():
         assert found[name][:-1].tolist() == values[:-1].tolist(), name
     assert found["repetition"][:-1].tolist() == bits.repeated[:-1].tolist()
-    assert trigram_bits(cheap_signals(bits, sizes))[:-1] == pytest.approx(bits.trigram[:-1] / sizes[:-1])
+    assert trigram_bits(cheap_signals(bits, rejects, sizes))[:-1] == pytest.approx(bits.trigram[:-1] / sizes[:-1])
 
 
 def test_every_signal_has_its_own_name() -> None:

@@ -1,0 +1,171 @@
+"""What the cascade rejects of what its TransNormers would reject had they read every document, and the other way round.
+
+    python -m tests.benchmarks.cascade --run OUT --documents 400         a finished run with its stages
+
+Of the documents that were read the full score is known. Of those that were not, a sample is read here: as many of the
+next ones of each stratum, as many again as were read, as of all others; each counts for those that it stands for. Full
+cuts are chosen as the run's are, from the full scores. Intervals are 95 %, from a bootstrap over documents.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.evaluation.finished import Finished, read_finished
+from pipeline.evaluation.resampling import Floats, draw_weights, estimate, share_above
+from pipeline.evaluation.shown import interval
+from pipeline.self_clean.cuts import choose_cuts
+from pipeline.self_clean.excerpt import excerpts
+from pipeline.self_clean.judges import by_transnormer
+from pipeline.self_clean.measure import strata
+from pipeline.self_clean.scores import BIN, GRID, judge_all
+from pipeline.self_clean.scoring import QUANTUM
+from pipeline.self_clean.signals import CHEAP, SIGNALS
+
+SEED = 1
+BATCH = 64
+READ, NEXT, OTHERS = range(3)
+
+
+def judged_documents(output: Path, number: int) -> pa.Table:
+    """Return what a round found of every judged document, with its text, language and verdict."""
+    prints = orjson.loads((output / "run.json").read_bytes())["fingerprints"]
+    at = {name: output / "stages" / name / print_ for name, print_ in prints.items()}
+    of_round = f"self_clean.round-{number}."
+    tables = []
+    for path in sorted((at[of_round + "score"] / "scores").glob("*.parquet")):
+        table = pq.read_table(path)
+        own = pq.read_table(at["ingest"] / "documents" / path.name, columns=["id", "language", "text"])
+        sidecar = pq.read_table(next(at[of_round + "verdicts"].rglob(path.name)), columns=["rejected"])
+        surrogate = pq.read_table(at[of_round + "measure"] / "measures" / path.name, columns=["surrogate"])
+        for part in (own, sidecar, surrogate):
+            for name in part.column_names:
+                table = table.append_column(name, part[name])
+        tables.append(table.filter(table["judged"]))
+    return pa.concat_tables(tables)
+
+
+def groups(scored: Floats, stratum: list[str], surrogate: Floats) -> Any:
+    """Return READ, NEXT or OTHERS for each document: in a stratum as many come next as were read."""
+    names = np.array(stratum)
+    group = np.full(len(names), OTHERS)
+    for name in np.unique(names):
+        rows = np.flatnonzero(names == name)
+        read = scored[rows].astype(bool)
+        unread = rows[~read][np.argsort(-surrogate[rows[~read]], kind="stable")]
+        group[rows[read]] = READ
+        group[unread[: read.sum()]] = NEXT
+    return group
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Documents with their full scores."""
+
+    rows: Any  # (sample): of all judged documents
+    stands_for: Floats  # (sample): how many documents
+    score: Floats  # (sample): full, less the source's shift
+
+
+def draw(table: pa.Table, group: Any, count: int, run: Finished) -> Sample:
+    """Return all documents that were read, and `count` of each other group, read here."""
+    random = np.random.default_rng(SEED)
+    chosen, stands = [np.flatnonzero(group == READ)], [np.ones(int((group == READ).sum()))]
+    for which in (NEXT, OTHERS):
+        there = np.flatnonzero(group == which)
+        taken = np.sort(random.permutation(there)[:count])
+        chosen.append(taken)
+        stands.append(np.full(len(taken), len(there) / max(1, len(taken))))
+    rows = np.concatenate(chosen)
+    score = table["score"].to_numpy().astype(np.float64)[rows]
+    unread = group[rows] != READ
+    score[unread] = read_here(table.take(pa.array(rows[unread])), run)
+    return Sample(rows, np.concatenate(stands), score - table["shift"].to_numpy()[rows])
+
+
+def read_here(table: pa.Table, run: Finished) -> Floats:
+    """Return the scores (documents) of documents that the TransNormers of their folds read now."""
+    judge = table["judge"].to_numpy().astype(np.int64)
+    cheap = np.stack([table[name].to_numpy().astype(np.float64) for name in CHEAP], axis=1)
+    texts, languages = table["text"].to_pylist(), table["language"].to_pylist()
+    score = np.zeros(len(table))
+    for number in range(len(run.judges.weights)):
+        mine = np.flatnonzero(judge == number)
+        for rows in np.split(mine, range(BATCH, len(mine), BATCH)):
+            found = excerpts([texts[row] for row in rows.tolist()], run.shape, run.judges.load_tokenizer())
+            reading = by_transnormer(run.judges, number, found, cheap[rows])
+            signals = np.concatenate([cheap[rows], reading.signals], axis=1)
+            at = SIGNALS.index("bits_per_byte")
+            signals[:, at] = np.round(signals[:, at] * GRID) / GRID
+            names = [languages[row] for row in rows.tolist()]
+            score[rows] = judge_all(signals, found.size, found.whole, judge[rows], names, run.score)[0]
+    return score
+
+
+def full_cuts(sample: Sample, stratum: list[str], run: Finished) -> dict[str, int]:
+    """Return the cuts that a run would choose from full scores, in quanta."""
+    found: dict[str, Any] = {}
+    bins = np.round(sample.score / QUANTUM).astype(np.int64) // BIN
+    for name, bin_, weight in zip(stratum, bins.tolist(), sample.stands_for.tolist(), strict=True):
+        cell = found.setdefault(name, {"judged": 0.0, "bins": {}})
+        cell["judged"] += weight
+        cell["bins"][str(bin_)] = cell["bins"].get(str(bin_), 0.0) + weight
+    return choose_cuts(found, run.score.languages, run.config.self_clean)
+
+
+def _also(verdicts: Any, weights: Floats) -> list[float | None]:
+    """Return the share of documents that are rejected, and its interval."""
+    return estimate(share_above(verdicts.astype(np.float64), 1, weights)).as_list()
+
+
+def row(own: Any, full: Any, cascade: Any, group: Any, weights: Floats) -> list[str]:
+    """Return the figures of some documents of the sample (sample): weights (1 + resamples, sample)."""
+    places = [f"{float(weights[0, own & full & (group == which)].sum()):,.0f}" for which in (READ, NEXT, OTHERS)]
+    pairs = ((full, cascade), (cascade, full))
+    return [
+        f"{int((own & (group == READ)).sum()):,}",
+        f"{int((own & (group != READ)).sum()):,}",
+        f"{float(weights[0, own & full].sum()):,.0f} = {' + '.join(places)}",
+        f"{int((own & cascade).sum()):,}",
+        *(interval(_also(b[own & a], weights[:, own & a])) for a, b in pairs),
+    ]
+
+
+def main() -> None:
+    """Draw, read, compare and print."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
+    line.add_argument("--documents", type=int, default=400, help="unread documents to read of each of the two groups")
+    asked = line.parse_args()
+    run = read_finished(str(asked.run))
+    table = judged_documents(asked.run, run.round)
+    every = strata(table["language"].to_pylist(), table["bytes"].to_numpy())
+    group = groups(table["scored"].to_numpy(), every, table["surrogate"].to_numpy().astype(np.float64))
+    sample = draw(table, group, asked.documents, run)
+    taken = table.take(pa.array(sample.rows))
+    stratum = [every[row] for row in sample.rows.tolist()]
+    cut, never = full_cuts(sample, stratum, run), np.iinfo(np.int64).max
+    full = np.round(sample.score / QUANTUM).astype(np.int64) >= np.array([cut.get(name, never) for name in stratum])
+    cascade = taken["rejected"].to_numpy().astype(bool)
+    weights = draw_weights(taken["id"].to_pylist(), SEED) * sample.stands_for
+    languages = np.array(taken["language"].to_pylist())
+    shown = Table(title=f"{len(table):,} judged documents", title_justify="left")
+    columns = ("read", "read here", "full rejects: of read + next + others", "cascade", "full, also cascade")
+    for name in ("language", *columns, "cascade, also full"):
+        shown.add_column(name, justify="left" if name == "language" else "right", no_wrap=True)
+    for name in ("all", *run.score.languages):
+        own = (languages == name) | (name == "all")
+        shown.add_row(name, *row(own, full, cascade, group[sample.rows], weights))
+    Console(width=150).print(shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What groups of signals are worth: how well damage is found with them and without, out of sample.
+
+    python -m tests.benchmarks.signals_worth --run OUT            a finished run with its stages
+    python -m tests.benchmarks.signals_worth --run OUT --without context_gain slope
+
+The run's measured anchors, undamaged and damaged, are split in five by document; scales and weights come from four
+parts, the weights of a kind of damage from the other kinds, and the fifth part is judged. AUC is the mean over parts
+and languages by damaged documents; differences are paired, with 95 % intervals from a bootstrap over documents.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.evaluation.finished import read_finished
+from pipeline.evaluation.resampling import Floats, auc, draw_weights, estimate
+from pipeline.evaluation.shown import interval, three
+from pipeline.self_clean import combine
+from pipeline.self_clean.anchors import Measured
+from pipeline.self_clean.scoring import LENGTH_CLASSES, length_class
+from pipeline.self_clean.signals import LEARNT, SIGNALS
+
+PARTS = 5
+SEED = 1
+GROUPS = (("reject_unigrams", "reject_trigrams"), LEARNT, ("context_gain",))
+ALL = "all kinds"
+Rows = dict[str, Measured]  # by language
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Anchors of all languages in one order, their parts and the draws of the bootstrap."""
+
+    rows: Rows
+    part: dict[str, np.ndarray]  # by language
+    weights: dict[str, Floats]  # by language: (1 + resamples, rows)
+
+
+def split(rows: Rows) -> Split:
+    """Return anchors with their part by a hash of the document, the same damaged or not."""
+    part = {
+        name: np.array([blake2b(id_.encode(), digest_size=2).digest()[0] % PARTS for id_ in one.id])
+        for name, one in rows.items()
+    }
+    return Split(rows, part, {name: draw_weights(one.id, SEED) for name, one in rows.items()})
+
+
+def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
+    """Return the AUC of each kind and of all (1 + resamples) by the signals of some columns."""
+    sums: dict[str, Floats] = {}
+    count: dict[str, int] = {}
+    for part in range(PARTS):
+        features = {name: _features(one, given.part[name] != part, columns) for name, one in given.rows.items()}
+        for kind in _kinds(given.rows):
+            weights = _weights(given, features, part, kind)
+            for name, one in given.rows.items():
+                own = given.part[name] == part
+                good, bad = own & ~one.damaged, own & (one.kind == kind)
+                if bad.any():
+                    score = combine.score(features[name], weights)
+                    drawn = given.weights[name]
+                    draws = auc(score[good], score[bad], drawn[:, good], drawn[:, bad])
+                    sums[kind] = sums.get(kind, 0) + bad.sum() * np.nan_to_num(draws, nan=0.5)
+                    count[kind] = count.get(kind, 0) + int(bad.sum())
+    by_kind = {kind: sums[kind] / count[kind] for kind in sorted(sums)}
+    return {**by_kind, ALL: np.mean(list(by_kind.values()), axis=0)}
+
+
+def _kinds(rows: Rows) -> list[str]:
+    return sorted({kind for one in rows.values() for kind in one.kind[one.damaged].tolist()})
+
+
+def _features(one: Measured, known: np.ndarray, columns: Sequence[int]) -> Floats:
+    """Return the features of a language's anchors by scales of the known ones."""
+    signals, classes = one.signals[:, columns], length_class(one.bytes)
+    judges = np.unique(one.judge).tolist()
+    clean = [(one.judge == judge) & ~one.damaged & known for judge in judges]
+    count = len(LENGTH_CLASSES) + 1
+    scales = [combine.fit_scale(signals[r], one.size[r], classes[r], count) for r in clean]
+    z = [combine.standardised(signals[r], one.size[r], classes[r], s) for r, s in zip(clean, scales, strict=True)]
+    out = np.zeros((len(one.id), 4 * len(columns)))
+    for judge, scale in zip(judges, combine.trusted(scales, z), strict=True):
+        rows = one.judge == judge
+        own = combine.standardised(signals[rows], one.size[rows], classes[rows], scale)
+        out[rows] = combine.features(own, scale)
+    return out
+
+
+def _weights(given: Split, features: dict[str, Floats], part: int, without: str) -> combine.Weights:
+    """Return weights from the other parts, without a kind of damage."""
+    use = {name: (given.part[name] != part) & (one.kind != without) for name, one in given.rows.items()}
+    kinds = np.concatenate([one.kind[use[name]] for name, one in given.rows.items()])
+    damaged = np.concatenate([one.damaged[use[name]] for name, one in given.rows.items()])
+    rows = np.concatenate([features[name][use[name]] for name in given.rows])
+    return combine.fit_weights(rows, damaged, combine.balanced(kinds.tolist(), damaged))
+
+
+def read_rows(output: Path) -> Rows:
+    """Return the measured anchors of a finished run's last round, of every language that it tried to judge."""
+    run = read_finished(str(output))
+    if run.measured:
+        return run.measured
+    raise SystemExit(f"{output} holds no measured anchors: run with [output] keep_stages = true")
+
+
+def main() -> None:
+    """Fit, compare and print."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
+    line.add_argument("--without", nargs="+", choices=SIGNALS, action="append", help="a group of signals to leave out")
+    asked = line.parse_args()
+    given = split(read_rows(asked.run))
+    every = found(given, range(len(SIGNALS)))
+    for group in asked.without or GROUPS:
+        rest = found(given, [number for number, name in enumerate(SIGNALS) if name not in group])
+        table = Table(title=f"what {', '.join(group)} add", title_justify="left")
+        for name in ("damage", "AUC without", "AUC with", "difference"):
+            table.add_column(name, justify="left" if name == "damage" else "right", no_wrap=True)
+        for kind in every:
+            difference = interval(estimate(every[kind] - rest[kind]).as_list(), "+")
+            table.add_row(kind.replace("_", " "), three(rest[kind][0]), three(every[kind][0]), difference)
+        Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
