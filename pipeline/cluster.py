@@ -47,14 +47,14 @@ def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage
         reached: list[str] = []
 
         def ready(stage: Stage) -> tuple[str, ...]:
+            name = job_name(stage)
+            cancel_earlier(options, name)  # first of all: it may hold the slots that the workers are asked in
             if not reached:
                 reached.extend(options)
                 if _needs_server(parsed):
                     reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
                 if has_workers_elsewhere(options):
                     check_workers(pool, tuple(reached), stage.output)
-            name = job_name(stage)
-            cancel_earlier(options, name)
             return (f"--job_name={name}", *reached)
 
         yield ready
