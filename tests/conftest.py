@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import settings
 
-settings.register_profile("fixed", derandomize=True)  # --hypothesis-profile=default searches for new examples
+# --hypothesis-profile=default searches for new examples. No deadline: the first example may compile a kernel.
+settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 LONG = ("test_kills.py", "test_command.py", "test_line.py", "test_embedded.py")  # minutes each
