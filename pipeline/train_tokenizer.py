@@ -93,7 +93,7 @@ class TrainOne:
         budget = MEASURED_CHARACTERS // max(1, len(self.samples))
         for path in self.samples:
             left = budget
-            for text in read_table(path)["text"].to_pylist():
+            for text in (value.as_py() for value in read_table(path)["text"]):
                 yield text[:left]
                 left -= len(text)
                 if left <= 0:
