@@ -143,10 +143,10 @@ def test_every_text_has_an_answer(reading: Reading, texts: list[str]) -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_sixteen_megabytes_have_a_verdict(family: Family, unit: str) -> None:
     """Without a space, or with line feeds only, in a time that grows with the length."""
-    takes_linear_time(lambda text: verdict(family, [text], "en"), unit)
+    assert_linear_time(lambda text: verdict(family, [text], "en"), unit)
 
 
-def takes_linear_time(reading: Callable[[str], Sequence[object]], unit: str) -> None:
+def assert_linear_time(reading: Callable[[str], Sequence[object]], unit: str) -> None:
     """Read a quarter of the megabytes, then all: four times as much takes at most twelve times as long."""
     seconds = []
     for size in (MEGABYTES // 4, MEGABYTES):
@@ -161,7 +161,7 @@ def takes_linear_time(reading: Callable[[str], Sequence[object]], unit: str) -> 
 @pytest.mark.parametrize("unit", ["a", "漢", "\n", "1 "])
 def test_sixteen_megabytes_have_an_answer(reading: Reading, unit: str) -> None:
     """The same of addresses, personal data, models, evaluation sets and edits."""
-    takes_linear_time(lambda text: reading(string_array([text])), unit)
+    assert_linear_time(lambda text: reading(string_array([text])), unit)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc80.\n"])
