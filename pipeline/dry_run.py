@@ -35,7 +35,7 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan, asked: 
     published = _published(output, config, asked, stages)
     if last >= STAGES.index("self_clean"):
         rounds, folds = config.self_clean.rounds, config.self_clean.folds
-        what = f"{rounds} rounds of {folds} folds at most" if rounds else "no rounds"
+        what = f"{folds} folds, {rounds} {'round' if rounds == 1 else 'rounds'} at most" if rounds else "no rounds"
         console.print(f"  {'self_clean':<20} {published or 'to do'}: {what}", highlight=False)
     if last >= STAGES.index("publish"):
         where = f"{output}/documents, rejected, shards" + (", report.html" if asked.until == "report" else "")

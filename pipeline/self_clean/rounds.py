@@ -92,7 +92,7 @@ def self_clean(line: Line, entrance: Entrance) -> Cleaned:
     folded = _fold(line, entrance)
     corpus = _corpus(line, entrance, folded)
     rounds: list[Round] = []
-    decision = f"all {settings.rounds} rounds were run"
+    decision = f"all {settings.rounds} rounds were run" if settings.rounds > 1 else "one round was run, as asked"
     for number in range(1, settings.rounds + 1):
         before = rounds[-1] if rounds else None
         sampled = _sample(line, entrance, corpus, number, before)
