@@ -6,6 +6,7 @@ Flink's jars come from PyPI (apache-flink-libraries, without start scripts), so 
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from urllib.request import urlopen
 from apache_beam.utils.subprocess_server import pick_port
 
 RUNTIME = "org.apache.flink.runtime"
+SCRATCH = "scratch"  # folder of what the processes write for themselves
 # Flink 1.19 on Java 17: what its own start scripts open.
 OPENS = ("java.util", "java.lang", "java.nio", "sun.nio.ch", "java.util.concurrent", "java.time", "java.net", "java.io")
 SETTINGS = {
@@ -81,6 +83,7 @@ class Cluster:
         }[role]
         opens = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENS]
         settings = {**SETTINGS, "rest.port": str(self.rest), "jobmanager.rpc.port": str(self.rest + 1), **self.settings}
+        settings["io.tmp.dirs"] = str(self.work / SCRATCH)  # gigabytes that nobody removes after a kill
         if role == "taskmanager":
             settings |= {f"taskmanager.{name}": value for name, value in MEMORY.items()}
         given = [part for name, value in settings.items() for part in ("-D", f"{name}={value}")]
@@ -135,3 +138,4 @@ def session_cluster(work: Path, jars: str, jar: str, **settings: str) -> Iterato
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             process.wait()
+        shutil.rmtree(work / SCRATCH, ignore_errors=True)
