@@ -160,12 +160,17 @@ def _entered(deduplicated: Manifest) -> Summary:
 
 def tokenizer_stages(output: str, config: Config, deduplicated: Stage) -> tuple[Stage, Stage]:
     """Return the stages that sample texts and train tokenizers."""
-    settings = asdict(config.tokenizer)
-    sample_keys = [settings["sample_bytes"], settings["seed"]]
+    sample_keys = [sample_bytes(config), config.tokenizer.seed]
     sample = make_stage(output, "tokenizer.sample", train_tokenizer.VERSION, sample_keys, [deduplicated])
     given = [checksum(config.tokenizer.model)] if config.tokenizer.model else []
-    keys = [settings["vocab_size"], given]
+    keys = [config.tokenizer.vocab_size, given]
     return sample, make_stage(output, "tokenizer", train_tokenizer.VERSION, keys, [sample])
+
+
+def sample_bytes(config: Config) -> int:
+    """Return how much text is sampled: where no tokenizer learns from it, what tells how many bytes a token has."""
+    learns = not config.tokenizer.model or config.self_clean.rounds
+    return config.tokenizer.sample_bytes if learns else train_tokenizer.MEASURED_BYTES
 
 
 def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]) -> Manifest:
@@ -173,7 +178,7 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
     config = line.config
     sample, stage = tokenizer_stages(line.output, config, deduplicated.stage)
     size = max(1, sum(_entered(deduplicated)["bytes"].values()))
-    rate = min(1.0, config.tokenizer.sample_bytes / size)
+    rate = min(1.0, sample_bytes(config) / size)
     work = SampleTexts(sample.folder, (deduplicated.stage.folder,), rate, config.tokenizer.seed)
     line.each(sample, work, shards)
     task = TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rate)

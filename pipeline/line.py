@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.earlier import Earlier
-from pipeline.execute import Engine, ForEach, Rank
+from pipeline.execute import Engine, Rank
 from pipeline.labels import Labels
 from pipeline.progress import Display
 from pipeline.stage import Manifest, Stage, make_stage, read_manifest
@@ -48,9 +48,7 @@ class Line:
         manifest = read_manifest(stage)
         if manifest is None:
             with self.display.stage(stage.name) as watch:
-                manifest = self.engine.run(
-                    stage, ForEach(work, stage.folder, spread=not self.engine.local), tasks, watch, inside
-                )
+                manifest = self.engine.run(stage, work, tasks, watch, inside)
         else:
             self.display.say(f"{stage.name}: finished before")
         self.manifests.append(manifest)

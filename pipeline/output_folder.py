@@ -9,9 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import Config, ConfigError, as_table
@@ -29,7 +26,7 @@ MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
 def check_output(output: str, config: Config) -> None:
     """Raise ConfigError for a place that this run cannot write to, whatever is in it."""
     try:
-        FileSystems.get_filesystem(output)
+        storage.check_url(output)
     except ValueError as error:
         raise ConfigError(f"--output {output}: {error}") from error
     if not storage.is_local(output) and config.self_clean.rounds:
@@ -80,7 +77,7 @@ def _claim_remote(output: str) -> None:
                 raise ConfigError(f"--output {output} holds other files ({strangers[0]}, …); name a new folder")
         with storage.create(mark) as file:
             file.write(MARK.encode())
-    except (OSError, BeamIOError) as error:
+    except OSError as error:
         raise ConfigError(f"--output {output} cannot be written: {error}") from error
 
 

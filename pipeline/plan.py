@@ -15,14 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config import Config, ConfigError, Input
 from pipeline.formats.compression import WatchedStream
 from pipeline.formats.parquet import WRONG_PARQUET
 from pipeline.formats.recognise import is_compressed, recognise
-from pipeline.storage import is_local, open_input, retried
+from pipeline.storage import is_local, match, open_input
 
 # Small corpora still get this many shards, so that every core has work and progress is seen.
 MIN_SHARDS = 16
@@ -131,9 +129,8 @@ def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
         if is_local(pattern):
             yield from (_looked_at(path) for path in _paths(pattern))
             return
-        for match in retried(lambda: FileSystems.match([pattern]))[0].metadata_list:
-            yield match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0, ""
-    except (ValueError, BeamIOError) as error:  # no pattern, or no file system
+        yield from ((*found, "") for found in match(pattern))
+    except ValueError as error:  # no pattern, or no file system
         raise ConfigError(f"--input {pattern}: {error}") from error
 
 

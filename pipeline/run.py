@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed (one line; detail in OUT/run.log), 2 a mist
 """
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from pipeline.demo import DEMO_PATHS
 
 DEMO_CONFIG = Path(__file__).with_name("demo.toml")
 DEMO_OUTPUT = "out/demo"
-EPILOG = "Every other option goes to Beam: --runner=FlinkRunner, --direct_num_workers=2, --project=…"
+EPILOG = "Every other option goes to Beam: --runner=FlinkRunner, --runner=DirectRunner, --project=…"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,9 +48,19 @@ def parser() -> argparse.ArgumentParser:
                       help="finished runs: what duplicates a document of theirs is rejected")  # fmt: skip
     line.add_argument("--labels", metavar="FILE", nargs="+", action="extend", default=[],
                       help="what people said of a sample of pipeline.review")  # fmt: skip
+    line.add_argument("--direct_num_workers", type=workers, metavar="N",
+                      help="processes of a run on this machine (default: one a core)")  # fmt: skip
     line.add_argument("--force", action="store_true", help="do finished stages again")
     line.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     return line
+
+
+def workers(text: str) -> int:
+    """Return a number of processes; raises ArgumentTypeError below 0, which is one a core."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {number}")
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,10 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True, markup=False)
     logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
+        without_blas()
         config, output = configure(asked)
-        from pipeline.session import check_beam_options, run  # Beam takes seconds to import
+        if beam_options:
+            from pipeline.beam_runner import check_options  # Beam takes half a second to import
 
-        check_beam_options(beam_options)
+            check_options(beam_options)
+        from pipeline.session import run  # compiled kernels: not for --help
+
         return run(asked, config, output, beam_options, console)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -69,6 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def without_blas() -> None:
+    """Let Numba do without BLAS, which no kernel calls: to look for one it imports a third of SciPy, for 0.2 s."""
+    blas = "scipy.linalg.cython_blas"
+    sys.modules[blas] = None  # type: ignore[assignment]  # what import takes for: not there
+    import numba.np.arraymath  # noqa: F401
+
+    del sys.modules[blas]
 
 
 def configure(asked: argparse.Namespace) -> tuple[Config, str]:
@@ -100,6 +124,7 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
 
 
 if __name__ == "__main__":
+    gc.disable()  # until all is imported: to look through the modules again and again takes 0.15 s
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

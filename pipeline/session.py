@@ -2,21 +2,18 @@
 
 import argparse
 import contextlib
-import io
+import gc
 import os
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import create_runner
 from rich.console import Console
 
 from pipeline import clean, storage
@@ -25,7 +22,7 @@ from pipeline.deduplicate import known_keep
 from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
-from pipeline.execute import LOCAL_RUNNERS, Rank, RunFailed, start
+from pipeline.execute import Engine, Rank, RunFailed, start
 from pipeline.ingest import load_kernels
 from pipeline.labelled import show, with_thresholds
 from pipeline.labels import read_labels
@@ -40,32 +37,23 @@ from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
 
-def check_beam_options(options: Sequence[str]) -> None:
-    """Raise ConfigError for an option that Beam does not know (Beam itself would pass over it) and for its refusals."""
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for kind in _all_subclasses(PipelineOptions):
-        try:
-            kind._add_argparse_args(known)  # noqa: SLF001 - Beam's own way to declare options
-        except argparse.ArgumentError:
-            continue  # declared by two of Beam's classes
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            _, unknown = known.parse_known_args(list(options))
-    except SystemExit:
-        raise ConfigError(said.getvalue().strip().rpartition("error: ")[2]) from None
-    if unknown:
-        raise ConfigError(f"unknown option {unknown[0]}; see --help, and Beam's own options")
-    runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
-    if runner and runner not in LOCAL_RUNNERS:
-        try:
-            create_runner(runner)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"--runner={runner}: {str(error).strip().splitlines()[0]}") from None
+def settle() -> None:
+    """Leave what is imported out of garbage collection, which would copy it into every process that is forked."""
+    gc.freeze()
+    gc.enable()
 
 
-def _all_subclasses(kind: type[Any]) -> list[type[Any]]:
-    return [found for sub in kind.__subclasses__() for found in [sub, *_all_subclasses(sub)]]
+@contextmanager
+def engine(options: Sequence[str], workers: int | None) -> Iterator[Engine]:
+    """Open what does the work: Beam where one of its options is given, else processes of this machine."""
+    if not options:
+        with start(workers) as own:
+            yield own
+        return
+    from pipeline import beam_runner  # Beam takes half a second to import
+
+    with beam_runner.start(options, workers) as beams:
+        yield beams
 
 
 def run(asked: argparse.Namespace, config: Config, output: str, options: Sequence[str], console: Console) -> int:
@@ -106,7 +94,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
             storage.remove(storage.join(output, "stages"))
         try:
             with planned(config, output, dry=False) as plan:
-                return _run(ask, config, output, options, console, plan, began)
+                return _run(ask, config, output, engine(options, asked.direct_num_workers), console, plan, began)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
@@ -159,13 +147,20 @@ def planned(config: Config, output: str, *, dry: bool) -> Iterator[Plan]:
 
 
 def _run(
-    ask: Asked, config: Config, output: str, options: Sequence[str], console: Console, plan: Plan, began: float
+    ask: Asked,
+    config: Config,
+    output: str,
+    engines: AbstractContextManager[Engine],
+    console: Console,
+    plan: Plan,
+    began: float,
 ) -> int:
     if read_manifest(clean.ingest_stage(output, config, plan)) is None:
         console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
         load_kernels(config)
-    with start(options) as engine, display(console) as shown:
-        line = Line(config, output, engine, shown, only=ask.only)
+    settle()
+    with engines as working, display(console) as shown:
+        line = Line(config, output, working, shown, only=ask.only)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
         if config.sample < 1:
             shown.say(sampled(plan))
@@ -191,6 +186,7 @@ def _run(
 
 def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan) -> int:
     """Let the TransNormers read this rank's shards, on this rank's GPU where it has one; return the exit code."""
+    settle()
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with display(console) as shown:
         line = Line(config, output, Rank(rank, count, ".score"), shown, only=ask.only)

@@ -17,19 +17,31 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import orjson
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 T = TypeVar("T")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 ATTEMPTS = 4  # tries of an operation on an object store
+UNCOMPRESSED = "uncompressed"  # Beam's CompressionTypes: bytes as they are stored
 FIRST_WAIT_SECONDS = 0.5  # doubled after each try
 
 
 def is_local(path: str) -> bool:
     """Tell whether a path is on this machine's file system."""
     return "://" not in path
+
+
+def _beams() -> Any:
+    """Return Beam's file systems, whose import takes half a second: local files do not wait for it."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def check_url(path: str) -> None:
+    """Raise ValueError for a path that no file system knows."""
+    if not is_local(path):
+        _beams().get_filesystem(path)
 
 
 def join(folder: str, *names: str) -> str:
@@ -62,9 +74,8 @@ def open_input(path: str) -> BinaryIO:
     """Open a file for reading as it is stored, seekable, never decompressed on the way."""
     if is_local(path):
         return Path(path).open("rb")
-    kind = CompressionTypes.UNCOMPRESSED
     opened: BinaryIO = retried(
-        lambda: FileSystems.open(path, mime_type="application/octet-stream", compression_type=kind)
+        lambda: _beams().open(path, mime_type="application/octet-stream", compression_type=UNCOMPRESSED)
     )
     return opened
 
@@ -73,10 +84,9 @@ def open_input(path: str) -> BinaryIO:
 def create(path: str) -> Iterator[Any]:
     """Open a file for writing that appears under its name when the block ends without an error."""
     if not is_local(path):
-        kind = CompressionTypes.UNCOMPRESSED
         buffer = io.BytesIO()
         yield buffer
-        retried(lambda: _put(path, buffer, kind))
+        retried(lambda: _put(path, buffer))
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
@@ -90,8 +100,8 @@ def create(path: str) -> Iterator[Any]:
         Path(unfinished).unlink(missing_ok=True)
 
 
-def _put(path: str, buffer: io.BytesIO, kind: str) -> None:
-    with FileSystems.create(path, mime_type="application/octet-stream", compression_type=kind) as file:
+def _put(path: str, buffer: io.BytesIO) -> None:
+    with _beams().create(path, mime_type="application/octet-stream", compression_type=UNCOMPRESSED) as file:
         file.write(buffer.getbuffer())
 
 
@@ -118,14 +128,14 @@ def checksum(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Tell whether a file or folder is there."""
-    return Path(path).exists() if is_local(path) else bool(retried(lambda: FileSystems.exists(path)))
+    return Path(path).exists() if is_local(path) else bool(retried(lambda: _beams().exists(path)))
 
 
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):
         return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
-    found = retried(lambda: FileSystems.match([join(folder, "*")]))[0].metadata_list
+    found = retried(lambda: _beams().match([join(folder, "*")]))[0].metadata_list
     return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
 
 
@@ -134,19 +144,31 @@ def unfinished(folder: str) -> list[str]:
     return [name for name in names(folder) if _UNFINISHED.search(name)] if is_local(folder) else []
 
 
+def match(pattern: str) -> Iterator[tuple[str, int, float]]:
+    """Yield path, size and time of change of what matches a URL pattern; raises ValueError for a wrong one."""
+    from apache_beam.io.filesystem import BeamIOError
+
+    try:
+        found = retried(lambda: _beams().match([pattern]))[0].metadata_list
+    except BeamIOError as error:
+        raise ValueError(str(error)) from error
+    for one in found:
+        yield one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0
+
+
 def walk(folder: str) -> list[str]:
     """Return the names of all files under a folder, relative to it, sorted."""
     if is_local(folder):
         root = Path(folder)
         return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())
-    found = retried(lambda: FileSystems.match([join(folder, "**")]))[0].metadata_list
+    found = retried(lambda: _beams().match([join(folder, "**")]))[0].metadata_list
     return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
 
 
 def publish(source: str, target: str) -> None:
     """Make a finished file appear under a second name: a hard link where the disk can, else a copy."""
     if not is_local(target):
-        retried(lambda: FileSystems.copy([source], [target]))
+        retried(lambda: _beams().copy([source], [target]))
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{target}.{uuid.uuid4().hex}.tmp"
@@ -165,7 +187,7 @@ def remove(path: str) -> None:
     if not is_local(path):
         found = [join(path, name) for name in walk(path)] + ([path] if exists(path) else [])
         if found:
-            retried(lambda: FileSystems.delete(found))
+            retried(lambda: _beams().delete(found))
     elif Path(path).is_dir() and not Path(path).is_symlink():
         shutil.rmtree(path)
     else:

@@ -17,7 +17,7 @@ from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
-VERSION = 3
+VERSION = 4
 SAMPLE_COLUMNS = ("id", "text")
 
 
@@ -100,7 +100,8 @@ class TrainOne:
                     break
 
 
-MEASURED_CHARACTERS = 500_000  # of texts that tell how many bytes a token has
+MEASURED_CHARACTERS = 200_000  # of texts that tell how many bytes a token has
+MEASURED_BYTES = 1_000_000  # to draw them from
 MEASURED_TOGETHER = 1000  # texts
 
 

@@ -1,6 +1,7 @@
 """Tokenizer: text to ids and back, exactly."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import sentencepiece
 
 from tokenizer.sentences import RESERVED
-from tokenizer.units import Ids, Ints, encode_units, make_units, same_bytes
+from tokenizer.units import Ids, Ints, Units, encode_units, make_units, same_bytes
 
 SPACE = "\u2581"  # how SentencePiece writes a space
 TOGETHER = 1 << 22  # bytes of texts that are cut into units at once
@@ -36,10 +37,17 @@ class Tokenizer:
         self._byte_ids = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
         if self._model.unk_id() in self._byte_ids or self.end_of_document < 0:
             raise ValueError("the tokenizer needs byte fallback and an end-of-sentence piece")
-        self._bytes = [self._piece_bytes(index) for index in range(self.vocab_size)]
-        byte_ids = set(self._byte_ids)
-        self._units = make_units(piece.decode() for i, piece in enumerate(self._bytes) if i not in byte_ids)
         self._changes_text = False
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        """What each piece stands for."""
+        return [self._piece_bytes(index) for index in range(self.vocab_size)]
+
+    @cached_property
+    def _units(self) -> Units:
+        byte_ids = set(self._byte_ids)
+        return make_units(piece.decode() for i, piece in enumerate(self._bytes) if i not in byte_ids)
 
     def _piece_bytes(self, index: int) -> bytes:
         """Return what a piece stands for; control pieces stand for nothing."""

@@ -8,8 +8,6 @@ from typing import Any, BinaryIO, cast
 import orjson
 from fastwarc.warc import ArchiveIterator, WarcRecord, any_type
 from resiliparse.parse.encoding import detect_mime
-from warcio.archiveiterator import ArchiveIterator as ArcIterator
-from warcio.exceptions import ArchiveLoadFailed
 
 from pipeline.formats.compression import GZIP_MAGIC, WRONG_BYTES, ZSTD_MAGIC, WatchedStream, decompressed
 from pipeline.formats.html import HTMLError, decode_body, decode_page, main_text
@@ -128,9 +126,12 @@ def read_arc(stream: BinaryIO, limit: int, after: int = -1) -> Iterator[Event]:
 
     `position` is the record's number, `offset` its byte in the decompressed file.
     """
+    from warcio.archiveiterator import ArchiveIterator  # takes longer to import than fastwarc, for a format of the past
+    from warcio.exceptions import ArchiveLoadFailed
+
     watched, position, offset = WatchedStream(decompressed(stream)), 0, 0
     try:
-        archive = ArcIterator(watched, no_record_parse=True)
+        archive = ArchiveIterator(watched, no_record_parse=True)
         for record in archive:
             length = _arc_length(record)
             block = b"" if length > limit else _read_fully(record.raw_stream, length)

@@ -79,7 +79,7 @@ def run(documents: int, base: Path) -> dict[str, Any]:
         config = Config(deduplicate=SETTINGS)
         ingested = Manifest(Stage("ingest", "synthetic", str(folder / "signatures")), (), {}, 0.0, 0.0)
         began, before = time.monotonic(), own_cpu()
-        with start([], workers=1) as engine, display(Console(quiet=True)) as shown:
+        with start(workers=1) as engine, display(Console(quiet=True)) as shown:
             line = Line(config, str(folder / "out"), engine, shown)
             _, judged = clean.deduplicate(line, ingested, shards, ())
         wall, driver = time.monotonic() - began, own_cpu() - before

@@ -17,7 +17,7 @@ from apache_beam.utils.subprocess_server import pick_port
 
 from pipeline import cluster, identity
 from pipeline.config import ConfigError
-from pipeline.execute import ForEach, start
+from pipeline.session import engine
 from pipeline.stage import make_stage
 from tests.pipeline.test_execute import Number, burn
 
@@ -60,8 +60,8 @@ def go(folder: Path, address: str) -> None:
         f"--environment_config={address}",
     ]
     stage = make_stage(str(folder), "stage", 1, [], [])
-    with start(options, workers=1) as engine:
-        engine.run(stage, ForEach(burn, stage.folder), [Number("a"), Number("b")], lambda *_: None)
+    with engine(options, workers=1) as working:
+        working.run(stage, burn, [Number("a"), Number("b")], lambda *_: None)
 
 
 def test_our_pool_does_the_work(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.beam_runner import check_options
 from pipeline.config import ConfigError
 from pipeline.run import configure, main, parser
-from pipeline.session import check_beam_options
 from tests.measured import measured
 
 LIMIT = 16_000_000  # ingest.max_document_bytes
@@ -33,7 +33,7 @@ def test_flags_are_what_the_readme_says() -> None:
     assert flags == {
         "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator",
         "--evaluator-is-external", "--train-only", "--score-only", "--against", "--labels", "--force",
-        "--dry-run",
+        "--dry-run", "--direct_num_workers",
     }  # fmt: skip
 
 
@@ -53,9 +53,9 @@ def test_mistakes_are_named(arguments: list[str], message: str) -> None:
 
 def test_unknown_options_are_refused() -> None:
     """A misspelt option does not go to Beam, which would pass over it."""
-    check_beam_options(["--direct_num_workers=2", "--runner=DirectRunner"])
+    check_options(["--direct_num_workers=2", "--runner=DirectRunner"])
     with pytest.raises(ConfigError, match="unknown option --outptu"):
-        check_beam_options(["--outptu=x"])
+        check_options(["--outptu=x"])
 
 
 def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--input", "nowhere://a/b"], "--input nowhere://a/b: Unable to get filesystem"),
         (["--output", "nowhere://a/b"], "--output nowhere://a/b: Unable to get filesystem"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
-        (["--direct_num_workers=abc"], "argument --direct_num_workers: invalid int value: 'abc'"),
+        (["--experiments"], "argument --experiment/--experiments: expected one argument"),
         (["--evaluator", "nowhere"], "--evaluator nowhere holds no tokenizer.model"),
     ],
 )

@@ -1,5 +1,7 @@
 """How a stage is run: what it cost, and what its user reads when it fails."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.execute import ForEach, RunFailed, _raise_failure, start
+from pipeline.execute import RunFailed, _raise_failure
+from pipeline.session import engine
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
 
@@ -31,11 +34,11 @@ def burn(task: Number) -> Record:
 def go(folder: Path, work: Callable[[Any], Record], *options: str) -> Manifest:
     """Run a stage of two tasks."""
     stage = make_stage(str(folder), "stage", 1, [], [])
-    with start(options, workers=1) as engine:
-        return engine.run(stage, ForEach(work, stage.folder), [Number("a"), Number("b")], lambda *_: None)
+    with engine(options, workers=1) as working:
+        return working.run(stage, work, [Number("a"), Number("b")], lambda *_: None)
 
 
-@pytest.mark.parametrize("options", [(), ("--direct_running_mode=multi_processing", "--direct_num_workers=1")])
+@pytest.mark.parametrize("options", [(), ("--runner=DirectRunner",), ("--direct_running_mode=multi_processing",)])
 def test_cpu_seconds_are_those_of_the_tasks(tmp_path: Path, options: tuple[str, ...]) -> None:
     """A task counts wherever it was worked on, also in a process that Beam started."""
     assert go(tmp_path, burn, *options).cpu_seconds >= 0.6
@@ -72,3 +75,9 @@ def test_a_failure_is_one_line(error: Exception, line: str) -> None:
     with pytest.raises(RunFailed) as failed:
         _raise_failure(make_stage("out", "stage", 1, [], []), future)
     assert str(failed.value) == line
+
+
+def test_a_local_run_does_without_beam() -> None:
+    """What a run on this machine imports holds no Beam, which takes longer to import than all the rest."""
+    code = "import sys, pipeline.run, pipeline.session; sys.exit('apache_beam' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

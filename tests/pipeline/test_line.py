@@ -3,6 +3,7 @@
 import random
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from hashlib import sha256
@@ -14,7 +15,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import load_dataset
 
 from model.data import PackedTokens
 from pipeline.self_clean.excerpt import Shape, excerpts
@@ -149,7 +149,7 @@ def test_no_near_duplicate_keeper_is_rejected_by_dedup(finished: Path) -> None:
 
 
 def test_shards_hold_the_documents(finished: Path) -> None:
-    """Decoded, the token shards are the kept documents, each once; the files open with datasets too."""
+    """Decoded, the token shards are the kept documents, each once."""
     tokenizer = Tokenizer((finished / "tokenizer/tokenizer.model").read_bytes())
     index = orjson.loads((finished / "shards/index.json").read_bytes())
     texts = dict(zip(*(read(finished, "documents")[name].to_pylist() for name in ("id", "text")), strict=True))
@@ -165,8 +165,27 @@ def test_shards_hold_the_documents(finished: Path) -> None:
             seen[row["id"]] = tokenizer.decode(row["tokens"][:-1])
     assert seen == texts
     assert {shard["split"] for shard in index["shards"]} == {"train", "validation"}
+
+
+@pytest.fixture(scope="session")
+def researcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of who trains on the shards: Hugging Face's datasets and nothing of ours.
+
+    In our own environment it would bring pandas, which PyArrow and Beam import wherever it is, 0.2 s a process.
+    """
+    python = tmp_path_factory.mktemp("researcher") / "bin/python"
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(python.parents[1])], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "datasets==5.2.0"], check=True)
+    return python
+
+
+def test_datasets_opens_the_shards(finished: Path, researcher: Path) -> None:
+    """What the README tells who trains on them to do."""
+    code = "import sys, datasets; print(len(datasets.load_dataset('arrow', data_files=sys.argv[1:], split='train')))"
     files = [str(path) for path in sorted((finished / "shards").glob("*.arrow"))]
-    assert len(load_dataset("arrow", data_files=files, split="train")) == len(texts)
+    said = subprocess.run([researcher, "-c", code, *files], capture_output=True, text=True, check=True).stdout
+    assert int(said) == len(read(finished, "documents"))
 
 
 def test_shards_feed_the_dataset(finished: Path) -> None:
@@ -190,14 +209,14 @@ def test_run_record_says_what_was_done(finished: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ("--direct_num_workers=1",),
+        ("--runner=DirectRunner", "--direct_num_workers=1"),
         ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
         ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
     ],
-    ids=["one worker", "multi_processing", "portable"],
+    ids=["in-memory, one worker", "multi_processing", "portable"],
 )
 def test_same_bytes_however_it_is_run(finished: Path, tmp_path: Path, run: Run, options: tuple[str, ...]) -> None:
-    """One worker, Beam's own processes and a portable runner write what two workers write."""
+    """One in-memory worker of Beam, its own processes and a portable runner write what two workers write."""
     run(tmp_path / "out", *options)
     assert_same(digests(tmp_path / "out"), digests(finished))
 
