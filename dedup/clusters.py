@@ -48,8 +48,8 @@ def forest(edges: NDArray[np.void]) -> NDArray[np.void]:
     order = np.lexsort((edges["right"], edges["left"], -similarity, -kind))
     parent = np.arange(len(nodes))
     kept = union(parent, flat[: len(edges)][order], flat[len(edges) :][order])
-    out = edges[order][kept]
-    return out[np.lexsort((out["right"], out["left"]))]
+    out = edges.take(order[kept])  # of structured rows, take is eight times as fast as an index
+    return out.take(np.lexsort((out["right"], out["left"])))
 
 
 @njit(cache=True, nogil=True)

@@ -34,7 +34,7 @@ from pipeline.summary import LOWEST, counts, histogram
 from pipeline.verdicts import SIDECAR, sidecar_path
 from pipeline.verifying import compare
 
-VERSION = 2
+VERSION = 3
 Array = npt.NDArray[Any]
 
 REASONS = {NEAR: "near_duplicate", SAME_URL: "same_url", SAME_WORDS: "same_words", SAME_TEXT: "exact_duplicate"}
@@ -91,7 +91,7 @@ def judge(
     united = line.each(stage, Unite(linking, stage.folder, named_files(linked, "edges")), [Partition(0)])
     record = united.records[0]
     stage = line.stage("deduplicate.members", VERSION, settings.keep, [united.stage])
-    nodes = united.stage.path("nodes.arrow")
+    nodes = united.stage.path("nodes.rows")
     described = line.each(
         stage, Describe(linking, stage.folder, nodes, record["partitions"], settings.keep), linking.groups
     )
@@ -136,13 +136,13 @@ class Unite:
         nodes = int(clustered(parent))
         held = nodes * (4 * MEMBER.itemsize + 4 * EDGE.itemsize + 4 * self.linking.width)
         partitions = max(1, math.ceil(held / self.linking.memory_bytes))
-        with slices(storage.join(self.folder, "nodes.arrow"), NODE) as write:
+        with slices(storage.join(self.folder, "nodes.rows"), NODE) as write:
             for group in self.linking.groups:
                 write(_nodes(parent, group))
         names, size = [], 0
         for number, edges in enumerate(self._streamed()):
             size += edges.nbytes
-            names.append(f"edges/{number:05d}.arrow")
+            names.append(f"edges/{number:05d}.rows")
             root = parent[edges["left"]]
             reader = spread(np.where(root < 0, ~root, root), partitions)
             write_rows(storage.join(self.folder, names[-1]), reader, edges, partitions)
@@ -202,11 +202,11 @@ class Describe:
             if inside.start < inside.stop:
                 self._describe(shard, members[inside])
         reader = spread(members["root"], self.partitions)
-        write_rows(storage.join(self.folder, "members", group.key + ".arrow"), reader, members, self.partitions)
+        write_rows(storage.join(self.folder, "members", group.key + ".rows"), reader, members, self.partitions)
         rows = np.empty(len(nodes), signature_rows(self.linking.width))
         rows["number"] = nodes["number"]
         rows["row"] = take_signatures(group.shards, nodes["number"], self.linking.width)
-        write_rows(storage.join(self.folder, "signatures", group.key + ".arrow"), reader, rows, self.partitions)
+        write_rows(storage.join(self.folder, "signatures", group.key + ".rows"), reader, rows, self.partitions)
         return {"size": len(nodes), "bytes": rows.nbytes}
 
     def _describe(self, shard: DocumentShard, members: Array) -> None:
@@ -260,16 +260,16 @@ class ElectKeepers:
 
     def __call__(self, task: Partition) -> dict[str, Any]:
         """Write the duplicates by group, and the summary of the clusters; return the record."""
-        paths = [storage.join(self.described, "members", group.key + ".arrow") for group in self.linking.groups]
+        paths = [storage.join(self.described, "members", group.key + ".rows") for group in self.linking.groups]
         members = read_every(paths, task.number, MEMBER)
-        members = members[np.lexsort((members["number"], members["id"][:, 1], members["id"][:, 0]))]
+        members = members.take(np.lexsort((members["number"], members["id"][:, 1], members["id"][:, 0])))
         keeper = keepers(members)
         edges = read_every(self.edges, task.number, EDGE)
         duplicates = linked_duplicates(members, keeper, edges)
-        duplicates = duplicates[np.argsort(duplicates["number"])]
+        duplicates = duplicates.take(np.argsort(duplicates["number"]))
         self._compare(task, duplicates)
-        young = duplicates[duplicates["number"] < self.linking.old]
-        name = f"duplicates/{task.key}.arrow"
+        young = duplicates.compress(duplicates["number"] < self.linking.old)
+        name = f"duplicates/{task.key}.rows"
         reader = self.linking.group_of(young["number"])
         write_rows(storage.join(self.folder, name), reader, young, len(self.linking.groups))
         size = members.nbytes + edges.nbytes
@@ -278,9 +278,9 @@ class ElectKeepers:
     def _compare(self, task: Partition, duplicates: Array) -> None:
         """Fill in how like its keeper each duplicate is; signatures are read a group at a time."""
         linking, kind = self.linking, signature_rows(self.linking.width)
-        paths = [storage.join(self.described, "signatures", group.key + ".arrow") for group in linking.groups]
+        paths = [storage.join(self.described, "signatures", group.key + ".rows") for group in linking.groups]
         wanted = np.unique(duplicates["keeper"])
-        parts = [part[np.isin(part["number"], wanted)] for part in (read_rows(p, task.number, kind) for p in paths)]
+        parts = [_found(read_rows(path, task.number, kind), wanted) for path in paths]
         kept = np.concatenate([np.empty(0, kind), *parts])
         for path in paths:
             rows = read_rows(path, task.number, kind)
@@ -299,6 +299,15 @@ class ElectKeepers:
         largest = own[np.lexsort((numbers[own], -others[own]))[:LOWEST]]
         pairs = [[-int(others[i]) - 1, int(numbers[i])] for i in largest]
         return {"sizes": counts((others + 1).tolist()), "largest": {"lowest": pairs}}
+
+
+def _found(rows: Array, wanted: Array) -> Array:
+    """Return the rows, sorted by number, whose number is wanted; only what lies between their ends is looked at."""
+    if not len(rows):
+        return rows
+    near = wanted[np.searchsorted(wanted, rows["number"][0]) : np.searchsorted(wanted, rows["number"][-1], "right")]
+    at = np.searchsorted(rows["number"], near)
+    return rows.take(at[rows["number"][at] == near])
 
 
 def keepers(members: Array) -> Array:
@@ -342,15 +351,15 @@ class WriteVerdicts:
         """Write the verdicts; return the record."""
         group = int(self.linking.group_of(np.array([shard.first]))[0]) if shard.rows else 0
         found = read_every(self.duplicates, group, DUPLICATE)
-        found = found[(found["number"] >= shard.first) & (found["number"] < shard.first + shard.rows)]
-        found = np.sort(found, order="number")
+        found = found.compress((found["number"] >= shard.first) & (found["number"] < shard.first + shard.rows))
+        found = found.take(np.argsort(found["number"]))
         table = verdict_table(shard, found, self.linking)
         write_table(sidecar_path(self.folder, shard), table)
         return {**verdict_record(shard, table), "near": self._sample(shard, found)}
 
     def _sample(self, shard: DocumentShard, found: Array) -> list[list[Any]]:
         """Return (id, number, number of the linked document) of the near-duplicates of lowest id."""
-        near = found[found["kind"] == NEAR]
+        near = found.compress(found["kind"] == NEAR)
         ids = read_table(shard.path("signatures"), ["id"])["id"].take(near["number"] - shard.first).to_pylist()
         return sorted(map(list, zip(ids, near["number"].tolist(), near["linked"].tolist(), strict=True)))[:EDGES]
 

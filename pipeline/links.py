@@ -17,7 +17,7 @@ from pipeline.stage import Manifest, Stage
 from pipeline.starring import CountLeft, FormStars, HashGroup
 from pipeline.verifying import AttachSignatures, AttachTexts, Verify, VerifyTexts
 
-VERSION = 2
+VERSION = 3
 
 Paths = tuple[str, ...]
 

@@ -90,7 +90,7 @@ class FindLines:
         spill = Spill(self.folder, f"lines/{shard.name}", self.partitions, LINE, self.limit)
         sizes = np.zeros(shard.rows, SIZE)
         count = size = 0
-        with slices(join(self.folder, "spans", shard.name + ".arrow"), SPAN) as write_spans:
+        with slices(join(self.folder, "spans", shard.name + ".rows"), SPAN) as write_spans:
             for rows, table in read_kept(shard, (self.verdicts,), ("id", "text")):
                 if not len(rows):
                     continue
@@ -103,7 +103,7 @@ class FindLines:
                 owner = first_in_document(found)
                 write_spans(_spans(found[~owner]))
                 spill.add(partition_of(found["hash"][owner], self.partitions), found[owner])
-        with slices(join(self.folder, "sizes", shard.name + ".arrow"), SIZE) as write_sizes:
+        with slices(join(self.folder, "sizes", shard.name + ".rows"), SIZE) as write_sizes:
             write_sizes(sizes)
         return {"lines": spill.close(), "bytes": size, "summary": {"lines": count}}
 
@@ -163,7 +163,7 @@ class FindOwners:
         """Write by shard the spans of those who do not own them; return the record."""
         lines = read_every(self.lines, task.number, LINE)
         lost = lines[~first_of_each(lines["hash"], lines["key"], lines["number"])]
-        name = f"spans/{task.key}.arrow"
+        name = f"spans/{task.key}.rows"
         reader = np.searchsorted(self.firsts, lost["number"], side="right") - 1
         write_rows(join(self.folder, name), reader, _spans(lost), len(self.firsts))
         return {"spans": [name], "bytes": lines.nbytes, "summary": {"lost": len(lost)}}
@@ -183,10 +183,10 @@ class CutShards:
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write the verdicts; return the record."""
         index = int(np.searchsorted(self.firsts, shard.first, side="right")) - 1
-        own = _every(join(self.found, "spans", shard.name + ".arrow"))
+        own = _every(join(self.found, "spans", shard.name + ".rows"))
         spans = np.concatenate([own, read_every(self.owned, index, SPAN)]) if shard.rows else own
         spans = np.sort(spans, order=["number", "start"])
-        sizes = read_rows(join(self.found, "sizes", shard.name + ".arrow"), 0, SIZE)
+        sizes = read_rows(join(self.found, "sizes", shard.name + ".rows"), 0, SIZE)
         languages = np.asarray(read_table(shard.path("documents"), ["language"])["language"].to_pylist(), np.str_)
         refused = left_over(spans, shard.first, sizes, languages, self.fewest)
         table = with_spans(read_table(sidecar_path(self.verdicts, shard)), spans, shard.first, refused)

@@ -89,16 +89,16 @@ class FormStars:
         pairs = waiting_pairs(self.pairs, self.rest, task)
         found = stars(pairs["hash"], pairs["key"], pairs["number"])
         if linking.threshold is None:
-            name = f"edges/{task.key}.arrow"
+            name = f"edges/{task.key}.rows"
             edges = forest(make_edges(found["centre"], found["member"], np.float32(0), NEAR))
             _write_one(join(self.folder, name), edges)
             return {"edges": [name], "bytes": pairs.nbytes}
         young = found["member"] < linking.old
-        old = found[~young]
-        old = old[np.isin(old["hash"], found["hash"][young])]
-        rest, candidates = f"rest/{task.key}.arrow", f"candidates/{task.key}.arrow"
+        old = found.compress(~young)
+        old = old.compress(np.isin(old["hash"], found["hash"][young]))
+        rest, candidates = f"rest/{task.key}.rows", f"candidates/{task.key}.rows"
         _write_one(join(self.folder, rest), as_pairs(old))
-        found = found[young]
+        found = found.compress(young)
         write_rows(join(self.folder, candidates), linking.group_of(found["member"]), found, len(linking.groups))
         return {"candidates": [candidates], "rest": [rest], "bytes": pairs.nbytes}
 

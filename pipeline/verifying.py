@@ -13,7 +13,7 @@ from dedup.jaccard import jaccard, shingle_sets
 from dedup.lsh import estimated_jaccard
 from dedup.signatures import EMPTY
 from filters.words import split_words
-from pipeline.exchange import Spill, read_every, read_rows, slices
+from pipeline.exchange import Spill, by_reader, read_every, read_rows, slices
 from pipeline.linking import PAIR, Group, Linking, as_pairs, make_edges, signature_rows
 from pipeline.sign import HASH_WORDS, take_signatures, take_texts
 from pipeline.storage import join
@@ -39,7 +39,7 @@ class AttachSignatures:
         members = np.unique(found["member"])
         rows = np.empty(len(members), signature_rows(self.linking.width))
         rows["number"], rows["row"] = members, take_signatures(group.shards, members, self.linking.width)
-        with slices(join(self.folder, "signatures", group.key + ".arrow"), rows.dtype) as write:
+        with slices(join(self.folder, "signatures", group.key + ".rows"), rows.dtype) as write:
             for part in _by_centre(self.folder, group, self.linking, found):
                 write(rows[np.searchsorted(members, np.unique(part["member"]))])
         return {"size": len(found), "bytes": found.nbytes + rows.nbytes}
@@ -47,12 +47,10 @@ class AttachSignatures:
 
 def _by_centre(folder: str, group: Group, linking: Linking, found: Array) -> Iterator[Array]:
     """Write candidates by the group of their centre, and yield each group's."""
-    owner = linking.group_of(found["centre"])
-    order = np.argsort(owner, kind="stable")
-    edges = np.searchsorted(owner[order], np.arange(len(linking.groups) + 1))
-    with slices(join(folder, "candidates", group.key + ".arrow"), CANDIDATE) as write:
+    grouped, edges = by_reader(linking.group_of(found["centre"]), found, len(linking.groups))
+    with slices(join(folder, "candidates", group.key + ".rows"), CANDIDATE) as write:
         for i in range(len(linking.groups)):
-            part = found[order[edges[i] : edges[i + 1]]]
+            part = grouped[edges[i] : edges[i + 1]]
             write(part)
             yield part
 
@@ -73,15 +71,15 @@ class Verify:
         judged = Judged(linking, self.folder, group.key)
         counts, size = np.zeros(2, np.int64), mine.nbytes
         with (
-            slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges,
-            slices(join(self.folder, "unsure", group.key + ".arrow"), CANDIDATE) as write_unsure,
+            slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
+            slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
         ):
             for other in linking.groups:
                 found = _candidates(self.attached, group, other)
                 if not len(found):  # groups meet groups: what costs nothing must cost nothing
                     write_unsure(found)
                     continue
-                attached = join(self.attached, "signatures", other.key + ".arrow")
+                attached = join(self.attached, "signatures", other.key + ".rows")
                 theirs = read_rows(attached, group.number, signature_rows(linking.width))
                 size += found.nbytes + theirs.nbytes
                 compared = distinct(found)
@@ -90,15 +88,15 @@ class Verify:
                 similarity, kind = compare(left, right, linking)
                 accepted, unsure = _decided(similarity, kind, linking)
                 write_edges(compared.edges(similarity, kind, accepted))
-                write_unsure(found[unsure[compared.which]])
-                judged.fail(found[~(accepted | unsure)[compared.which]])
+                write_unsure(found.compress(unsure[compared.which]))
+                judged.fail(found.compress(~(accepted | unsure)[compared.which]))
                 counts += [len(compared.centre), accepted.sum()]
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
 
 
 def _candidates(attached: str, group: Group, other: Group) -> Array:
     """Return the candidates with a centre in one group and a member in another."""
-    return read_rows(join(attached, "candidates", other.key + ".arrow"), group.number, CANDIDATE)
+    return read_rows(join(attached, "candidates", other.key + ".rows"), group.number, CANDIDATE)
 
 
 def _centres(attached: str, group: Group, linking: Linking) -> Array:
@@ -174,7 +172,7 @@ class Judged:
     def record(self, key: str) -> dict[str, Any]:
         """Write the rest and return where edges and failed members are."""
         failed = self._failed.close() if self._failed else []
-        return {"edges": [f"edges/{key}.arrow"], "failed": failed}
+        return {"edges": [f"edges/{key}.rows"], "failed": failed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +185,11 @@ class AttachTexts:
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write candidates and shingles by the group of the centre; return the record."""
-        paths = [join(self.verified, "unsure", other.key + ".arrow") for other in self.linking.groups]
+        paths = [join(self.verified, "unsure", other.key + ".rows") for other in self.linking.groups]
         found = read_every(paths, group.number, CANDIDATE)
         members = np.unique(found["member"])
         bounds, hashes = sets_of(group, members, self.linking.shingle_words)
-        with slices(join(self.folder, "shingles", group.key + ".arrow"), SHINGLE) as write:
+        with slices(join(self.folder, "shingles", group.key + ".rows"), SHINGLE) as write:
             for part in _by_centre(self.folder, group, self.linking, found):
                 write(_shingle_rows(members, bounds, hashes, np.unique(part["member"])))
         return {"size": len(found), "bytes": found.nbytes + hashes.nbytes}
@@ -233,13 +231,13 @@ class VerifyTexts:
         bounds, hashes = sets_of(group, centres, linking.shingle_words)
         judged = Judged(linking, self.folder, group.key)
         counts, size = np.zeros(2, np.int64), hashes.nbytes
-        with slices(join(self.folder, "edges", group.key + ".arrow"), EDGE) as write_edges:
+        with slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges:
             for other in linking.groups:
                 found = _candidates(self.attached, group, other)
                 if not len(found):
                     continue
                 compared = distinct(found)
-                rows = read_rows(join(self.attached, "shingles", other.key + ".arrow"), group.number, SHINGLE)
+                rows = read_rows(join(self.attached, "shingles", other.key + ".rows"), group.number, SHINGLE)
                 size += found.nbytes + rows.nbytes
                 numbers = np.unique(compared.member)
                 theirs = np.searchsorted(rows["number"], np.append(numbers, np.iinfo(np.int64).max))
@@ -248,6 +246,6 @@ class VerifyTexts:
                 similarity = np.asarray(jaccard(bounds, hashes, theirs, shared, left, right), np.float64)
                 accepted = similarity >= (linking.threshold or 0.0)
                 write_edges(compared.edges(similarity, np.full(len(similarity), NEAR, np.uint8), accepted))
-                judged.fail(found[~accepted[compared.which]])
+                judged.fail(found.compress(~accepted[compared.which]))
                 counts += [len(similarity), accepted.sum()]
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}

@@ -37,12 +37,11 @@ class Inline:
     """An engine that does every task here and now, in a given order: no Beam, no processes."""
 
     seed: int = 0
-    local: bool = True
 
-    def run(self, stage: Stage, transform: Any, tasks: Sequence[Any], *_: Any, **__: Any) -> Manifest:
+    def run(self, stage: Stage, work: Any, tasks: Sequence[Any], *_: Any, **__: Any) -> Manifest:
         """Run a stage to its manifest."""
         for task in random.Random(self.seed).sample(list(tasks), len(tasks)):
-            do_task(task, transform._work, transform._folder)
+            do_task(task, work, stage.folder)
         return write_manifest(stage, 0.0)
 
 
