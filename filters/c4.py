@@ -5,8 +5,10 @@ Datasets, text/c4_utils.py, clean_page): its order, its five words a line and th
 line goes when a word in it is longer than 1000 characters, when it does not end in a terminal mark or
 ends in "...", has under five words, or names JavaScript or a cookie or privacy policy; citation marks
 such as [3] are cut out. A page goes when a line that got so far holds "lorem ipsum" or a curly bracket, or
-with fewer than three sentences, and before any of that when it has more than 190,000 characters. Where the variant
-`tfds`, our default, differs:
+with fewer than three sentences, and before any of that when it has more than 190,000 characters. That is the variant
+`tfds`, but for how sentences are counted: by a few rules and a short list of abbreviations (c4_lines.next_sentence),
+where TFDS runs NLTK's trained punkt. It reads English: marks, words between spaces, phrases. The variant `sentences`,
+our default, is made for all languages and for what extractors leave:
 
 - Terminal marks of other scripts count, and a mark may be followed by closing quotes or brackets
   (characters.CLOSERS). A line in a script without such marks (Thai, Lao) needs none, and their sentences are
@@ -14,13 +16,10 @@ with fewer than three sentences, and before any of that when it has more than 19
 - A line with three sentences, which alone would make a page, is cut sentence by sentence. Extractors lose line breaks,
   and a page in one line then goes as a whole for ending in "Read more", or for one mention of cookies: of 33,274
   clean documents that took 1,560, two thirds of the Shona news. What follows the last terminal mark goes, and
-  sentences with a word too long, JavaScript or a policy in them; short ones stay. The variant `tfds_lines` judges
-  whole lines only.
+  sentences with a word too long, JavaScript or a policy in them; short ones stay.
 - The phrases about policies are those of the document's language (policy_phrases.py); a language without a list
-  is not judged by them. TFDS reads the English ones in every language.
+  is not judged by them.
 - Words are those of filters/words.py: in Chinese five characters make a line long enough.
-- Sentences are counted by a few rules and a short list of abbreviations (c4_lines.next_sentence), where TFDS runs
-  NLTK's trained punkt.
 - A line with lorem ipsum or a curly bracket is cut itself, which shows only where that rule is switched off.
 
 The variant `datatrove` is datatrove 0.10.1's C4QualityFilter, which swaps the two numbers (three words, five
@@ -30,11 +29,13 @@ variant `fineweb` is the same with the lines that do not end in a mark left in, 
 arXiv:2406.17557, section 3.5; datatrove examples/fineweb.py, filter_no_terminal_punct=False).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from filters.arrow_text import text_array
-from filters.c4_lines import COLUMNS, NO_POLICY_ROW, POLICY_ROWS, clean_lines
+from filters.c4_lines import COLUMNS, DATATROVE, NO_POLICY_ROW, OURS, POLICY_ROWS, TFDS, clean_lines
 from filters.characters import character_classes
 from filters.passage import Passage
 from filters.rules import Family, Measured, Rule, Signal
@@ -66,6 +67,7 @@ RULES = (
 )
 
 
+TFDS_RULES = (*RULES[:3], replace(RULES[3], exempt=frozenset()))
 DATATROVE_RULES = (
     *RULES[1:3],
     Rule(reason="too_few_sentences", signal="sentences", minimum=5),  # datatrove C4QualityFilter, min_num_sentences
@@ -81,28 +83,27 @@ def measure(passage: Passage) -> Measured:
     return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS, flat=FLAT_SENTENCES)
 
 
-def measure_lines(passage: Passage) -> Measured:
-    """Return the same with every line judged as a whole."""
-    rows = [POLICY_ROWS.get(str(language), NO_POLICY_ROW) for language in passage.languages]
-    return _measure(passage, np.array(rows, np.int64), FEWEST_WORDS)
+def measure_as_tfds(passage: Passage) -> Measured:
+    """Return the same by TFDS's rules for lines, with the English phrases for every language."""
+    return _measure(passage, np.full(len(passage.texts), POLICY_ROWS["en"]), FEWEST_WORDS, whose=TFDS)
 
 
 def measure_as_datatrove(passage: Passage) -> Measured:
     """Return the same by datatrove's rules for lines, with the English phrases for every language."""
     rows = np.full(len(passage.texts), POLICY_ROWS["en"])
-    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False)
+    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, whose=DATATROVE)
 
 
 def measure_as_fineweb(passage: Passage) -> Measured:
     """Return the same with lines that may end in anything."""
     rows = np.full(len(passage.texts), POLICY_ROWS["en"])
-    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, own=False, unended=True)
+    return _measure(passage, rows, FEWEST_WORDS_IN_DATATROVE, whose=DATATROVE, unended=True)
 
 
 FAMILY = Family("c4", SIGNALS, RULES, measure, edits=True)
-LINES = Family("c4", SIGNALS, RULES, measure_lines, edits=True)
-DATATROVE = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_datatrove, edits=True)
-FINEWEB = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_fineweb, edits=True)
+AS_TFDS = Family("c4", SIGNALS, TFDS_RULES, measure_as_tfds, edits=True)
+AS_DATATROVE = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_datatrove, edits=True)
+AS_FINEWEB = Family("c4", SIGNALS, DATATROVE_RULES, measure_as_fineweb, edits=True)
 
 
 def _measure(
@@ -110,7 +111,7 @@ def _measure(
     policies: NDArray[np.int64],
     fewest: int,
     *,
-    own: bool = True,
+    whose: int = OURS,
     unended: bool = False,
     flat: int = 0,
 ) -> Measured:
@@ -119,6 +120,6 @@ def _measure(
     text = passage.data[begin:end].copy()
     counts = np.zeros((len(passage.texts), len(COLUMNS)), np.int64)
     classes = character_classes()
-    offsets = clean_lines(text, passage.offsets - begin, classes, policies, fewest, own, unended, flat, counts)
+    offsets = clean_lines(text, passage.offsets - begin, classes, policies, fewest, whose, unended, flat, counts)
     signals = {name: counts[:, column].copy() for column, name in enumerate(COLUMNS)}
     return Measured({"characters": passage.characters, **signals}, text_array(offsets, text[: offsets[-1]]))

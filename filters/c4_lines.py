@@ -43,6 +43,7 @@ COLUMNS = (
     "curly_brackets",
     "sentences",
 )
+OURS, TFDS, DATATROVE = range(3)  # whose words and marks, and when words are counted: c4.py
 NOTHING, UNENDED, ENDED = range(3)  # white space and marks only; no mark at the end; a mark
 _KEPT, _LONG_WORD, _NO_END_MARK, _SHORT, _JAVASCRIPT, _POLICY, _LOREM_IPSUM, _CURLY, _SENTENCES = range(9)
 
@@ -113,7 +114,7 @@ def clean_lines(
     classes: Array,
     policies: Array,
     fewest: int,
-    own: bool,
+    whose: int,
     unended: bool,
     flat: int,
     counts: Array,
@@ -122,8 +123,8 @@ def clean_lines(
 
     What is kept of document d is text[new[d]:new[d + 1]], lines joined by a line feed; counts (documents, 9)
     are those of COLUMNS. `policies` (documents) are rows of POLICY_ROWS, `fewest` the words of the shortest line,
-    `own` whether words and marks are those of c4.py or English, `unended` whether lines without a mark at their end
-    stay; a line with `flat` sentences that end in a mark is cut sentence by sentence, 0 for none.
+    `whose` is OURS, TFDS or DATATROVE, `unended` whether lines without a mark at their end stay; a line with `flat`
+    sentences that end in a mark is cut sentence by sentence, 0 for none.
     """
     new = np.zeros_like(offsets)
     out = 0
@@ -133,9 +134,10 @@ def clean_lines(
         while i < stop:
             end, after = _line_end(text, i, stop, classes)
             if flat and _has_sentences(text, i, end, classes, flat):
-                length = _clean_sentences(text, i, end, classes, policies[document], own, counts[document])
+                length = _clean_sentences(text, i, end, classes, policies[document], whose, counts[document])
             else:
-                length = _clean_line(text, i, end, classes, policies[document], fewest, own, unended, counts[document])
+                policy, row = policies[document], counts[document]
+                length = _clean_line(text, i, end, classes, policy, fewest, whose, unended, row)
             if length:
                 if out > new[document]:
                     text[out] = 0x0A
@@ -157,7 +159,7 @@ def _has_sentences(text: Array, i: int, stop: int, classes: Array, fewest: int) 
 
 
 @njit(cache=True, nogil=True)
-def _clean_sentences(text: Array, begin: int, stop: int, classes: Array, policy: int, own: bool, row: Array) -> int:
+def _clean_sentences(text: Array, begin: int, stop: int, classes: Array, policy: int, whose: int, row: Array) -> int:
     """Move a line's clean sentences, short ones included, to `begin` and return their length.
 
     A sentence that goes is counted by its cause, what is kept as one line; white space stays as it was between two
@@ -167,7 +169,7 @@ def _clean_sentences(text: Array, begin: int, stop: int, classes: Array, policy:
     while i < stop:
         end, state = next_sentence(text, i, stop, classes)
         start, _ = strip(text, i, end, classes)
-        length = _clean_line(text, start, end, classes, policy, 0, own, state == ENDED, row)
+        length = _clean_line(text, start, end, classes, policy, 0, whose, state == ENDED, row)
         if length:
             if adjacent:
                 text[out : out + start - i] = text[i:start]
@@ -198,7 +200,7 @@ def _line_end(text: Array, i: int, stop: int, classes: Array) -> tuple[int, int]
 
 @njit(cache=True, nogil=True)
 def _clean_line(
-    text: Array, start: int, stop: int, classes: Array, policy: int, fewest: int, own: bool, ended: bool, row: Array
+    text: Array, start: int, stop: int, classes: Array, policy: int, fewest: int, whose: int, ended: bool, row: Array
 ) -> int:
     """Move the cleaned line to `start` and return its length, 0 where it goes; count why in `row`.
 
@@ -207,16 +209,16 @@ def _clean_line(
     a, b = strip(text, start, stop, classes)
     if a == b:
         return 0
-    separators, single = (_SEPARATORS, SPACELESS) if own else (SPACE, 0)
+    separators, single = (_SEPARATORS, SPACELESS) if whose == OURS else (SPACE, 0)
     if _has_long_word(text, a, b, classes, separators, single):
         row[_LONG_WORD] += 1
         return 0
-    enough = own or _has_words(text, a, b, classes, separators, single, fewest)
+    enough = whose != DATATROVE or _has_words(text, a, b, classes, separators, single, fewest)
     end = _remove_citations(text, start, a, b, classes)
-    if not (ended or (_ends_sentence(text, start, end, classes) if own else _ends_in_mark(text, start, end))):
+    if not (ended or _ends(text, start, end, classes, whose)):
         row[_NO_END_MARK] += 1
         return 0
-    if not enough or (own and not _has_words(text, start, end, classes, separators, single, fewest)):
+    if not enough or (whose != DATATROVE and not _has_words(text, start, end, classes, separators, single, fewest)):
         row[_SHORT] += 1
         return 0
     cause = _find_phrase(text, start, end, policy)
@@ -297,9 +299,13 @@ def _ends_sentence(text: Array, start: int, stop: int, classes: Array) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _ends_in_mark(text: Array, start: int, stop: int) -> bool:
-    """Tell whether the line ends in one of datatrove's marks and not in "..."."""
-    if start == stop or text[stop - 1] not in (0x2E, 0x3F, 0x21, 0x22, 0x27):  # datatrove c4_filters, END_PUNCTUATION
+def _ends(text: Array, start: int, stop: int, classes: Array, whose: int) -> bool:
+    """Tell whether the line ends in a mark and not in "..."."""
+    if whose == OURS:
+        return bool(_ends_sentence(text, start, stop, classes))
+    ends = start < stop and text[stop - 1] in (0x2E, 0x3F, 0x21, 0x22)  # TFDS c4_utils, _END_MARKS
+    ends |= start < stop and whose == DATATROVE and text[stop - 1] == 0x27  # datatrove c4_filters, END_PUNCTUATION
+    if not ends:
         return False
     return not (stop - start >= 3 and text[stop - 1] == 0x2E and text[stop - 2] == 0x2E and text[stop - 3] == 0x2E)
 

@@ -6,7 +6,7 @@ from filters.rules import Family
 FAMILIES: dict[str, dict[str, Family]] = {  # a family's first variant is its default
     "gopher_repetition": {"paper": gopher_repetition.FAMILY, "datatrove": gopher_repetition.DATATROVE},
     "gopher_quality": {"paper": gopher_quality.FAMILY, "datatrove": gopher_quality.DATATROVE},
-    "c4": {"tfds": c4.FAMILY, "tfds_lines": c4.LINES, "datatrove": c4.DATATROVE, "fineweb": c4.FINEWEB},
+    "c4": {"sentences": c4.FAMILY, "tfds": c4.AS_TFDS, "datatrove": c4.AS_DATATROVE, "fineweb": c4.AS_FINEWEB},
     "refinedweb": {"paper": refinedweb.FAMILY},
     "mc4": {"tfds": mc4.FAMILY},
     "wds": {"37a3f34": wds.FAMILY},

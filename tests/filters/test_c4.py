@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.c4 import FAMILY, RULES, measure, measure_lines
+from filters.c4 import FAMILY, measure, measure_as_tfds
 from filters.c4_lines import ABBREVIATIONS
 from filters.characters import CLOSER, LETTER, LOWER, TERMINAL, UNMARKED, UPPER, WORD_SPACE, character_classes
 from filters.families import find_family
@@ -161,13 +161,13 @@ def cause_of(line: str, fewest: int, *, ended: bool) -> str:
     return next((cause for phrase, cause in phrases.items() if phrase in small), "kept_lines")
 
 
-def reference(text: str, *, flat: bool) -> tuple[str, dict[str, int]]:
-    """Clean one text line by line, if `flat` by sentences where a line has three of them; return it and the counts."""
+def reference(text: str) -> tuple[str, dict[str, int]]:
+    """Clean one text line by line, by sentences where a line has three of them; return it and the counts."""
     counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0) | {"characters": len(text)}
     kept = []
     for line in text.splitlines():
         pieces = pieces_of(line)
-        if flat and sum(ended is True for _, ended in pieces) >= 3:
+        if sum(ended is True for _, ended in pieces) >= 3:
             before = counts["kept_lines"]
             cleaned = cleaned_sentences(pieces, counts)
             counts["kept_lines"] = before + bool(cleaned)
@@ -206,37 +206,77 @@ def cleaned_line(line: str, counts: dict[str, int], fewest: int, *, ended: bool 
 @given(st.lists(TEXT, max_size=4))
 @settings(deadline=None)
 def test_cleaning_equals_the_reference(texts: list[str]) -> None:
-    """Texts and all ten counts of every string, with lines of three sentences cut and with lines as they are."""
+    """Texts and all ten counts of every string, by our rules and by TFDS's."""
     passage = passage_of(texts)
-    for flat, measured in ((True, measure(passage)), (False, measure_lines(passage))):
+    for expected, measured in ((reference, measure(passage)), (tfds_page, measure_as_tfds(passage))):
         signals, edited = measured.signals, edited_texts(measured)
         for document, text in enumerate(texts):
             counts = {name: int(values[document]) for name, values in signals.items()}
-            assert (edited[document], counts) == reference(text, flat=flat)
+            assert (edited[document], counts) == expected(text)
 
 
-def test_whole_lines_are_what_tfds_lines_judges() -> None:
+def tfds_page(text: str) -> tuple[str, dict[str, int]]:
+    """Clean one text line by line as TFDS's clean_page does (text/c4_utils.py); return it and the counts."""
+    counts = dict.fromkeys((signal.name for signal in FAMILY.signals), 0) | {"characters": len(text)}
+    kept = []
+    for line in map(str.strip, text.splitlines()):
+        bare = re.sub(r"\[\d*\]|\[edit\]|\[citation needed\]", "", line)
+        cause = tfds_cause(line, bare)
+        counts[cause] += bool(line)
+        if line and cause == "kept_lines":
+            kept.append(bare)
+            counts["sentences"] += sentences_in(bare)
+    return "\n".join(kept), counts
+
+
+def tfds_cause(line: str, bare: str) -> str:
+    """Return what becomes of a line, with citations and without."""
+    if any(len(word) > 1000 for word in line.split()):
+        return "lines_with_long_word"
+    if not bare.endswith((".", "?", "!", '"')) or bare.endswith("..."):
+        return "lines_without_end_mark"
+    if len(bare.split()) < 5:
+        return "short_lines"
+    small = lower(bare)
+    phrases = {"lorem ipsum": "lorem_ipsum", "javascript": "lines_with_javascript", "{": "curly_brackets"}
+    phrases |= dict.fromkeys(POLICY, "lines_with_policy")
+    return next((cause for phrase, cause in phrases.items() if phrase in small), "kept_lines")
+
+
+def test_whole_lines_are_what_tfds_judges() -> None:
     """A line of three sentences before "Read more" goes whole, and stays without it where it is cut by sentences."""
     line = "It is a long enough line. Here is another of them. And this is the third. Read more"
-    cut, whole = (edited_texts(how(passage_of([line]))) for how in (measure, measure_lines))
+    cut, whole = (edited_texts(how(passage_of([line]))) for how in (measure, measure_as_tfds))
     assert cut == ["It is a long enough line. Here is another of them. And this is the third."]
     assert whole == [""]
 
 
-def clean(text: str, language: str = "en") -> tuple[str, dict[str, int], str | None]:
+def test_tfds_reads_english() -> None:
+    """Its marks are ASCII's, its words stand between spaces, its phrases are read in every language."""
+    assert clean("你们好吗？", variant="c4@tfds")[1] == {"lines_without_end_mark": 1}
+    assert clean("我们今天去公园玩.", variant="c4@tfds")[1] == {"short_lines": 1}
+    assert clean("Diese Seite hat eine Privacy Policy.", "de", "c4@tfds")[1] == {"lines_with_policy": 1}
+    assert clean("Here are five good 'words'", variant="c4@tfds")[1] == {"lines_without_end_mark": 1}
+
+
+def clean(text: str, language: str = "en", variant: str = "c4") -> tuple[str, dict[str, int], str | None]:
     """Return the edited text, its non-zero counts but that of characters, and the reason of the family's own rules."""
-    passage = passage_of([text], language)
-    measured = measure(passage)
-    rule = judge(RULES, measured.signals, passage.languages).rule[0]
+    family, passage = find_family(variant), passage_of([text], language)
+    measured = family.measure(passage)
+    rule = judge(family.rules, measured.signals, passage.languages).rule[0]
     counts = {name: int(values[0]) for name, values in measured.signals.items() if values[0] and name != "characters"}
-    return edited_texts(measured)[0], counts, None if rule < 0 else RULES[rule].reason
+    return edited_texts(measured)[0], counts, None if rule < 0 else family.rules[rule].reason
+
+
+either = pytest.mark.parametrize("variant", ["c4", "c4@tfds"])
 
 
 GOOD = "The first of these lines is long enough to stay. It even has two sentences."
 FINE = 'Another one asks whether it may stay, too, and "yes" is the answer?'
 
 
-def test_tfds_clean_page() -> None:
+@either
+def test_tfds_clean_page(variant: str) -> None:
     """T1: of ten lines two stay, and each other one is counted under what cut it."""
     lines = [
         GOOD,
@@ -248,37 +288,41 @@ def test_tfds_clean_page() -> None:
     lines += ["Please switch on JavaScript to see this.", "Your browser's javascript is off, it seems."]
     lines += ["By reading on you accept our Terms of Use.", "We wrote a Privacy Policy for all of you."]
     lines += ["This site uses cookies for no good reason."]
-    text, counts, reason = clean("\n".join(lines))
+    text, counts, reason = clean("\n".join(lines), variant=variant)
     assert text == f"{GOOD}\n{FINE}"
     expected = {"kept_lines": 2, "short_lines": 1, "lines_without_end_mark": 2, "lines_with_javascript": 2}
     assert counts == {**expected, "lines_with_policy": 3, "sentences": 3}
     assert reason is None
 
 
-def test_tfds_clean_page_toofewsentences() -> None:
+@either
+def test_tfds_clean_page_toofewsentences(variant: str) -> None:
     """T2: what looks like three sentences is two."""
     text = "This is the first line of the page.\nIt claims to have three sentences...but it's actually just 1."
-    _, counts, reason = clean(text)
+    _, counts, reason = clean(text, variant=variant)
     assert (counts, reason) == ({"kept_lines": 2, "sentences": 2}, "too_few_sentences")
 
 
-def test_tfds_clean_page_squigglybracket() -> None:
+@either
+def test_tfds_clean_page_squigglybracket(variant: str) -> None:
     """T3: three lines pass, then a curly bracket comes."""
-    _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.")
+    _, counts, reason = clean(f"{GOOD}\n{FINE}\n{GOOD}\nfn foo(a) {{ bar = a + 10; }}.", variant=variant)
     assert (counts["kept_lines"], counts["curly_brackets"], reason) == (3, 1, "curly_bracket")
 
 
-def test_tfds_clean_page_loremipsum() -> None:
+@either
+def test_tfds_clean_page_loremipsum(variant: str) -> None:
     """T4: lorem ipsum in whatever case, and no line passes."""
-    _, counts, reason = clean("Lorem Ipsum dolor sit amet, consectetur.\n" * 4)
+    _, counts, reason = clean("Lorem Ipsum dolor sit amet, consectetur.\n" * 4, variant=variant)
     assert (counts, reason) == ({"lorem_ipsum": 4}, "lorem_ipsum")
 
 
-def test_tfds_clean_page_citations() -> None:
+@either
+def test_tfds_clean_page_citations(variant: str) -> None:
     """T5: three of four lines stay, without their citations; what has no mark before its citation goes."""
     lines = ["There is some text here.", "A line may lack its full stop", "Many a line ends in citations.[3]"]
     lines += ["Others ask for one[citation needed]. Or may be changed by all.[edit]"]
-    text, counts, reason = clean("\n".join(lines))
+    text, counts, reason = clean("\n".join(lines), variant=variant)
     stays = "There is some text here.\nMany a line ends in citations.\nOthers ask for one. Or may be changed by all."
     assert (text, counts, reason) == (stays, {"kept_lines": 3, "lines_without_end_mark": 1, "sentences": 4}, None)
 
@@ -312,11 +356,12 @@ def test_fineweb_keeps_lines_without_an_end_mark(line: str, kept: bool) -> None:
     assert not [rule for rule in family.rules if rule.reason == "page_too_long"]
 
 
-def test_tfds_clean_page_policy() -> None:
+@either
+def test_tfds_clean_page_policy(variant: str) -> None:
     """T6: three lines name a policy, three do not."""
     lines = [GOOD, "Click to accept the Terms of Use now.", FINE, "We value privacy policy more than you do."]
     lines += ["You have read the Cookie Policy, haven't you?", GOOD]
-    text, counts, reason = clean("\n".join(lines))
+    text, counts, reason = clean("\n".join(lines), variant=variant)
     assert text == f"{GOOD}\n{FINE}\n{GOOD}"
     assert (counts["lines_with_policy"], reason) == (3, None)
 

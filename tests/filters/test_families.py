@@ -64,7 +64,7 @@ def test_families_stand_under_their_own_names() -> None:
 
 
 def test_the_first_variant_is_the_default() -> None:
-    """Each has its name, and without one a family is the paper's, or for C4 the code's that made it."""
+    """Each has its name, and without one a family is the paper's, or C4's rules for all languages."""
     assert {name: next(iter(variants)) for name, variants in FAMILIES.items()} == DEFAULTS
     assert all(find_family(name) is find_family(f"{name}@{variant}") for name, variant in DEFAULTS.items())
 
@@ -72,7 +72,7 @@ def test_the_first_variant_is_the_default() -> None:
 DEFAULTS = {
     "gopher_repetition": "paper",
     "gopher_quality": "paper",
-    "c4": "tfds",
+    "c4": "sentences",
     "refinedweb": "paper",
     "mc4": "tfds",
     "wds": "37a3f34",

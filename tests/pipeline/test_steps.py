@@ -127,7 +127,7 @@ def test_a_guess_is_no_language() -> None:
         (Config(ingest=Ingest(steps=("language",)), families={"c4": {}}), "bounds for c4, which is not in"),
         (
             Config(ingest=Ingest(steps=("language", "c4@paper"))),
-            "unknown variant 'c4@paper'; known: c4@tfds,",
+            "unknown variant 'c4@paper'; known: c4@sentences, c4@tfds,",
         ),
         (Config(ingest=Ingest(steps=("language", "c4", "c4@datatrove"))), "names a step twice"),
         (Config(ingest=Ingest(steps=("language", "edits@paper"))), "unknown family 'edits'"),
