@@ -19,9 +19,10 @@ def stars(hashes: NDArray[np.uint64], keys: NDArray[np.uint64], numbers: NDArray
     bucket of n, however large. A document that occurs twice with a hash counts once. Keys that do not depend on the
     order of the corpus make stars that do not.
     """
-    order = np.argsort(hashes)
+    order = np.flatnonzero(_may_be_shared(hashes, np.zeros(1 << (2 * len(hashes)).bit_length(), np.uint8)))
+    order = order[np.argsort(hashes[order])]
     ordered = hashes[order]
-    new = np.ones(len(hashes) + 1, bool)
+    new = np.ones(len(order) + 1, bool)
     new[1:-1] = ordered[1:] != ordered[:-1]
     shared = ~(new[:-1] & new[1:])  # whose hash another row has too
     order, new = order[shared], new[:-1][shared]
@@ -36,6 +37,25 @@ def stars(hashes: NDArray[np.uint64], keys: NDArray[np.uint64], numbers: NDArray
     out["hash"], out["key"] = hashes[order][member], keys[order][member]
     out["centre"], out["member"] = centre[member], numbers[member]
     return out
+
+
+@njit(cache=True, nogil=True)
+def _may_be_shared(hashes: Array, seen: Array) -> Array:
+    """Tell of each hash (n) whether another may equal it: most are alone in their slot, and need not be sorted.
+
+    `seen` are zeros, a power of two of bytes; four slots of two bits share a byte: none, one, more.
+    """
+    mask = np.uint64(4 * seen.shape[0] - 1)
+    for i in range(hashes.shape[0]):
+        slot = hashes[i] & mask
+        bits = (slot & np.uint64(3)) << np.uint64(1)
+        held = seen[slot >> np.uint64(2)]
+        seen[slot >> np.uint64(2)] = held | (np.uint64(1) + (np.uint64(held) >> bits & np.uint64(1))) << bits
+    shared = np.empty(hashes.shape[0], np.bool_)
+    for i in range(hashes.shape[0]):
+        slot = hashes[i] & mask
+        shared[i] = np.uint64(seen[slot >> np.uint64(2)]) >> ((slot & np.uint64(3)) << np.uint64(1)) & np.uint64(2) > 0
+    return shared
 
 
 def forest(edges: NDArray[np.void]) -> NDArray[np.void]:
