@@ -10,7 +10,7 @@ REFERENCE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu flink-test lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu dataflow-test flink-test lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -46,6 +46,15 @@ kernels: setup
 
 gpu: setup
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -s -rs tests/kernels
+
+dataflow-test: setup .venv-gcp/installed
+	.venv-gcp/bin/python -m pytest tests/pipeline/dataflow
+
+.venv-gcp/installed: requirements.lock requirements-gcp.lock | setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-gcp
+	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --require-hashes -r requirements.lock -r requirements-gcp.lock
+	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --no-deps --no-build-isolation -e .
+	touch $@
 
 flink-test: setup .venv-flink/installed
 	LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) $(BIN)/python -m pytest -s tests/pipeline/flink
@@ -95,6 +104,8 @@ ablate: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --extra gcp --constraint requirements.lock pyproject.toml -o requirements-gcp.lock
 
 setup: .venv/installed
 

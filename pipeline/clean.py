@@ -182,7 +182,7 @@ def tokenize(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard]
     work = SampleTexts(sample.folder, (deduplicated.stage.folder,), rate, config.tokenizer.seed)
     line.each(sample, work, shards)
     task = TokenizerTask("tokenizer", config.tokenizer.model, config.tokenizer.vocab_size, rate)
-    return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
+    return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards), config.tokenizer.sample_bytes), [task])
 
 
 def small_tokenizer(line: Line, deduplicated: Manifest, shards: Sequence[DocumentShard], evaluator: str) -> Manifest:
@@ -194,7 +194,8 @@ def small_tokenizer(line: Line, deduplicated: Manifest, shards: Sequence[Documen
     stage = line.stage("self_clean.tokenizer", train_tokenizer.VERSION, keys, [sample])
     rate = config.evaluator.tokenizer_sample_bytes / max(1, sum(_entered(deduplicated)["bytes"].values()))
     task = TokenizerTask("evaluator", given, config.evaluator.vocab_size, min(1.0, rate))
-    return line.each(stage, TrainOne(stage.folder, sample_paths(sample, shards)), [task])
+    work = TrainOne(stage.folder, sample_paths(sample, shards), config.evaluator.tokenizer_sample_bytes)
+    return line.each(stage, work, [task])
 
 
 def sample_paths(sample: Stage, shards: Sequence[DocumentShard]) -> tuple[str, ...]:

@@ -31,11 +31,15 @@ from apache_beam.utils.subprocess_server import pick_port
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.identity import identity
+from pipeline.job import is_dataflow
 from pipeline.stage import Stage
 
 ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
 CANCEL_SECONDS = 60
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+# Dataflow's runner stages what `python -m pipeline.run` imported, and a list of packages that pip takes seconds to
+# make; workers have all that in their container.
+UNSTAGED = ("--no_save_main_session", "--experiments=disable_logging_submission_environment")
 QUESTIONS = 4  # to each worker, so that a reshuffle passes over none
 
 
@@ -51,6 +55,8 @@ def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage
             cancel_earlier(options, name)  # first of all: it may hold the slots that the workers are asked in
             if not reached:
                 reached.extend(options)
+                if is_dataflow(parsed):
+                    reached.extend(UNSTAGED)
                 if _needs_server(parsed):
                     reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
                 if has_workers_elsewhere(options):

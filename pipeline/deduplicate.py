@@ -26,6 +26,7 @@ from pipeline.document import conform, read_table, write_table
 from pipeline.exchange import read_every, read_rows, read_slices, slices, write_rows
 from pipeline.line import Line
 from pipeline.linking import Group, Linking, Partition, document_bytes, make_groups, named_files, signature_rows
+from pipeline.needs import Needs
 from pipeline.precision import EDGES, sampled_edges
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, id_words, take_rows, take_signatures
@@ -126,6 +127,11 @@ class Unite:
     linking: Linking
     folder: str
     edges: tuple[str, ...]
+
+    @property
+    def needs(self) -> Needs:
+        """A whole number for each document, and pieces of edges and a group's nodes beside them."""
+        return Needs(memory=8 * self.linking.documents + self.linking.memory_bytes)
 
     def __call__(self, _task: Partition) -> dict[str, Any]:
         """Write edges by partition of clusters and nodes by group; return the record."""

@@ -105,6 +105,7 @@ class Engine:
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
+        remove(stage.path("tasks"))  # that job.py wrote
         return write_manifest(stage, time.monotonic() - started)
 
     def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:

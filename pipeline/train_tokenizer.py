@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.document import read_table, write_table
 from pipeline.draw import uniform
+from pipeline.needs import Needs
 from pipeline.shards import DocumentShard
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
@@ -18,6 +19,7 @@ from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
 VERSION = 4
+SAMPLE_MEMORY = 15  # bytes for a byte of the sample; SentencePiece takes 12 (264 MB for 10 MB, 739 for 50)
 SAMPLE_COLUMNS = ("id", "text")
 
 
@@ -74,6 +76,12 @@ class TrainOne:
 
     folder: str
     samples: tuple[str, ...]
+    size: int  # bytes of text that are trained on, about
+
+    @property
+    def needs(self) -> Needs:
+        """SentencePiece holds the whole sample."""
+        return Needs(memory=SAMPLE_MEMORY * self.size)
 
     def __call__(self, task: TokenizerTask) -> dict[str, Any]:
         """Write KEY.model; return its record."""

@@ -16,6 +16,7 @@ from model.train import train
 from pipeline import storage
 from pipeline.config import ConfigError, Evaluator, SelfClean
 from pipeline.draw import uniform
+from pipeline.needs import Needs
 from pipeline.self_clean.folds import read_folds
 from pipeline.shards import DocumentShard
 from pipeline.tally import text_bytes
@@ -25,6 +26,7 @@ from tokenizer.encode import Tokenizer
 
 VERSION = 1
 SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
+TRAINING_BYTES = 1_500_000_000  # of memory: the largest process of a run with the default sizes, torch and all
 LONGEST_SHARE = 0.01  # of the training tokens that one document may be
 MAX_ANCHOR_SHARE = 0.3  # of a language's documents
 
@@ -197,6 +199,11 @@ class TrainEvaluator:
     evaluator: Evaluator
     seed: int
     key: TrainingKey
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for torch, weights, moments and a step's activations."""
+        return Needs(memory=TRAINING_BYTES)
 
     def __call__(self, task: TrainTask) -> dict[str, Any]:
         """Write weights, configuration and log to the task's folder; return its record."""

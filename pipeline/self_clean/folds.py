@@ -3,7 +3,7 @@
 Documents that share a host, or a band of a looser banding of their signatures, are in one fold. Where a group holds
 more than 1 / (2 K) of a language, it is split by document. Folds stay the same over all rounds.
 
-The one task that assigns them holds about 80 bytes a document of the run: 24 for group, size and language, the rest
+The one task that assigns them holds DOCUMENT_BYTES a document of the run: 24 for group, size and language, the rest
 while it weighs them. That is more than deduplication needs of one task, and what bounds a run of many documents.
 """
 
@@ -20,12 +20,14 @@ from pipeline.config import Deduplicate, SelfClean
 from pipeline.document import read_table, write_table
 from pipeline.exchange import read_slices
 from pipeline.linking import Linking, document_bytes, make_groups
+from pipeline.needs import Needs
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS
 from pipeline.storage import join
 from pipeline.verdicts import kept_mask
 
 VERSION = 1
+DOCUMENT_BYTES = 80  # of memory, for each document of the run
 BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
 
@@ -70,6 +72,11 @@ class AssignFolds:
     verdicts: tuple[str, ...]  # folders of the stages whose rejects weigh nothing
     folds: int
     seed: int
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for all documents at once."""
+        return Needs(memory=DOCUMENT_BYTES * sum(shard.rows for shard in self.shards))
 
     def __call__(self, task: FoldTask) -> dict[str, Any]:
         """Write the folds of every shard; return the record."""

@@ -1,0 +1,147 @@
+"""Job: a stage as one pipeline of a runner elsewhere, whose graph names the stage's tasks instead of holding them.
+
+A graph with its tasks inside grows with the corpus: 11 MB for 100,000 input files, of which Dataflow takes 10, and
+40 seconds to build. So the work and the tasks lie in a file of the stage's folder. The graph holds its path and its
+checksum, counts the tasks' numbers up, and spreads those: what a runner shuffles are whole numbers.
+"""
+
+import hashlib
+import io
+import pickle
+import socket
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import apache_beam as beam
+import zstandard
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
+
+from pipeline import storage
+from pipeline.execute import RunFailed, Task, Work, do_task
+from pipeline.identity import identity
+from pipeline.needs import NOTHING, Needs
+from pipeline.stage import Stage
+
+LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
+FOLDER = "tasks"  # of a stage, while its job runs
+WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice the largest of stages without needs
+ONE_LIST = threading.Lock()  # Dataflow's workers have threads, and each would read the list
+
+
+class JobOptions(PipelineOptions):
+    """What we ask of Dataflow beside Beam's own options."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--score_accelerator",
+            default="",
+            help="GPU for the stage that scores: type:nvidia-l4;count:1;install-nvidia-driver",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stage's tasks, by number, for workers that are elsewhere."""
+
+    folder: str  # of the stage
+    path: str  # of the file with work and tasks
+    sha256: str  # of that file
+    count: int  # tasks
+    needs: Needs
+    identity: tuple[tuple[str, str], ...]  # of the process that wrote the file
+
+
+def make_job(stage: Stage, work: Work, tasks: Sequence[Task]) -> Job:
+    """Write the work and its tasks to the stage's folder and return the job that does them."""
+    data = zstandard.compress(pickle.dumps((work, list(tasks)), protocol=pickle.HIGHEST_PROTOCOL))
+    digest = hashlib.sha256(data).hexdigest()
+    path = stage.path(FOLDER, digest[:16] + ".pickle.zst")
+    with storage.create(path) as file:
+        file.write(data)
+    needs = getattr(work, "needs", NOTHING)
+    return Job(stage.folder, path, digest, len(tasks), needs, tuple(sorted(identity().items())))
+
+
+def make_pipeline(options: Sequence[str], job: Job) -> beam.Pipeline:
+    """Return the pipeline of a job, on the runner that the options name."""
+    parsed = PipelineOptions(list(options))
+    name = parsed.view_as(StandardOptions).runner
+    runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else create_runner(name)
+    pipeline = beam.Pipeline(runner=runner, options=parsed)
+    pipeline | DoNumbered(job, hints(parsed, job.needs))
+    return pipeline
+
+
+def run_job(options: Sequence[str], job: Job) -> None:
+    """Run a job to its end; raises what the runner raises."""
+    make_pipeline(options, job).run().wait_until_finish()
+
+
+def is_dataflow(parsed: PipelineOptions) -> bool:
+    """Tell whether Dataflow is to run what is submitted."""
+    name = parsed.view_as(StandardOptions).runner or "DirectRunner"
+    return type(create_runner(name)).__name__ == "DataflowRunner"
+
+
+def hints(parsed: PipelineOptions, needs: Needs) -> dict[str, str]:
+    """Return Beam's resource hints for what tasks need: for Dataflow only, since other runners fuse less for them."""
+    if not is_dataflow(parsed):
+        return {}
+    memory = {"min_ram": f"{WORKER_BYTES + needs.memory}B"} if needs.memory else {}
+    asked = parsed.view_as(JobOptions).score_accelerator
+    return {**memory, **({"accelerator": asked} if asked and needs.accelerator else {})}
+
+
+class DoNumbered(beam.PTransform):
+    """Do the tasks of a job, each once, wherever the runner puts them."""
+
+    def __init__(self, job: Job, hinted: dict[str, str]) -> None:
+        super().__init__()
+        self._job = job
+        self._hints = hinted
+
+    def expand(self, begin: PBegin) -> PCollection[str]:
+        """Return the keys of the tasks done."""
+        spread = (
+            begin
+            | "Tasks" >> beam.Create([self._job.count], reshuffle=False)
+            | "Numbers" >> beam.FlatMap(numbers)
+            | "Spread" >> beam.Reshuffle()
+        )
+        work = beam.Map(do_numbered, self._job).with_output_types(str)
+        return spread | "Work" >> (work.with_resource_hints(**self._hints) if self._hints else work)
+
+
+def numbers(count: int) -> Iterator[int]:
+    """Yield the numbers of so many tasks."""
+    yield from range(count)
+
+
+def do_numbered(number: int, job: Job) -> str:
+    """Do one task of a job; return its key."""
+    with ONE_LIST:
+        work, tasks = load(job)
+    return do_task(tasks[number], work, job.folder)
+
+
+@lru_cache(maxsize=1)
+def load(job: Job) -> tuple[Work, list[Any]]:
+    """Return a job's work and tasks; raises RunFailed for another worker, or another file, than the driver's."""
+    own = identity()
+    for name, value in job.identity:
+        if own[name] != value:
+            raise RunFailed(f"the worker {socket.gethostname()} has {name} {own[name]}, the driver {value}")
+    with storage.open_input(job.path) as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != job.sha256:
+        raise RunFailed(f"{job.path} is not what the driver wrote; the same command goes on from here")
+    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream:
+        return pickle.load(stream)  # noqa: S301 - the job's own, by its checksum; Beam ships its functions likewise
