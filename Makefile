@@ -16,7 +16,8 @@ demo: setup
 	$(BIN)/python -m pipeline.run
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --ignore tests/pipeline/dataflow tests
+	$(MAKE) dataflow-test
 
 check: setup
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ pytest.importorskip("google.cloud.dataflow_v1beta3", reason="Beam's [gcp] is not
 
 from filters.families import FAMILIES
 from pipeline import clean, deduplicate, storage
-from pipeline.cluster import prepared
+from pipeline.cluster import UNSTAGED, prepared
 from pipeline.config import Config, Input, load
 from pipeline.execute import Watch, Work
 from pipeline.ingest import IngestShard, Settings
@@ -235,7 +235,7 @@ def test_jobs_do_not_grow_with_the_corpus(tmp_path: Path) -> None:
         }
         for name, (work, tasks) in stages.items():
             stage = make_stage(str(tmp_path), name, 1, [count], [])
-            one = build(OPTIONS, make_job(stage, work, tasks))
+            one = build((*OPTIONS, *UNSTAGED), make_job(stage, work, tasks))
             sizes.setdefault(count, []).append(one.graph.ByteSize())
             assert load_job(one.job) == (work, list(tasks))
             print(f"{name}: {count:,} tasks, graph {one.graph.ByteSize():,} bytes, beside it {_size(one.job.path):,}")
