@@ -107,6 +107,8 @@ lock: setup
 	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --extra gcp --constraint requirements.lock pyproject.toml -o requirements-gcp.lock
+	echo datasets==5.2.0 | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 - -o tests/pipeline/datasets.lock
 
 setup: .venv/installed
 

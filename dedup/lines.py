@@ -22,7 +22,10 @@ _ZERO = 0x110000  # stands for U+0000 in the table, where 0 is white space
 
 @cache
 def lowered() -> NDArray[np.uint32]:
-    """Return for each code point its lower case, 0 for white space (1,114,112)."""
+    """Return for each code point its lower case, 0 for white space (1,114,112).
+
+    One by one: a sigma that ends a word and a dotted capital I are not what str.lower, which TFDS calls, makes of them.
+    """
     points = np.arange(0x110000, dtype=np.uint32)
     points[0xD800:0xE000] = 0  # surrogates are no text
     letters = points.view("<U1")

@@ -5,17 +5,18 @@ Datasets, text/c4_utils.py, clean_page): its order, its five words a line and th
 line goes when a word in it is longer than 1000 characters, when it does not end in a terminal mark or
 ends in "...", has under five words, or names JavaScript or a cookie or privacy policy; citation marks
 such as [3] are cut out. A page goes when a line that got so far holds "lorem ipsum" or a curly bracket, or
-with fewer than three sentences, and before any of that when it has more than 190,000 characters. That is the variant
-`tfds`, but for how sentences are counted: by a few rules and a short list of abbreviations (c4_lines.next_sentence),
-where TFDS runs NLTK's trained punkt. It reads English: marks, words between spaces, phrases. The variant `sentences`,
-our default, is made for all languages and for what extractors leave:
+with fewer than three sentences, and before any of that when it has more than 190,000 characters. White space at the
+ends of what is left goes. That is the variant `tfds`, but for how sentences are counted, by a few rules and a short
+list of abbreviations (c4_lines.next_sentence) where TFDS runs NLTK's trained punkt, and for the phrases' case, of
+which ASCII's is enough here. It reads English: marks, words between spaces, phrases; of languages that write other
+marks nothing is left. The variant `sentences`, our default, is made for all languages and for what extractors leave:
 
 - Terminal marks of other scripts count, and a mark may be followed by closing quotes or brackets
   (characters.CLOSERS). A line in a script without such marks (Thai, Lao) needs none, and their sentences are
   not judged.
-- A line with three sentences, which alone would make a page, is cut sentence by sentence. Extractors lose line breaks,
-  and a page in one line then goes as a whole for ending in "Read more", or for one mention of cookies: of 33,274
-  clean documents that took 1,560, two thirds of the Shona news. What follows the last terminal mark goes, and
+- A line with three sentences and five words, which alone would make a page, is cut sentence by sentence. Extractors
+  lose line breaks, and a page in one line then goes as a whole for ending in "Read more", or for one mention of
+  cookies: of 33,274 clean documents that took 1,560, two thirds of the Shona news. What follows the last mark goes, and
   sentences with a word too long, JavaScript or a policy in them; short ones stay.
 - The phrases about policies are those of the document's language (policy_phrases.py); a language without a list
   is not judged by them.

@@ -133,7 +133,7 @@ def clean_lines(
         new[document] = out
         while i < stop:
             end, after = _line_end(text, i, stop, classes)
-            if flat and _has_sentences(text, i, end, classes, flat):
+            if flat and _is_page(text, i, end, classes, flat, fewest):
                 length = _clean_sentences(text, i, end, classes, policies[document], whose, counts[document])
             else:
                 policy, row = policies[document], counts[document]
@@ -145,17 +145,30 @@ def clean_lines(
                 text[out : out + length] = text[i : i + length]
                 out += length
             i = after
+        if whose != OURS:
+            out = _strip_page(text, new[document], out, classes)
     new[-1] = out
     return new
 
 
 @njit(cache=True, nogil=True)
-def _has_sentences(text: Array, i: int, stop: int, classes: Array, fewest: int) -> bool:
-    """Tell whether `fewest` sentences of a line end in a mark."""
-    while i < stop and fewest:
+def _is_page(text: Array, i: int, stop: int, classes: Array, sentences: int, words: int) -> bool:
+    """Tell whether a line has so many sentences that end in a mark, and enough words for a line."""
+    if not _has_words(text, i, stop, classes, _SEPARATORS, SPACELESS, words):
+        return False
+    while i < stop and sentences:
         i, state = next_sentence(text, i, stop, classes)
-        fewest -= state == ENDED
-    return fewest == 0
+        sentences -= state == ENDED
+    return sentences == 0
+
+
+@njit(cache=True, nogil=True)
+def _strip_page(text: Array, start: int, stop: int, classes: Array) -> int:
+    """Move a page without the white space at its ends to `start`; return where it ends there."""
+    a, b = strip(text, start, stop, classes)
+    for i in range(b - a):
+        text[start + i] = text[a + i]
+    return start + b - a
 
 
 @njit(cache=True, nogil=True)

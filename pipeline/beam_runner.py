@@ -56,13 +56,11 @@ def run_pipeline(options: Sequence[str], transform: beam.PTransform, tasks: Sequ
 
 @contextlib.contextmanager
 def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine]:
-    """Open an engine for Beam options; raises ConfigError for a mode that loses data.
+    """Open an engine for Beam options that were checked.
 
     `workers` is the number of processes of a local run; by default one for each core.
     """
     mode = _local_mode(options)
-    if mode == "multi_threading":
-        raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
     count = workers or len(os.sched_getaffinity(0))
     if mode == "in_memory":
         with processes(count, start_worker) as pool:
@@ -91,8 +89,11 @@ def _local_mode(options: Sequence[str]) -> str:
     return parsed.view_as(DirectOptions).direct_running_mode if local else ""
 
 
-def check_options(options: Sequence[str]) -> None:
-    """Raise ConfigError for an option that Beam does not know (Beam itself would pass over it) and for its refusals."""
+def check_options(options: Sequence[str], workers: int | None = None) -> None:
+    """Raise ConfigError for an option that Beam does not know (Beam itself would pass over it) and for its refusals.
+
+    And for a mode that loses data, and a number of local processes for a runner that has none.
+    """
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for kind in _all_subclasses(PipelineOptions):
         try:
@@ -107,7 +108,12 @@ def check_options(options: Sequence[str]) -> None:
         raise ConfigError(said.getvalue().strip().rpartition("error: ")[2]) from None
     if unknown:
         raise ConfigError(f"unknown option {unknown[0]}; see --help, and Beam's own options")
+    mode = _local_mode(options)
+    if mode == "multi_threading":
+        raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
     runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
+    if workers is not None and not mode:
+        raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")
     if runner and runner not in LOCAL_RUNNERS:
         try:
             create_runner(runner)

@@ -54,6 +54,7 @@ def clean(line: Line, plan: Plan, ask: Asked) -> Corpus:
     if last < STAGES.index("deduplicate"):
         return corpus
     clustered, deduplicated = deduplicate(line, ingested, shards, ask.earlier)
+    check_deduplicated(deduplicated.summary)
     corpus = replace(corpus, clustered=clustered, deduplicated=deduplicated)
     if last < STAGES.index("tokenizer"):
         return corpus
@@ -150,6 +151,15 @@ def deduplicate(
     last = line.stage("deduplicate.documents", dedup.VERSION, [settings.threshold], [m.stage for m in linked])
     clustered, judged = dedup.judge(line, linked, how, shards, last)
     return clustered, repeated_lines.cut_lines(line, judged, shards, stage)
+
+
+def check_deduplicated(summary: Summary) -> None:
+    """Raise RunFailed when nothing is left, as where an earlier run has it all."""
+    if not sum(summary["kept"]["documents"].values()):
+        lost = summary.get("reasons", {})
+        raise RunFailed(
+            f"deduplicate: none of {sum(lost.values()):,} documents is kept; most often: {_commonest(lost)}"
+        )
 
 
 def _entered(deduplicated: Manifest) -> Summary:

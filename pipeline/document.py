@@ -1,5 +1,6 @@
 """The columns of a document, and tables of them."""
 
+import contextlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -124,6 +125,8 @@ class Writer:
 
     def abandon(self, error: BaseException) -> None:
         """Leave nothing behind."""
+        with contextlib.suppress(Exception):  # closed by Python later, it would complain of its file
+            self._writer.close()
         self._created.__exit__(type(error), error, error.__traceback__)
 
 

@@ -38,6 +38,7 @@ def by_reader(reader: Array, rows: Array, readers: int) -> tuple[Array, Array]:
     One pass with as many places to write to: to sort and gather them takes four times as long at ten million documents,
     and longer the more readers there are, because each one's rows are collected from all of memory.
     """
+    assert len(reader) == len(rows)
     edges = np.concatenate([[0], np.cumsum(np.bincount(reader, minlength=readers))])
     grouped = np.empty(len(rows), rows.dtype)
     _scatter(np.ascontiguousarray(reader), _bytes_of(rows), edges[:-1].copy(), _bytes_of(grouped))

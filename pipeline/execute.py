@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -67,7 +68,19 @@ def do_task(task: Task, work: Work, folder: str) -> str:
 def do_tasks(tasks: Sequence[Task], work: Work, folder: str) -> None:
     """Do some tasks in turn."""
     for task in tasks:
-        do_task(task, work, folder)
+        try:
+            do_task(task, work, folder)
+        except Exception as error:
+            _check_travels(error)
+            raise
+
+
+def _check_travels(error: Exception) -> None:
+    """Raise RunFailed for an error that could not be unpickled: the driver would take it for a worker's death."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - what the pool does with it
+    except Exception:  # noqa: BLE001 - whatever the error's class does
+        raise RunFailed(f"{type(error).__name__}: {error}".partition("\n")[0]) from None
 
 
 def _attempted(work: Work, task: Task) -> Record:

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import ConfigError
+from pipeline.config import MAX_BOUND, ConfigError
 
 NO_BOUND = "false"
 _PATH = re.compile(
@@ -93,9 +93,12 @@ def _number(value: str, bound: str) -> float | bool:
     if value.strip() == NO_BOUND:
         return False
     try:
-        return int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
+        number = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
     except ValueError:
         raise ConfigError(f"--set {bound}: the value must be a number or false") from None
+    if not abs(number) <= MAX_BOUND:
+        raise ConfigError(f"--set {bound}: the value must be between -2^53 and 2^53")
+    return number
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if beam_options:
             from pipeline.beam_runner import check_options  # Beam takes half a second to import
 
-            check_options(beam_options)
+            check_options(beam_options, asked.direct_num_workers)
         from pipeline.session import run  # compiled kernels: not for --help
 
         return run(asked, config, output, beam_options, console)
@@ -87,8 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def without_blas() -> None:
-    """Let Numba do without BLAS, which no kernel calls: to look for one it imports a third of SciPy, for 0.2 s."""
+    """Let Numba do without BLAS, which no kernel calls: to look for one it imports a third of SciPy, for 0.2 s.
+
+    A user's own compiled function cannot call it either, where Numba has not been imported before.
+    """
     blas = "scipy.linalg.cython_blas"
+    if "numba.np.arraymath" in sys.modules or blas in sys.modules:
+        return
     sys.modules[blas] = None  # type: ignore[assignment]  # what import takes for: not there
     import numba.np.arraymath  # noqa: F401
 
@@ -124,7 +129,7 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
 
 
 if __name__ == "__main__":
-    gc.disable()  # until all is imported: to look through the modules again and again takes 0.15 s
+    gc.disable()  # until the work begins: to look through what is imported again and again takes 0.15 s
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

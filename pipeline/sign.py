@@ -92,7 +92,8 @@ def _digests(values: Sequence[str], *, empty: bool = False) -> Array:
 def normal_url(url: str | None) -> str:
     """Return a URL without scheme, `www.`, where its reader came from, and slash at the end.
 
-    As TFDS (text/c4_utils.py, normalize_url), which lets the fragment and a host's capitals stand.
+    As TFDS (text/c4_utils.py, normalize_url), which lets the fragment and a host's capitals stand, and removes
+    `https://www.` wherever it stands.
     """
     whole = _TRACKING.sub("", _URL_HEAD.sub("", (url or "").partition("#")[0]))
     host, slash, path = whole.partition("/")

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("folder", ["filters", "dedup", "tokenizer", "pipeline/formats"])
+@pytest.mark.parametrize("folder", ["filters", "dedup", "tokenizer", "pipeline", "pipeline/formats"])
 def test_kernels_stay_within_their_arrays(tmp_path: Path, folder: str) -> None:
     """With Numba's bounds checking on, texts that end with their buffer, and pages cut anywhere, raise nothing."""
     checking = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}

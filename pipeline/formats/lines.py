@@ -1,5 +1,7 @@
 """Lines of a stream: bounded memory, byte ranges, and the formats made of lines (JSONL, plain text)."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from pipeline.formats.record import Event, Record, Skipped, TooLarge, Unreadable
 
 CHUNK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UNPAIRED = re.compile("[\ud800-\udfff]")
 SHOWN_KEYS = 8  # of a record that lacks the text field
 
 
@@ -90,13 +93,26 @@ def _event(line: Line, decode: Callable[[int, bytes], Event]) -> Event:
 
 def _json_record(offset: int, data: bytes, given: Input) -> Record | Unreadable:
     try:
-        value = orjson.loads(data.removeprefix(BYTE_ORDER_MARK) if offset == 0 else data)
+        value = _loads(data.removeprefix(BYTE_ORDER_MARK) if offset == 0 else data)
     except orjson.JSONDecodeError as error:
         return Unreadable(position=offset, offset=offset, error=f"invalid JSON: {error.msg}")
     if not isinstance(value, dict):
         kind = type(value).__name__
         return Unreadable(position=offset, offset=offset, error=f"a JSON object was expected, got {kind}")
     return from_fields(offset, offset, value, given)
+
+
+def _loads(data: bytes) -> Any:
+    """Return a JSON value; U+FFFD stands for half a surrogate pair, which JSON can write and UTF-8 cannot."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if "surrogate" not in error.msg:
+            raise
+        try:
+            return orjson.loads(_UNPAIRED.sub("\ufffd", json.dumps(json.loads(data), ensure_ascii=False)))
+        except (ValueError, RecursionError):  # json takes less, here and there
+            raise error from None
 
 
 def from_fields(position: int, offset: int, fields: dict[str, object], given: Input) -> Record | Unreadable:

@@ -167,7 +167,7 @@ def reference(text: str) -> tuple[str, dict[str, int]]:
     kept = []
     for line in text.splitlines():
         pieces = pieces_of(line)
-        if sum(ended is True for _, ended in pieces) >= 3:
+        if sum(ended is True for _, ended in pieces) >= 3 and len(words_in(line)) >= 5:
             before = counts["kept_lines"]
             cleaned = cleaned_sentences(pieces, counts)
             counts["kept_lines"] = before + bool(cleaned)
@@ -226,7 +226,7 @@ def tfds_page(text: str) -> tuple[str, dict[str, int]]:
         if line and cause == "kept_lines":
             kept.append(bare)
             counts["sentences"] += sentences_in(bare)
-    return "\n".join(kept), counts
+    return "\n".join(kept).strip(), counts
 
 
 def tfds_cause(line: str, bare: str) -> str:
@@ -249,6 +249,21 @@ def test_whole_lines_are_what_tfds_judges() -> None:
     cut, whole = (edited_texts(how(passage_of([line]))) for how in (measure, measure_as_tfds))
     assert cut == ["It is a long enough line. Here is another of them. And this is the third."]
     assert whole == [""]
+
+
+@pytest.mark.parametrize("line", ["Buy! Now! Cheap!", "Home. About. Contact."])
+def test_a_line_of_too_few_words_goes_whatever_it_ends_in(line: str) -> None:
+    """Three marks do not make a sentence page of a menu."""
+    assert clean(line) == ("", {"short_lines": 1}, "too_few_sentences")
+
+
+@pytest.mark.parametrize("variant", ["c4@tfds", "c4@datatrove", "c4@fineweb"])
+def test_a_page_ends_without_white_space(variant: str) -> None:
+    """Which citations at the ends of its first and last line would leave."""
+    lines = ["[1] This is the first good line here.", "And this is its last, with a note. [3]"]
+    text = clean("\n".join(lines), variant=variant)[0]
+    assert text == text.strip()
+    assert text.startswith("This is the first")
 
 
 def test_tfds_reads_english() -> None:

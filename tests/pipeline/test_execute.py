@@ -77,6 +77,24 @@ def test_a_failure_is_one_line(error: Exception, line: str) -> None:
     assert str(failed.value) == line
 
 
+class Two(Exception):  # noqa: N818 - a user's
+    """An error that cannot be unpickled: its class wants two arguments."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def fail(_task: Number) -> Record:
+    """Raise it."""
+    raise Two("this", "that")
+
+
+def test_an_error_that_does_not_travel_is_named(tmp_path: Path) -> None:
+    """The worker that raised it has not died."""
+    with pytest.raises(RunFailed, match="Two: this and that"):
+        go(tmp_path, fail)
+
+
 def test_a_local_run_does_without_beam() -> None:
     """What a run on this machine imports holds no Beam, which takes longer to import than all the rest."""
     code = "import sys, pipeline.run, pipeline.session; sys.exit('apache_beam' in sys.modules)"

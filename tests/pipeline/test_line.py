@@ -176,7 +176,8 @@ def researcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = tmp_path_factory.mktemp("researcher") / "bin/python"
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(python.parents[1])], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "datasets==5.2.0"], check=True)
+    pinned = ["--require-hashes", "-r", str(Path(__file__).with_name("datasets.lock"))]
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *pinned], check=True)
     return python
 
 

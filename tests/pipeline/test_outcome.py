@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.clean import Corpus, check_conservation, check_ingested
+from pipeline.clean import Corpus, check_conservation, check_deduplicated, check_ingested
 from pipeline.config import Config, Evaluator, SelfClean
 from pipeline.execute import RunFailed
 from pipeline.outcome import projection
@@ -88,3 +88,10 @@ def test_a_projection_counts_work_and_budgets() -> None:
     small = projection(replace(CORPUS, merged=merged), config, [finished("ingest", {"cpu_seconds": 9.0})])
     assert "a cost that this sample does not tell" in small
     assert "tokens" not in projection(replace(CORPUS, merged=None), config, [])
+
+
+def test_a_corpus_of_duplicates_ends_the_run() -> None:
+    """As where an earlier run has all of it: said before the tokenizer would fail for want of text."""
+    check_deduplicated({"kept": {"documents": {"en": 1}}, "reasons": {"exact_duplicate": 9}})
+    with pytest.raises(RunFailed, match=r"none of 11 documents is kept; most often: exact_duplicate \(9 times\)"):
+        check_deduplicated({"kept": {"documents": {}}, "reasons": {"near_duplicate": 2, "exact_duplicate": 9}})

@@ -95,7 +95,7 @@ def test_the_source_may_be_a_field_that_is_something_else_too(name: str) -> None
         (b'{"text":NaN}', "invalid JSON"),
         (b'{"text":"\xff"}', "invalid JSON"),
         (b'{"text":"\xed\xa0\x80"}', "invalid JSON"),
-        (b'{"text":"\\ud800"}', "invalid JSON"),
+        (b'{"text":"\\ud800","x":' + b"[" * 100_000, "invalid JSON"),
         (b'{"text":"a","n":1' + b"0" * 400 + b"}", "invalid JSON"),
         (b"[" * 100_000, "invalid JSON"),
         (b'{"text":"a","x":' + b"[" * 100_000, "invalid JSON"),
@@ -119,6 +119,13 @@ def test_a_line_that_is_no_record_says_why(line: bytes, reason: str) -> None:
     assert isinstance(bad, Unreadable)
     assert bad.error.startswith(reason)
     assert bad.offset == 13
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    """JSON can write what UTF-8 cannot; the rest of the record, a whole pair with it, is as it was."""
+    (record,) = jsonl(b'{"text":"a\\ud800b\\ud83d\\ude00","n":[1,"\\udc00"]}')
+    assert isinstance(record, Record)
+    assert (record.text, record.meta) == ("a\ufffdb\U0001f600", '{"n":[1,"\ufffd"]}')
 
 
 def test_odd_values_are_kept() -> None:
