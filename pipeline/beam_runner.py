@@ -107,6 +107,9 @@ def check_options(options: Sequence[str]) -> None:
         raise ConfigError(said.getvalue().strip().rpartition("error: ")[2]) from None
     if unknown:
         raise ConfigError(f"unknown option {unknown[0]}; see --help, and Beam's own options")
+    if given := next((option for option in options if option.startswith("--s3_")), ""):
+        name = given.partition("=")[0]
+        raise ConfigError(f"{name} is not used: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like")
     runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
     if runner and runner not in LOCAL_RUNNERS:
         try:
