@@ -10,6 +10,7 @@ from filters.families import FAMILIES
 from pipeline import storage
 from pipeline.config import Bounds, Config, ConfigError, from_tables
 from pipeline.judging import judging_groups
+from pipeline.object_store import StoreFailed
 from pipeline.retune import merged
 
 JUDGING = ("ingest", "language", "url", "own", "classifier", "decontaminate")  # what rules come from, beside families
@@ -49,6 +50,8 @@ def _read_tables(output: str) -> tuple[dict[str, Any], dict[str, Bounds]]:
         table = storage.read_json(storage.join(output, "run.json"))["config"]
         finished = storage.exists(storage.join(output, "_SUCCESS"))
         tables, families = {name: table[name] for name in JUDGING}, table["families"]
+    except StoreFailed:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         finished = False
     if not finished:

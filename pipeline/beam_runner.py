@@ -111,6 +111,9 @@ def check_options(options: Sequence[str], workers: int | None = None) -> None:
     mode = _local_mode(options)
     if mode == "multi_threading":
         raise ConfigError("--direct_running_mode=multi_threading loses data in Beam 2.77; leave it out")
+    if given := next((option for option in options if option.startswith("--s3_")), ""):
+        name = given.partition("=")[0]
+        raise ConfigError(f"{name} is not used: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like")
     runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
     if workers is not None and not mode:
         raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")

@@ -15,7 +15,7 @@ from filters.rules import Rule
 from pipeline.bounds import bound_rules
 from pipeline.config import MAX_BOUND, Between, Classifier, ConfigError
 from pipeline.step import Prepared, Split, split_by_rules, texts_of, with_columns
-from pipeline.storage import checksum
+from pipeline.storage import checksum, folder_and_name, on_disk
 
 PREFIX = "classifier."
 
@@ -52,8 +52,10 @@ def rules_of(step: str, settings: Classifier) -> tuple[Rule, ...]:
 
 @cache
 def load(path: str) -> fasttext_network.Classifier:
-    """Return the model at a local path; loaded once a process."""
-    return read_classifier(path)
+    """Return a model; loaded once a process."""
+    folder, name = folder_and_name(path)
+    with on_disk(folder, [name]) as here:
+        return read_classifier(str(here / name))
 
 
 @dataclass(frozen=True, slots=True)

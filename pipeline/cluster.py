@@ -195,8 +195,6 @@ def _question(folder: str) -> Callable[[int], None]:
         import socket
         import sys
 
-        from apache_beam.io.filesystems import FileSystems
-
         said: dict[str, object] = {"host": socket.gethostname(), "python": sys.executable}
         try:
             from pipeline.identity import identity as own
@@ -204,7 +202,15 @@ def _question(folder: str) -> Callable[[int], None]:
             said["identity"] = own()
         except Exception as error:  # noqa: BLE001 - the answer is that there is an error
             said["error"] = f"{type(error).__name__}: {error}"
-        with FileSystems.create(f"{folder}/{socket.gethostname()}-{os.getpid()}-{number}.json") as file:
+        path = f"{folder}/{socket.gethostname()}-{os.getpid()}-{number}.json"
+        if "://" in folder:
+            import fsspec
+
+            with fsspec.open(path, "wb") as file:
+                file.write(json.dumps(said).encode())
+            return
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as little as can be imported
+        with open(path, "wb") as file:  # noqa: PTH123
             file.write(json.dumps(said).encode())
 
     return answer

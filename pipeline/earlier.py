@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline import sign, storage
 from pipeline.config import Config, ConfigError
+from pipeline.object_store import StoreFailed
 from pipeline.shards import DocumentShard
 
 
@@ -38,6 +39,8 @@ def _find(output: str, config: Config) -> Earlier:
     try:
         fingerprint = storage.read_json(storage.join(output, "run.json"))["fingerprints"]["ingest"]
         finished = storage.exists(storage.join(output, "_SUCCESS"))
+    except StoreFailed:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         finished = False
     if not finished:

@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import ConfigError, Input
+from pipeline.object_store import StoreFailed
 
 SEED = 1
 WIDE = 150  # columns of a table that goes to a file
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except StoreFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -20,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.object_store import TRIES, StoreFailed
 from pipeline.stage import (
     Manifest,
     Record,
@@ -32,6 +33,7 @@ from pipeline.stage import (
 from pipeline.storage import exists, is_local, join, remove, walk
 
 POLL_SECONDS = 0.5
+STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
 TASK_ATTEMPTS = 3  # when a store fails
 HANDS_PER_WORKER = (
     32  # of tasks that a worker is given in turn; with a future a task, 100,000 would be slow to wait for
@@ -55,11 +57,12 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
     with ONE_TASK:
-        wall, cpu = time.monotonic(), time.process_time()
+        wall, cpu, again = time.monotonic(), time.process_time(), TRIES.again
         record = _attempted(work, task)
         seconds = {
             "seconds": round(time.monotonic() - wall, 3),
             "cpu_seconds": round(time.process_time() - cpu, 3),
+            "asked_again": TRIES.again - again,
         }
     write_record(folder, {**record, **seconds, "key": task.key})
     return task.key
@@ -89,7 +92,7 @@ def _attempted(work: Work, task: Task) -> Record:
         try:
             return work(task)
         except OSError as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
+            if isinstance(error, FileNotFoundError | PermissionError | StoreFailed):
                 raise
             LOG.warning("task %s: %s; trying again", task.key, error)
             time.sleep(2**attempt)
@@ -125,8 +128,9 @@ class Engine:
         """Wait for the slices and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
+        wait_seconds = POLL_SECONDS if is_local(stage.folder) else STORE_POLL_SECONDS
         while True:
-            finished, pending = wait(pending, timeout=POLL_SECONDS)
+            finished, pending = wait(pending, timeout=wait_seconds)
             for future in finished:
                 _raise_failure(stage, future)
             new = finished_keys(stage.folder) - seen

@@ -14,7 +14,7 @@ from filters.language import default_model_path, identify, load, trusted_codes
 from filters.rules import Rule, judge
 from pipeline.config import MAX_BOUND, ConfigError, Language
 from pipeline.step import Prepared, Split, split, texts_of, with_columns
-from pipeline.storage import checksum
+from pipeline.storage import checksum, folder_and_name, on_disk
 
 NO_THRESHOLD = float("nan")
 FIELDS = (
@@ -66,7 +66,9 @@ def rules_of(settings: Language) -> tuple[Rule, ...]:
 @cache
 def language_model(path: str) -> Classifier:
     """Return the model at a path, or the one that is installed; loaded once a process."""
-    return load(path or default_model_path())
+    folder, name = folder_and_name(path or default_model_path())
+    with on_disk(folder, [name]) as here:
+        return load(str(here / name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -111,7 +110,7 @@ def _read(path: str) -> Table:
 def _find_sample(digest: str, paths: Sequence[str], output: str) -> Table:
     """Return what was written beside the page of a sample."""
     name = f"sample-{digest}.json"
-    folders = [storage.join(output, FOLDER), *(str(PurePosixPath(path).parent) for path in paths)]
+    folders = [storage.join(output, FOLDER), *(storage.folder_and_name(path)[0] for path in paths)]
     for folder in folders:
         path = storage.join(folder, name)
         if digest.isalnum() and storage.exists(path):

@@ -11,28 +11,25 @@ from typing import Any
 
 from pipeline import clean, storage
 from pipeline.clean import Corpus
-from pipeline.config import Config, ConfigError, as_table
+from pipeline.config import ConfigError, as_table
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
 from pipeline.labelled import applied, measure
 from pipeline.line import Asked, Line
+from pipeline.object_store import TRIES
 from pipeline.publish import fill_output
 
 VERSIONS = ("lustrate", *DECIDING)
 MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
 
 
-def check_output(output: str, config: Config) -> None:
+def check_output(output: str) -> None:
     """Raise ConfigError for a place that this run cannot write to, whatever is in it."""
     try:
         storage.check_url(output)
     except ValueError as error:
         raise ConfigError(f"--output {output}: {error}") from error
-    if not storage.is_local(output) and config.self_clean.rounds:
-        raise ConfigError(
-            f"--output {output}: evaluators are trained in a local folder; use one, or set self_clean.rounds = 0"
-        )
 
 
 @contextmanager
@@ -120,7 +117,13 @@ def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
         "counts": {step["name"]: step["count"] for step in funnel(corpus)},
         "seconds": {m.stage.name: round(m.seconds, 2) for m in line.manifests},
         "cpu_count": len(os.sched_getaffinity(0)),
+        "asked_again": asked_again(line),
     }
+
+
+def asked_again(line: Line) -> int:
+    """Return how many requests to a store failed and were made again, by all who worked on what is finished."""
+    return TRIES.again + sum(record.get("asked_again", 0) for one in line.manifests for record in one.records)
 
 
 def tidy(line: Line) -> None:

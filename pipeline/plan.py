@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pipeline import object_store
 from pipeline.config import Config, ConfigError, Input
 from pipeline.formats.compression import WatchedStream
 from pipeline.formats.parquet import WRONG_PARQUET
 from pipeline.formats.recognise import is_compressed, recognise
-from pipeline.storage import is_local, match, open_input
+from pipeline.storage import is_local, open_input
 
 # Small corpora still get this many shards, so that every core has work and progress is seen.
 MIN_SHARDS = 16
@@ -129,8 +130,9 @@ def _match(pattern: str) -> Iterator[tuple[str, int, float, str]]:
         if is_local(pattern):
             yield from (_looked_at(path) for path in _paths(pattern))
             return
-        yield from ((*found, "") for found in match(pattern))
-    except ValueError as error:  # no pattern, or no file system
+        for path, size, changed in object_store.match(pattern):
+            yield path, size, changed, ""
+    except (ValueError, OSError) as error:  # no pattern, no file system, or one that refuses
         raise ConfigError(f"--input {pattern}: {error}") from error
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import MAX_BOUND, ConfigError
+from pipeline.object_store import StoreFailed
 
 NO_BOUND = "false"
 _PATH = re.compile(
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except StoreFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from pipeline.config import ConfigError
+from pipeline.object_store import StoreFailed
 
 PAGE = "review.html"
 
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except StoreFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pipeline.config import STAGES, Config, ConfigError, Input, load
 from pipeline.demo import DEMO_PATHS
+from pipeline.object_store import StoreFailed
 
 DEMO_CONFIG = Path(__file__).with_name("demo.toml")
 DEMO_OUTPUT = "out/demo"
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except StoreFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -27,8 +27,9 @@ from pipeline.ingest import load_kernels
 from pipeline.labelled import show, with_thresholds
 from pipeline.labels import read_labels
 from pipeline.line import Asked, Line, Paused
+from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table
-from pipeline.output_folder import check_output, claimed, publish
+from pipeline.output_folder import asked_again, check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.rounds import given_weights
@@ -63,7 +64,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_steps(config)
     check_models(config, asked.evaluator)
     check_keep(config)
-    check_output(output, config)
+    check_output(output)
     only = "train" if asked.train_only else "score" if asked.score_only else ""
     if asked.train_only and asked.score_only:
         raise ConfigError("--train-only and --score-only cannot be given together")
@@ -174,6 +175,8 @@ def _run(
         done = corpus.merged is not None
         facts = publish(line, corpus, ask) if done else {}
     console.print(table(corpus, time.monotonic() - began))
+    if again := asked_again(line):
+        console.print(f"{again:,} requests to the store failed and were made again")
     if "labels" in facts:
         show(facts["labels"], console)
     if config.sample < 1:
@@ -208,6 +211,6 @@ def _failed(output: str, error: Exception) -> int:
     detail = "".join(traceback.format_exception(error))
     with contextlib.suppress(OSError, ValueError), storage.create(log) as file:
         file.write(detail.encode())
-    line = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+    line = str(error) if isinstance(error, RunFailed | StoreFailed) else f"{type(error).__name__}: {error}"
     print(f"failed: {line.partition(chr(10))[0]} (detail in {log})", file=sys.stderr)
     return 1

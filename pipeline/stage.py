@@ -17,8 +17,9 @@ import orjson
 from pipeline import storage
 from pipeline.summary import Summary, merge
 
-# key, documents, bytes, summary, seconds, cpu_seconds and what the stage adds. `bytes` are those a task went through,
-# unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its signatures, edges, scores or tokens.
+# key, documents, bytes, summary, seconds, cpu_seconds, asked_again (requests to a store) and what the stage adds.
+# `bytes` are those a task went through, unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its
+# signatures, edges, scores or tokens.
 Record = dict[str, Any]
 
 
@@ -74,14 +75,20 @@ def finished_keys(folder: str) -> set[str]:
 
 def read_records(folder: str, keys: Iterable[str] | None = None) -> Iterator[Record]:
     """Yield the records of finished tasks, all or some, by key."""
-    for key in sorted(finished_keys(folder) if keys is None else keys):
-        yield storage.read_json(storage.join(folder, "done", key + ".json"))
+    ordered = sorted(finished_keys(folder) if keys is None else keys)
+    yield from storage.read_all_json(storage.join(folder, "done"), (key + ".json" for key in ordered))
 
 
 def write_manifest(stage: Stage, seconds: float) -> Manifest:
     """Close a stage whose tasks are all recorded; `seconds` is the wall time of this start."""
-    summary = merge(record.get("summary", {}) for record in read_records(stage.folder))
-    records = [{k: v for k, v in record.items() if k != "summary"} for record in read_records(stage.folder)]
+    records: list[Record] = []
+
+    def summaries() -> Iterator[Summary]:
+        for record in read_records(stage.folder):
+            yield record.pop("summary", {})
+            records.append(record)
+
+    summary = merge(summaries())
     spent = sum(record["cpu_seconds"] for record in records)
     cost = {"seconds": round(seconds, 3), "cpu_seconds": round(spent, 3)}
     table = {"stage": stage.name, "records": records, "summary": summary, **cost}

@@ -1,4 +1,4 @@
-"""Files on local disks and object stores, through Beam's file systems.
+"""Files on local disks and in object stores.
 
 A file appears under its name only when it is complete: locally by a rename, in an object store because a PUT is
 atomic. Errors of the store are retried and then raised; only the bytes themselves can make a record unreadable.
@@ -6,24 +6,20 @@ atomic. Errors of the store are retried and then raised; only the bytes themselv
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import shutil
-import time
+import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import orjson
 
-T = TypeVar("T")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
+from pipeline import object_store
 
-ATTEMPTS = 4  # tries of an operation on an object store
-UNCOMPRESSED = "uncompressed"  # Beam's CompressionTypes: bytes as they are stored
-FIRST_WAIT_SECONDS = 0.5  # doubled after each try
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
 def is_local(path: str) -> bool:
@@ -31,22 +27,21 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
-def _beams() -> Any:
-    """Return Beam's file systems, whose import takes half a second: local files do not wait for it."""
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
-
-
 def check_url(path: str) -> None:
     """Raise ValueError for a path that no file system knows."""
     if not is_local(path):
-        _beams().get_filesystem(path)
+        object_store.files(path)
 
 
 def join(folder: str, *names: str) -> str:
     """Join a folder and names with slashes, for local paths and URLs alike."""
     return "/".join([folder.rstrip("/"), *names])
+
+
+def folder_and_name(path: str) -> tuple[str, str]:
+    """Return the folder and the name of a file."""
+    folder, slash, name = path.rpartition("/")
+    return folder or slash or ".", name
 
 
 def lies_in(path: str, folder: str) -> bool:
@@ -56,37 +51,19 @@ def lies_in(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
 
 
-def retried(action: Callable[[], T]) -> T:
-    """Run an action, again after a pause when the store fails; a missing file is no failure of the store."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return action()
-        except (FileNotFoundError, IsADirectoryError, PermissionError):
-            raise
-        except OSError:
-            if attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
-    raise AssertionError
-
-
 def open_input(path: str) -> BinaryIO:
     """Open a file for reading as it is stored, seekable, never decompressed on the way."""
-    if is_local(path):
-        return Path(path).open("rb")
-    opened: BinaryIO = retried(
-        lambda: _beams().open(path, mime_type="application/octet-stream", compression_type=UNCOMPRESSED)
-    )
-    return opened
+    return Path(path).open("rb") if is_local(path) else object_store.open_object(path)
 
 
 @contextlib.contextmanager
 def create(path: str) -> Iterator[Any]:
     """Open a file for writing that appears under its name when the block ends without an error."""
     if not is_local(path):
-        buffer = io.BytesIO()
-        yield buffer
-        retried(lambda: _put(path, buffer))
+        with tempfile.TemporaryFile() as file:  # has no name, so a kill leaves nothing of it
+            yield file
+            file.flush()
+            object_store.put(path, f"/dev/fd/{file.fileno()}")
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
@@ -100,9 +77,16 @@ def create(path: str) -> Iterator[Any]:
         Path(unfinished).unlink(missing_ok=True)
 
 
-def _put(path: str, buffer: io.BytesIO) -> None:
-    with _beams().create(path, mime_type="application/octet-stream", compression_type=UNCOMPRESSED) as file:
-        file.write(buffer.getbuffer())
+@contextlib.contextmanager
+def on_disk(folder: str, files: Iterable[str]) -> Iterator[Path]:
+    """Yield a folder with these files on this machine's disk: itself, or a copy that goes when the block ends."""
+    if is_local(folder):
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="lustrate-") as copy:
+        for name in files:
+            object_store.get(join(folder, name), str(Path(copy, name)))
+        yield Path(copy)
 
 
 def write_json(path: str, value: object) -> None:
@@ -113,8 +97,14 @@ def write_json(path: str, value: object) -> None:
 
 def read_json(path: str) -> Any:
     """Read a JSON file."""
-    with open_input(path) as file:
-        return orjson.loads(file.read())
+    return orjson.loads(Path(path).read_bytes() if is_local(path) else object_store.read(path))
+
+
+def read_all_json(folder: str, names: Iterable[str]) -> Iterator[Any]:
+    """Yield the JSON files of a folder that have these names."""
+    paths = [join(folder, name) for name in names]
+    contents = (Path(path).read_bytes() for path in paths) if is_local(folder) else object_store.read_all(paths)
+    yield from map(orjson.loads, contents)
 
 
 def checksum(path: str) -> str:
@@ -128,15 +118,14 @@ def checksum(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Tell whether a file or folder is there."""
-    return Path(path).exists() if is_local(path) else bool(retried(lambda: _beams().exists(path)))
+    return Path(path).exists() if is_local(path) else object_store.exists(path)
 
 
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):
         return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
-    found = retried(lambda: _beams().match([join(folder, "*")]))[0].metadata_list
-    return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
+    return object_store.names(folder)
 
 
 def unfinished(folder: str) -> list[str]:
@@ -144,31 +133,18 @@ def unfinished(folder: str) -> list[str]:
     return [name for name in names(folder) if _UNFINISHED.search(name)] if is_local(folder) else []
 
 
-def match(pattern: str) -> Iterator[tuple[str, int, float]]:
-    """Yield path, size and time of change of what matches a URL pattern; raises ValueError for a wrong one."""
-    from apache_beam.io.filesystem import BeamIOError
-
-    try:
-        found = retried(lambda: _beams().match([pattern]))[0].metadata_list
-    except BeamIOError as error:
-        raise ValueError(str(error)) from error
-    for one in found:
-        yield one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0
-
-
 def walk(folder: str) -> list[str]:
     """Return the names of all files under a folder, relative to it, sorted."""
     if is_local(folder):
         root = Path(folder)
         return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())
-    found = retried(lambda: _beams().match([join(folder, "**")]))[0].metadata_list
-    return sorted(m.path.removeprefix(folder.rstrip("/") + "/") for m in found)
+    return object_store.walk(folder)
 
 
 def publish(source: str, target: str) -> None:
     """Make a finished file appear under a second name: a hard link where the disk can, else a copy."""
     if not is_local(target):
-        retried(lambda: _beams().copy([source], [target]))
+        object_store.copy(source, target)
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{target}.{uuid.uuid4().hex}.tmp"
@@ -185,9 +161,7 @@ def publish(source: str, target: str) -> None:
 def remove(path: str) -> None:
     """Remove a file or a folder with all it holds; nothing happens when it is not there."""
     if not is_local(path):
-        found = [join(path, name) for name in walk(path)] + ([path] if exists(path) else [])
-        if found:
-            retried(lambda: _beams().delete(found))
+        object_store.remove(path)
     elif Path(path).is_dir() and not Path(path).is_symlink():
         shutil.rmtree(path)
     else:

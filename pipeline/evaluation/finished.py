@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.config import Config, ConfigError, from_tables
+from pipeline.object_store import StoreFailed
 from pipeline.self_clean.anchors import Measured, measured_path, read_measured
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.judges import Judges, published
@@ -78,6 +79,8 @@ def _read_score(folder: str) -> Score:
 def _read_json(output: str, name: str) -> dict[str, Any]:
     try:
         table = storage.read_json(storage.join(output, name))
+    except StoreFailed:
+        raise
     except (OSError, ValueError):
         raise ConfigError(f"{output} is not the output folder of a finished run: it has no {name}") from None
     return dict(table)

@@ -18,6 +18,7 @@ from pipeline.config import ConfigError, Evaluator, SelfClean
 from pipeline.draw import uniform
 from pipeline.needs import Needs
 from pipeline.self_clean.folds import read_folds
+from pipeline.self_clean.scratch import at_work
 from pipeline.shards import DocumentShard
 from pipeline.tally import text_bytes
 from pipeline.token_shards import index_table, token_column, token_schema, write_arrow
@@ -222,7 +223,9 @@ class TrainEvaluator:
         data = storage.join(self.sample, task.key)
         index = index_table(tokenizer, storage.checksum(self.tokenizer), shards)
         storage.write_json(storage.join(data, "index.json"), index)
-        result = train(data, target, self._model(tokenizer), self._training(available), say=lambda _: None)
+        files = ["index.json", *(shard["path"] for shard in shards)]
+        with storage.on_disk(data, files) as here, at_work(target) as (place, follow):
+            result = train(here, place, self._model(tokenizer), self._training(available), say=follow)
         total = max(1, available)
         seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
         told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
@@ -274,8 +277,10 @@ def copy_weights(given: str, target: str) -> dict[str, Any]:
 
 
 def training_note(folder: str) -> str:
-    """Say how far the evaluators in a local folder are, from the last line of their logs."""
-    notes = []
+    """Say how far evaluators are, from the last line of their logs; of those in a store nothing is asked."""
+    notes: list[str] = []
+    if not storage.is_local(folder):
+        return ""
     for path in sorted(Path(folder).glob("fold-*/log.jsonl")):
         lines = path.read_bytes().splitlines()
         if lines and lines[-1].endswith(b"}"):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from model import ngram
 from model.ngram import Bits, Ngrams
 from pipeline import storage
-from pipeline.self_clean.evaluators import load_tokenizer
+from pipeline.self_clean.evaluators import WEIGHTS, load_tokenizer
 from pipeline.self_clean.excerpt import Excerpts
 from pipeline.self_clean.rejects import REJECTS
 from pipeline.self_clean.signals import (
@@ -80,8 +80,10 @@ def load_judge(folder: str) -> Any:
     from model.checkpoint import load_model  # torch takes seconds to import
     from model.score import Scoring, own_device, prepare
 
+    with storage.on_disk(folder, WEIGHTS) as here:
+        model = load_model(here)
     device = own_device()
-    return prepare(load_model(folder), Scoring() if device == "cpu" else Scoring(device=device, batch_tokens=1 << 16))
+    return prepare(model, Scoring() if device == "cpu" else Scoring(device=device, batch_tokens=1 << 16))
 
 
 def by_ngrams(judges: Judges, judge: int, found: Excerpts, languages: list[str]) -> Floats:

@@ -1,13 +1,9 @@
 """The output folder: whose it is, on a disk and in a store, and what a kill leaves of it."""
 
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -16,10 +12,8 @@ from pipeline.config import Config, ConfigError, Output
 from pipeline.line import Line
 from pipeline.output_folder import claimed, tidy
 from pipeline.progress import Display
-from pipeline.run import main
 from pipeline.stage import make_stage, read_manifest, write_manifest, write_record
 from tests.pipeline.folder_store import SCHEME
-from tests.pipeline.outputs import assert_same, results
 
 NOT_USED: Any = None
 
@@ -78,40 +72,3 @@ def test_killed_while_tidying_a_stage_is_not_taken_for_finished(
         monkeypatch.setattr(storage, "remove", remove)
         whole = storage.exists(stage.path("documents", "0.parquet")) and storage.exists(stage.path("done", "0.json"))
         assert read_manifest(stage) is None or whole
-
-
-def test_a_store_holds_the_same_results(
-    tmp_path: Path, story: Callable[[int], str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Input and output in an object store: the same files, and a second run finds every stage finished."""
-    source = tmp_path / "in"
-    source.mkdir()
-    for part in range(3):
-        lines = [orjson.dumps({"text": story(part * 30 + i % 25)}) for i in range(30)]
-        (source / f"{part}.jsonl").write_bytes(b"\n".join(lines))
-    config = tmp_path / "c.toml"
-    config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n")
-    said = []
-    for scheme, name in (("", "disk"), (SCHEME, "store"), (SCHEME, "store")):
-        where = ["--input", f"{scheme}{source}/*.jsonl", "--output", f"{scheme}{tmp_path}/{name}"]
-        assert main(["--config", str(config), *where, "--direct_num_workers=1"]) == 0, capsys.readouterr().err
-        said.append(capsys.readouterr().out)
-    for name in ("documents", "rejected", "unreadable"):
-        disk, store = (pq.read_table(tmp_path / place / name).drop_columns("path") for place in ("disk", "store"))
-        assert disk.equals(store)
-        assert len(disk) or name == "unreadable"
-    disk_files, store_files = (
-        {name: digest for name, digest in results(tmp_path / place).items() if name.startswith(("shards", "tokenizer"))}
-        for place in ("disk", "store")
-    )
-    assert_same(disk_files, store_files)
-    stages = re.findall(r"^([\w.-]+): 1 of 1", said[1], re.MULTILINE)
-    assert {"ingest", "deduplicate", "tokenizer", "publish.encode"} <= set(stages)
-    assert set(stages) <= set(re.findall(r"^([\w.-]+): finished before", said[2], re.MULTILINE))
-
-
-def test_evaluators_are_not_trained_in_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said before any work."""
-    (tmp_path / "a.jsonl").write_bytes(b"{}")
-    assert main(["--input", f"{tmp_path}/a.jsonl", "--output", f"{SCHEME}{tmp_path}/out"]) == 2
-    assert "set self_clean.rounds = 0" in capsys.readouterr().err

@@ -85,29 +85,3 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
     storage.remove(str(tmp_path / "link"))
     assert held(tmp_path) == ["folder"]
     assert stat.S_ISDIR((tmp_path / "folder").stat().st_mode)
-
-
-def test_a_failing_store_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the store is retried and then raised; a missing file is raised at once."""
-    waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
-    calls: list[int] = []
-
-    def work() -> str:
-        calls.append(1)
-        if len(calls) < 3:
-            raise OSError("503")
-        return "done"
-
-    assert storage.retried(work) == "done"
-    assert waits == [0.5, 1.0]
-    with pytest.raises(ZeroDivisionError):
-        storage.retried(lambda: 1 // 0)
-    waits.clear()
-    with pytest.raises(OSError, match="gone"):
-        storage.retried(lambda: (_ for _ in ()).throw(OSError("gone")))
-    assert len(waits) == storage.ATTEMPTS - 1
-    waits.clear()
-    with pytest.raises(FileNotFoundError):
-        storage.retried(lambda: (_ for _ in ()).throw(FileNotFoundError()))
-    assert waits == []
