@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.failure import HOPELESS, said
 from pipeline.stage import (
     Manifest,
     Record,
@@ -76,7 +77,7 @@ def _attempted(work: Work, task: Task) -> Record:
         try:
             return work(task)
         except OSError as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
+            if error.errno in HOPELESS:
                 raise
             LOG.warning("task %s: %s; trying again", task.key, error)
             time.sleep(2**attempt)
@@ -157,17 +158,7 @@ def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(": ".join([stage.name, *_said(error)])) from error
-
-
-def _said(error: BaseException) -> list[str]:
-    """Return what an error says in one line: of a worker elsewhere, what its traceback ends with."""
-    text = str(error).strip()
-    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
-    if remote:
-        return [next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")]
-    first = text.partition("\n")[0]  # a MemoryError, say, has no text
-    return [type(error).__name__, *([first] if first else [])]
+        raise RunFailed(f"{stage.name}: {said(error)}") from error
 
 
 @contextlib.contextmanager
@@ -206,6 +197,7 @@ def processes(count: int, prepare: Callable[[], None]) -> Iterator[ProcessPoolEx
 def start_worker() -> None:
     """Prepare a worker: it ends with the driver, and leaves Ctrl-C and messages to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -131,6 +131,15 @@ def exists(path: str) -> bool:
     return Path(path).exists() if is_local(path) else bool(retried(lambda: _beams().exists(path)))
 
 
+def looked_at(path: str) -> tuple[int, float]:
+    """Return the size of a file and the time of its last change, in seconds since the epoch."""
+    if is_local(path):
+        status = Path(path).stat()
+        return status.st_size, status.st_mtime
+    found = retried(lambda: _beams().get_filesystem(path).metadata(path))
+    return found.size_in_bytes, found.last_updated_in_seconds or 0.0
+
+
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):
