@@ -7,6 +7,8 @@ from shutil import disk_usage
 
 HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM})  # tried again
 _STEP = re.compile(r" \[while running '[^']*'\]$")  # Beam's addition
+_WRAPPED = re.compile(r"^RuntimeError: (?=[\w.]+: )")  # an error that Beam could not make again, named in its text
+_OURS = re.compile(r"^(pipeline\.failure\.)?InputChanged: ")  # says all in its sentence
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
 
@@ -19,11 +21,11 @@ def said(error: BaseException) -> str:
     text = str(error).strip()
     _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
     if remote:
-        return next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")
-    first = _STEP.sub("", text.partition("\n")[0])  # a MemoryError, say, has no text
-    if isinstance(error, InputChanged):
-        return first
-    return ": ".join([type(error).__name__, *([first] if first else [])])
+        line = next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")
+    else:
+        first = text.partition("\n")[0]  # a MemoryError, say, has no text
+        line = ": ".join([type(error).__name__, *([first] if first else [])])
+    return _OURS.sub("", _WRAPPED.sub("", _STEP.sub("", line)))
 
 
 def with_remedy(line: str, output: str) -> str:

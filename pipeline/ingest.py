@@ -79,12 +79,12 @@ class IngestShard:
             events = self._events(shard, end)
             last = part.fill(events)
             check_unchanged(_touched(shard, end, part, last=last))
+            record = part.close(last=last)
         except BaseException as error:
             part.abandon(error)
             if isinstance(error, Exception):
                 check_unchanged(shard.pieces)  # what a change in the middle makes of a file is not its reader's error
             raise
-        record = part.close(last=last)
         storage.write_json(storage.join(self.settings.folder, "parts", part.name + ".json"), record)
         return record
 

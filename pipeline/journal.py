@@ -13,6 +13,8 @@ anew every PUT_SECONDS at most and at the end; what a killed run said in its las
 """
 
 import contextlib
+import errno
+import os
 import time
 import traceback
 from collections.abc import Mapping
@@ -57,8 +59,7 @@ class Journal:
 
     def _append(self, line: bytes, *, last: bool) -> None:
         if "://" not in self.path:
-            with Path(self.path).open("ab", buffering=0) as file:
-                file.write(line)
+            _append(self.path, line)
             return
         from pipeline import storage
 
@@ -85,8 +86,21 @@ class Journal:
         said = {"error": line} if line else {}
         detail = {"traceback": "".join(traceback.format_exception(error))} if error else {}
         self.event(state, **said, **detail)
+        if self.trouble and detail:  # on a full disk there may be room for the line at least
+            trouble = self.trouble
+            self.event(state, **said)
+            self.trouble = trouble
         with contextlib.suppress(LeaseLost, OSError):
             self.lease.renew(state)
+
+
+def _append(path: str, line: bytes) -> None:
+    """Append a line, whole or not at all."""
+    with Path(path).open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        if file.write(line) < len(line):
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def open_journal(lease: Lease, asked: Mapping[str, Any]) -> Journal:

@@ -37,7 +37,7 @@ RENEW_SECONDS = 10.0
 LIFETIME_SECONDS = 60.0
 LOOK_SECONDS = 1.0  # between two looks at another's lock
 ORPHANS_SECONDS = 20.0  # that workers may live on whose run was killed
-CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})  # S3's answers
+CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})  # S3's answers to a conditional put
 SIZE = 2048  # of a lock on a disk: written in one piece over what was there, so that it needs no new space
 
 
@@ -217,32 +217,39 @@ def _in_store(path: str) -> Place:
 
 
 def _in_s3(path: str) -> Place:
-    """Return the place of an object in S3, or in a store that speaks its language, with Beam's options for it."""
-    from apache_beam.io.aws.clients.s3.boto3_client import Client
-    from apache_beam.io.filesystems import FileSystems
-    from botocore.exceptions import ClientError
+    """Return the place of an object in S3, or in a store that speaks its language (AWS_ENDPOINT_URL, as all of AWS)."""
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import get_session
 
     bucket, _, key = path.removeprefix("s3://").partition("/")
-    filesystem: Any = FileSystems.get_filesystem(path)
-    client = Client(filesystem._options).client  # noqa: SLF001 - what Beam itself connects with
+    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 4})
+    client = get_session().create_client("s3", config=soon)
+
+    def asked(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Ask the store; raises Changed and FileNotFoundError where it says so, OSError for all else."""
+        try:
+            return action()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            kind = Changed if code in CHANGED else FileNotFoundError if code == "NoSuchKey" else OSError
+            raise kind(f"{path}: {error}") from error
+        except BotoCoreError as error:
+            raise OSError(f"{path}: {error}") from error
 
     def read() -> tuple[bytes, str]:
         try:
-            answer = client.get_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return b"", ""
-            raise OSError(str(error)) from error
+            answer = asked(lambda: client.get_object(Bucket=bucket, Key=key))
+        except FileNotFoundError:
+            return b"", ""
         return answer["Body"].read(), answer["ETag"]
 
     def write(content: bytes, version: str) -> str:
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         try:
-            return str(client.put_object(Bucket=bucket, Key=key, Body=content, **condition)["ETag"])
-        except ClientError as error:
-            if error.response["Error"]["Code"] in CHANGED:
-                raise Changed from error
-            raise OSError(str(error)) from error
+            return asked(lambda: client.put_object(Bucket=bucket, Key=key, Body=content, **condition))["ETag"]
+        except FileNotFoundError as error:
+            raise Changed from error
 
     return Place(read, write, lambda: None)
 

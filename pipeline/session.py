@@ -1,7 +1,6 @@
 """A session: from a checked configuration to a filled output folder, with what its user sees on the way."""
 
 import argparse
-import contextlib
 import gc
 import os
 import sys

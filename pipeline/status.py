@@ -98,10 +98,10 @@ def read_status(output: str) -> Status:
         content = lock_content(output)
         if not content.startswith(MARK):
             raise NoOutput(f"{output} is no output folder of pipeline.run: it has no .lock of one")
-        events, files = read_log(output), names(output)
+        holder = parse(content)
+        events, files = read_log(output, holder.run if holder else ""), names(output)
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    holder = parse(content)
     published = "_SUCCESS" in files
     failures = [event for event in events if event["event"] == "failed"]
     if holder is None:
@@ -155,10 +155,10 @@ def names(output: str) -> list[str]:
     return storage.names(output)
 
 
-def read_log(output: str) -> list[dict[str, Any]]:
-    """Return the last events of a log; a line that was cut off by a full disk, or by reading a tail, is left out."""
+def read_log(output: str, run: str = "") -> list[dict[str, Any]]:
+    """Return the last events of a log, those of `run` among them; a line that was cut off is left out."""
     events = []
-    for line in _tail(output).splitlines():
+    for line in _tail(output, run).splitlines():
         try:
             event = orjson.loads(line)
         except ValueError:
@@ -168,7 +168,7 @@ def read_log(output: str) -> list[dict[str, Any]]:
     return events
 
 
-def _tail(output: str) -> bytes:
+def _tail(output: str, run: str) -> bytes:
     if "://" not in output:
         path = Path(output) / LOG
         if not path.is_file():
@@ -179,8 +179,8 @@ def _tail(output: str) -> bytes:
     from pipeline import storage
 
     folder = storage.join(output, LOG_FOLDER)
-    parts = []
-    for name in storage.names(folder)[-2:]:  # of this start, and of the one before
+    found, parts = sorted(storage.names(folder), key=lambda name: (run in name, name)), []
+    for name in found[-2:]:  # of the last start, and of one before
         with storage.open_input(storage.join(folder, name)) as file:
             parts.append(file.read())
     return b"".join(parts)

@@ -6,7 +6,7 @@ from pipeline.publish import fill_output
 
 
 def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
-    """Unfinished files, pages of an earlier run and strangers in published folders go; a user's own file and the log stay."""
+    """Unfinished files, an earlier run's pages, strangers in published folders go; a user's file and the log stay."""
     (tmp_path / "shards").mkdir()
     hexes = "0123456789abcdef" * 2
     left = [f"run.json.{hexes}.tmp", f"report.html.{hexes}.tmp", f"shards/index.json.{hexes}.tmp", "shards/old.arrow"]
