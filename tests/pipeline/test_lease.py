@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +156,16 @@ def test_a_silent_lock_of_another_machine_is_taken_over(output: str) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_lock_of_another_machine_that_changes_is_respected(output: str) -> None:
+def test_a_lock_of_another_machine_that_changes_is_respected(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beat is enough, whatever its clock says; and when that run ends its folder is free without a word."""
+    monkeypatch.setattr(lease, "LIFETIME_SECONDS", 30.0)  # the first beat ends the watching
     over = threading.Event()
 
     def live() -> None:
-        beat = 0
-        while not over.wait(0.1):
-            beat += 1
+        for beat in count(1):
             of_another_machine(output, beat=beat, at="1970-01-01T00:00:00.000+00:00")
+            if over.wait(0.1):
+                break
         of_another_machine(output, state="finished")
 
     of_another_machine(output)
