@@ -124,10 +124,12 @@ class Writer:
         self._created.__exit__(None, None, None)
 
     def abandon(self, error: BaseException) -> None:
-        """Leave nothing behind."""
-        with contextlib.suppress(Exception):  # closed by Python later, it would complain of its file
+        """Leave nothing behind, and nothing that speaks when it is forgotten; what cannot be removed is swept later."""
+        with contextlib.suppress(OSError, ValueError):
             self._writer.close()
-        self._created.__exit__(type(error), error, error.__traceback__)
+        self._writer.is_open = False  # where it could not be closed, its destructor would print the reason
+        with contextlib.suppress(OSError):
+            self._created.__exit__(type(error), error, error.__traceback__)
 
 
 def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -20,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.failure import HOPELESS, said
 from pipeline.object_store import TRIES, StoreFailed
 from pipeline.stage import (
     Manifest,
@@ -92,7 +93,7 @@ def _attempted(work: Work, task: Task) -> Record:
         try:
             return work(task)
         except OSError as error:
-            if isinstance(error, FileNotFoundError | PermissionError | StoreFailed):
+            if error.errno in HOPELESS or isinstance(error, StoreFailed | FileNotFoundError):
                 raise
             LOG.warning("task %s: %s; trying again", task.key, error)
             time.sleep(2**attempt)
@@ -175,17 +176,7 @@ def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(": ".join([stage.name, *_said(error)])) from error
-
-
-def _said(error: BaseException) -> list[str]:
-    """Return what an error says in one line: of a worker elsewhere, what its traceback ends with."""
-    text = str(error).strip()
-    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
-    if remote:
-        return [next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")]
-    first = text.partition("\n")[0]  # a MemoryError, say, has no text
-    return [type(error).__name__, *([first] if first else [])]
+        raise RunFailed(f"{stage.name}: {said(error)}") from error
 
 
 @contextlib.contextmanager
@@ -224,6 +215,7 @@ def processes(count: int, prepare: Callable[[], None]) -> Iterator[ProcessPoolEx
 def start_worker() -> None:
     """Prepare a worker: it ends with the driver, and leaves Ctrl-C and messages to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger().setLevel(logging.CRITICAL)  # a failure reaches the driver, which says it once
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -24,6 +24,7 @@ from pipeline.document import (
 )
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Event, Place, Record, Skipped, TooLarge, Unreadable
+from pipeline.inputs import check_unchanged
 from pipeline.plan import Piece, Shard
 from pipeline.sign import sign, signature_schema
 from pipeline.step import Step
@@ -77,10 +78,13 @@ class IngestShard:
         try:
             events = self._events(shard, end)
             last = part.fill(events)
+            check_unchanged(_touched(shard, end, part, last=last))
+            record = part.close(last=last)
         except BaseException as error:
             part.abandon(error)
+            if isinstance(error, Exception):
+                check_unchanged(shard.pieces)  # what a change in the middle makes of a file is not its reader's error
             raise
-        record = part.close(last=last)
         storage.write_json(storage.join(self.settings.folder, "parts", part.name + ".json"), record)
         return record
 
@@ -93,6 +97,11 @@ class IngestShard:
             for event in read_piece(piece, given, config.ingest.max_document_bytes, after):
                 yield index, piece, event
             after = None
+
+
+def _touched(shard: Shard, end: list[int] | None, part: "Part", *, last: bool) -> tuple[Piece, ...]:
+    """Return the pieces that a part has read of."""
+    return shard.pieces[end[0] if end else 0 : None if last else part.reached + 1]
 
 
 def finished_parts(folder: str, key: str) -> list[dict[str, Any]]:
@@ -152,6 +161,11 @@ class Part:
                     return False
         self._flush()
         return True
+
+    @property
+    def reached(self) -> int:
+        """The number of the piece that was read last."""
+        return self._end[0] if self._end else 0
 
     def _full(self) -> bool:
         """Tell whether enough waits to be passed through the steps and written."""

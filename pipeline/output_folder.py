@@ -1,10 +1,9 @@
 """The output folder: claimed before any work, filled at publication, tidied last."""
 
-import fcntl
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from pipeline.config import ConfigError, as_table
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
+from pipeline.inputs import SEEN
 from pipeline.labelled import applied, measure
+from pipeline.lease import MARK, NAME, Lease, Taken, lock_content, place_of, take
 from pipeline.line import Asked, Line
 from pipeline.object_store import TRIES
 from pipeline.publish import fill_output
 
 VERSIONS = ("lustrate", *DECIDING)
-MARK = "lustrate\n"  # in .lock, so that a folder is known to be ours
 
 
 def check_output(output: str) -> None:
@@ -33,54 +33,40 @@ def check_output(output: str) -> None:
 
 
 @contextmanager
-def claimed(output: str) -> Iterator[None]:
-    """Hold an output folder for this run.
+def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
+    """Hold an output folder for this run; `say` is told what delays it, and whom it takes over from.
 
     Raises ConfigError for a folder that is not ours, cannot be written, or that another run is working on.
     """
-    if not storage.is_local(output):
-        _claim_remote(output)
-        yield
-        return
-    folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in folder.iterdir()}
-        lock_path = folder / ".lock"
-        if names and not (lock_path.is_file() and lock_path.read_text(errors="replace") == MARK):
-            raise ConfigError(f"--output {output} holds other files ({min(names)}, …); name a new folder")
-        lock_path.write_text(MARK)
-        lock = lock_path.open("r+")
-    except OSError as error:
-        raise ConfigError(f"--output {output} cannot be written: {error.strerror}") from error
-    with lock:
+    with ExitStack() as opened:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"another run is working on {output}") from error
-        yield
+            _refuse_strangers(output)
+            lease = take(output, opened.enter_context(place_of(output)), say)
+        except Taken as error:
+            raise ConfigError(str(error)) from None
+        except OSError as error:  # Beam's own among them
+            raise ConfigError(f"--output {output} cannot be written: {error.strerror or error}") from error
+        yield lease
 
 
-def _claim_remote(output: str) -> None:
-    """Mark a folder of an object store as ours; raise ConfigError where it is not and holds other files.
+def _refuse_strangers(output: str) -> None:
+    """Raise ConfigError for a folder with files that is not known to be ours; make a local one that is not there."""
+    if storage.is_local(output):
+        Path(output).mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in Path(output).iterdir() if path.name != NAME)
+    else:
+        names = [] if storage.exists(storage.join(output, NAME)) else storage.walk(output)
+    if names and not lock_content(output).startswith(MARK):
+        raise ConfigError(f"--output {output} holds other files ({names[0]}, …); name a new folder")
 
-    A store has no lock: that two runs write to one folder is not noticed there.
+
+def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) -> dict[str, Any]:
+    """Fill the output folder and write run.json, the report, and `_SUCCESS` last; return the facts.
+
+    `sure` raises where the folder is no longer this run's.
     """
-    mark = storage.join(output, ".lock")
-    try:
-        if not storage.exists(mark):
-            strangers = storage.walk(output)
-            if strangers:
-                raise ConfigError(f"--output {output} holds other files ({strangers[0]}, …); name a new folder")
-        with storage.create(mark) as file:
-            file.write(MARK.encode())
-    except OSError as error:
-        raise ConfigError(f"--output {output} cannot be written: {error}") from error
-
-
-def publish(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
-    """Fill the output folder and write run.json, the report, and `_SUCCESS` last; return the facts."""
     files, texts = clean.published_files(corpus)
+    sure()
     fill_output(line.output, files, texts)
     facts = collect(corpus, line.config, line.manifests)
     if asked.labels is not None:
@@ -91,6 +77,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
         facts["evaluation"] = read_evaluation(line.output)
         write_report(line.output, facts)
     storage.write_json(storage.join(line.output, "run.json"), run_record(line, corpus, asked))
+    sure()
     with storage.create(storage.join(line.output, "_SUCCESS")):
         pass
     tidy(line)
@@ -134,6 +121,7 @@ def tidy(line: Line) -> None:
     keep = line.config.output.keep_stages
     if keep == "true":
         return
+    storage.remove(storage.join(line.output, "stages", SEEN))
     for manifest in line.manifests:
         some = keep == "signatures" and manifest.stage.name == "ingest"
         for kind in ("manifest.json", "done", "parts", *(("documents", "rejected", "unreadable") if some else ())):

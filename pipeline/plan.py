@@ -38,6 +38,7 @@ class Piece:
     input: int  # number of the [[input]]
     size: int  # bytes of this piece, as stored
     changed: float  # seconds since the epoch
+    stored: int = 0  # bytes of the whole file
     start: int = 0  # byte range of a line format
     stop: int | None = None
     groups: tuple[int, int] | None = None  # row groups [first, last) of a Parquet file
@@ -97,6 +98,7 @@ def find(given: Input, number: int) -> list[Piece]:
                 input=number,
                 size=size,
                 changed=changed,
+                stored=size,
                 error=error,
             )
             found.setdefault(path, piece)

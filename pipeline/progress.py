@@ -1,9 +1,10 @@
-"""What a person sees while it runs: live bars on a terminal, plain lines elsewhere."""
+"""What a person sees while it runs: live bars on a terminal, plain lines elsewhere; and what its journal is told."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.stage import Record
+from pipeline.journal import FINISHED, PROGRESS, REUSED, STARTED, Journal
+from pipeline.stage import Manifest, Record
 
 PLAIN_SECONDS = 10.0  # between two lines of a stage where the output is no terminal
 
@@ -27,6 +29,7 @@ class Display:
 
     console: Console
     live: Progress | None = None
+    journal: Journal | None = None
     _printed: float = field(default=0.0)
 
     @contextlib.contextmanager
@@ -38,9 +41,21 @@ class Display:
         def watch(total: int, records: Sequence[Record], inside: str) -> None:
             seen.add(total, records, inside)
             self._show(seen, task)
+            self._tell(PROGRESS, **seen.counts())
 
+        self._tell(STARTED, stage=name)
         yield watch
         self._show(seen, task, final=True)
+        self._tell(FINISHED, **seen.counts())
+
+    def passed(self, manifest: Manifest) -> None:
+        """Say that an earlier start finished a stage."""
+        self.say(f"{manifest.stage.name}: finished before")
+        self._tell(REUSED, stage=manifest.stage.name, seconds=manifest.seconds)
+
+    def _tell(self, event: str, **counts: Any) -> None:
+        if self.journal is not None:
+            self.journal.stage(event, **counts)
 
     def _show(self, seen: "_Seen", task: TaskID | None, *, final: bool = False) -> None:
         if self.live is not None and task is not None:
@@ -75,12 +90,15 @@ class _Seen:
     text: str = ""
     changed: bool = False  # since it was last shown
     complete: bool = False  # its last line was shown
+    first: tuple[float, int] | None = None  # when something was done, and how much: in part by earlier starts
 
     def add(self, total: int, records: Sequence[Record], inside: str) -> None:
         self.changed |= bool(records) or inside not in {"", self.text}
         self.text = inside or self.text
         self.total = total
         self.done += len(records)
+        if self.first is None and self.done:
+            self.first = time.monotonic(), self.done
         for record in records:
             self.documents += record.get("documents", 0)
             self.bytes += record.get("bytes", 0)
@@ -88,12 +106,27 @@ class _Seen:
             self.rejected += record.get("rejected", 0)
             self.text = record.get("note", self.text)
 
+    def seconds_left(self) -> float | None:
+        """Return how long the rest will take at the speed so far; None before anything can be said."""
+        if not 0 < self.done < self.total or self.first is None:
+            return None
+        since, before = self.first if self.done > self.first[1] else (self.started, 0)
+        return (time.monotonic() - since) / (self.done - before) * (self.total - self.done)
+
     def left(self) -> str:
-        """Say how long the rest will take at the speed so far."""
-        if not 0 < self.done < self.total:
-            return ""
-        seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
-        return f" · about {seconds:,.0f} s left"
+        """Say how long the rest will take."""
+        seconds = self.seconds_left()
+        return "" if seconds is None else f" · about {seconds:,.0f} s left"
+
+    def counts(self) -> dict[str, Any]:
+        """Return what has been done, for the journal."""
+        left = self.seconds_left()
+        seconds = round(time.monotonic() - self.started, 3)
+        named = {"stage": self.name, "done": self.done, "total": self.total, "seconds": seconds}
+        more = {name: getattr(self, name) for name in ("documents", "bytes", "kept", "rejected") if getattr(self, name)}
+        inside = {"note": self.text[:200]} if self.text else {}
+        timed = {"seconds_left": round(left)} if left is not None else {}
+        return {**named, **more, **timed, **inside}
 
     def note(self) -> str:
         """Say what has been done, and how fast."""
@@ -109,10 +142,10 @@ class _Seen:
 
 
 @contextlib.contextmanager
-def display(console: Console) -> Iterator[Display]:
+def display(console: Console, journal: Journal | None = None) -> Iterator[Display]:
     """Open the display that fits the console."""
     if not console.is_terminal:
-        yield Display(console)
+        yield Display(console, journal=journal)
         return
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
@@ -124,4 +157,4 @@ def display(console: Console) -> Iterator[Display]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as live:
-        yield Display(console, live)
+        yield Display(console, live, journal)

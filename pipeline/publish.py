@@ -295,7 +295,7 @@ def _read_batch(path: str, number: int) -> pa.Table:
         return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(number)])
 
 
-PAGES = ("report.html", "report.json", "run.json", "run.log")  # of an earlier run; they come back, or do not
+PAGES = ("report.html", "report.json", "run.json")  # of an earlier run; they come back, or do not
 PUBLISHED = ("documents", "rejected", "unreadable", "tokenizer", "evaluator", "shards")
 
 

@@ -7,6 +7,7 @@ import argparse
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -134,6 +135,7 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
 
 if __name__ == "__main__":
     gc.disable()  # until the work begins: to look through what is imported again and again takes 0.15 s
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor stops a run as a person does
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,14 +1,12 @@
 """A session: from a checked configuration to a filled output folder, with what its user sees on the way."""
 
 import argparse
-import contextlib
 import gc
 import os
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +21,13 @@ from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import Engine, Rank, RunFailed, start
+from pipeline.failure import InputChanged, said, with_remedy
 from pipeline.ingest import load_kernels
+from pipeline.inputs import changes, remember
+from pipeline.journal import Journal, open_journal
 from pipeline.labelled import show, with_thresholds
 from pipeline.labels import read_labels
+from pipeline.lease import LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table
@@ -91,16 +93,17 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     if only == "score":
         with planned(config, output, dry=False) as plan:
             return _score(ask, config, output, console, plan)
-    with claimed(output):
+    with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
+        journal = open_journal(lease, {name: value for name, value in vars(asked).items() if value})
         if asked.force:
             storage.remove(storage.join(output, "stages"))
-        try:
+
+        def work() -> int:
             with planned(config, output, dry=False) as plan:
-                return _run(ask, config, output, engine(options, asked.direct_num_workers), console, plan, began)
-        except ConfigError:
-            raise
-        except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
-            return _failed(output, error)
+                working = engine(options, asked.direct_num_workers)
+                return _run(ask, config, output, working, console, plan, began, journal)
+
+        return _to_its_end(work, output, journal)
 
 
 def check_inputs(plan: Plan, output: str) -> None:
@@ -156,12 +159,14 @@ def _run(
     console: Console,
     plan: Plan,
     began: float,
+    journal: Journal,
 ) -> int:
+    _note_plan(plan, output, console, journal)
     if read_manifest(clean.ingest_stage(output, config, plan)) is None:
         console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
         load_kernels(config)
     settle()
-    with engines as working, display(console) as shown:
+    with engines as working, journal.lease.renewed(), display(console, journal) as shown:
         line = Line(config, output, working, shown, only=ask.only)
         shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
         if config.sample < 1:
@@ -170,10 +175,12 @@ def _run(
             corpus = clean.clean(line, plan, ask)
         except Paused as paused:
             console.print(str(paused))
+            journal.end("paused", said(paused))
             return 0
         clean.check_conservation(corpus)
         done = corpus.merged is not None
-        facts = publish(line, corpus, ask) if done else {}
+        facts = publish(line, corpus, ask, journal.lease.renew) if done else {}
+        journal.end("finished")
     console.print(table(corpus, time.monotonic() - began))
     if again := asked_again(line):
         console.print(f"{again:,} requests to the store failed and were made again")
@@ -186,6 +193,17 @@ def _run(
     if done and ask.until == "report":
         console.print(f"report: {storage.join(output, 'report.html')}", highlight=False)
     return 0
+
+
+def _note_plan(plan: Plan, output: str, console: Console, journal: Journal) -> None:
+    """Say what the plan is, and what of its inputs is not as the last start saw it: ingest then begins anew."""
+    different = changes(output, plan)
+    if different:
+        console.print(f"{different}; ingest begins anew", highlight=False)
+        journal.event("inputs_changed", change=different)
+    remember(output, plan)
+    journal.event("planned", files=plan.files, bytes=plan.size, shards=len(plan.shards))
+    journal.lease.renew()
 
 
 def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan) -> int:
@@ -205,12 +223,25 @@ def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan
     return 0
 
 
-def _failed(output: str, error: Exception) -> int:
+def _to_its_end(work: Callable[[], int], output: str, journal: Journal) -> int:
+    """Work, and let the journal know how it ends; return the exit code."""
+    try:
+        return work()
+    except ConfigError as error:
+        journal.end("failed", str(error))
+        raise
+    except KeyboardInterrupt:
+        journal.end("stopped")
+        raise
+    except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
+        return _failed(journal, output, error)
+
+
+def _failed(journal: Journal, output: str, error: Exception) -> int:
     """Say in one line what went wrong and keep the detail."""
-    log = storage.join(output, "run.log")
-    detail = "".join(traceback.format_exception(error))
-    with contextlib.suppress(OSError, ValueError), storage.create(log) as file:
-        file.write(detail.encode())
-    line = str(error) if isinstance(error, RunFailed | StoreFailed) else f"{type(error).__name__}: {error}"
-    print(f"failed: {line.partition(chr(10))[0]} (detail in {log})", file=sys.stderr)
+    line = str(error) if isinstance(error, RunFailed | StoreFailed | LeaseLost | InputChanged) else said(error)
+    line = with_remedy(line.partition(chr(10))[0], output)
+    journal.end("failed", line, error)
+    detail = f"detail in {journal.path}" if not journal.trouble else f"{journal.path}: {journal.trouble}"
+    print(f"failed: {line} ({detail})", file=sys.stderr)
     return 1

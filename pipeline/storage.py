@@ -121,6 +121,14 @@ def exists(path: str) -> bool:
     return Path(path).exists() if is_local(path) else object_store.exists(path)
 
 
+def looked_at(path: str) -> tuple[int, float]:
+    """Return the size of a file and the time of its last change, in seconds since the epoch."""
+    if is_local(path):
+        status = Path(path).stat()
+        return status.st_size, status.st_mtime
+    return object_store.looked_at(path)
+
+
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):

@@ -1,5 +1,6 @@
 """How a stage is run: what it cost, and what its user reads when it fails."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.execute import RunFailed, _raise_failure
+from pipeline.failure import InputChanged
 from pipeline.session import engine
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
@@ -52,6 +54,30 @@ def test_what_an_earlier_start_did_is_counted(tmp_path: Path) -> None:
     assert 100.3 <= manifest.cpu_seconds < 110
     assert manifest.seconds < 90
     assert read_manifest(stage) == manifest
+
+
+def full(_: Number) -> Record:
+    """Fail as on a full disk."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def changed(_: Number) -> Record:
+    """Fail as for an input that went."""
+    raise InputChanged("input a.jsonl is gone")
+
+
+@pytest.mark.parametrize("options", [(), ("--runner=DirectRunner",), ("--direct_running_mode=multi_processing",)])
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [(full, "stage: OSError: [Errno 28] No space left on device"), (changed, "stage: input a.jsonl is gone")],
+)
+def test_what_fails_in_a_pipeline_is_one_line(
+    tmp_path: Path, work: Callable[[Any], Record], line: str, options: tuple[str, ...]
+) -> None:
+    """However Beam wraps an error, its user reads what it says."""
+    with pytest.raises(RunFailed) as failed:
+        go(tmp_path, work, *options)
+    assert str(failed.value) == line
 
 
 @pytest.mark.parametrize(

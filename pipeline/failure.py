@@ -1,0 +1,36 @@
+"""Failure: what a person reads of an error, in one line."""
+
+import errno
+import re
+import tempfile
+from shutil import disk_usage
+
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM})  # tried again
+_STEP = re.compile(r" \[while running '[^']*'\]$")  # Beam's addition
+_WRAPPED = re.compile(r"^RuntimeError: (?=[\w.]+: )")  # an error that Beam could not make again, named in its text
+_OURS = re.compile(r"^(pipeline\.failure\.)?InputChanged: ")  # says all in its sentence
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+
+
+class InputChanged(Exception):  # noqa: N818 - what happened to the input, not an error of the run
+    """An input is not what it was when the run was planned; the message is the one line that its user reads."""
+
+
+def said(error: BaseException) -> str:
+    """Return the name of an error and its first line; of a worker elsewhere, what its traceback ends with."""
+    text = str(error).strip()
+    _, remote, trace = text.rpartition("Traceback (most recent call last):\n")
+    if remote:
+        line = next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")
+    else:
+        first = text.partition("\n")[0]  # a MemoryError, say, has no text
+        line = ": ".join([type(error).__name__, *([first] if first else [])])
+    return _OURS.sub("", _WRAPPED.sub("", _STEP.sub("", line)))
+
+
+def with_remedy(line: str, output: str) -> str:
+    """Add to the line of a full disk how much is free where, and what to do."""
+    if "://" in output or not _FULL.search(line):
+        return line
+    free = ", ".join(f"{disk_usage(place).free / 1e6:,.1f} MB in {place}" for place in (output, tempfile.gettempdir()))
+    return f"{line}; free now: {free}; make room, and the same command goes on from here"

@@ -1,0 +1,249 @@
+"""The state of a run, from any terminal or machine that sees its folder: `python -m pipeline.status OUT`.
+
+Reads OUT/.lock and OUT/run.log and writes nothing. Exit code 0: the state was read; 2: no output folder of a run.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pipeline.journal import FINISHED, LOG, LOG_FOLDER, REUSED
+from pipeline.lease import (
+    MARK,
+    RENEW_SECONDS,
+    RUNNING,
+    Holder,
+    holder_of,
+    lives,
+    lock_content,
+    parse,
+    plain_time,
+)
+
+TAIL_BYTES = 1_000_000  # of the log that are read
+WATCH_SECONDS = 2.0
+DEAD, UNKNOWN = "dead", "unknown"  # of a run that said no end; of a folder of a version that kept no account
+
+
+class NoOutput(Exception):  # noqa: N818 - what is the case
+    """What was named is no output folder; the message says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A run as its folder shows it."""
+
+    output: str
+    state: str  # running, dead, finished, paused, stopped, failed, or unknown
+    holder: Holder | None
+    seen: float | None  # seconds since the lock was renewed, by two clocks
+    stage: dict[str, Any] = field(default_factory=dict)  # at work, or at its end
+    stages: tuple[dict[str, Any], ...] = ()  # finished, in order
+    failure: dict[str, Any] = field(default_factory=dict)  # the last one of the log
+    published: bool = False
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    line = argparse.ArgumentParser(prog="python -m pipeline.status", description=__doc__, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    line.add_argument("output", metavar="OUT", help="the output folder, or URL, of a run")
+    line.add_argument("--json", action="store_true", help="print it as JSON")
+    line.add_argument("--watch", action="store_true", help="show it anew every two seconds until the run ends")
+    return line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+    asked = parser().parse_args(arguments)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    try:
+        status = read_status(asked.output.rstrip("/"))
+        if asked.json:
+            sys.stdout.buffer.write(orjson.dumps(asdict(status), option=orjson.OPT_INDENT_2) + b"\n")
+        elif asked.watch:
+            watch(status, console)
+        else:
+            console.print(shown(status))
+    except NoOutput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def watch(status: Status, console: Console) -> None:
+    """Show a run until it ends."""
+    with Live(shown(status), console=console, auto_refresh=False) as live:
+        while status.state == RUNNING:
+            time.sleep(WATCH_SECONDS)
+            status = read_status(status.output)
+            live.update(shown(status), refresh=True)
+
+
+def read_status(output: str) -> Status:
+    """Read a run's state; raises NoOutput for what is no output folder."""
+    try:
+        content = lock_content(output)
+        if not content.startswith(MARK):
+            raise NoOutput(f"{output} is no output folder of pipeline.run: it has no .lock of one")
+        holder = parse(content)
+        events, files = read_log(output, holder.run if holder else ""), names(output)
+    except (OSError, ValueError) as error:
+        raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    published = "_SUCCESS" in files
+    failures = [event for event in events if event["event"] == "failed"]
+    if holder is None:
+        return Status(output, UNKNOWN, None, None, published=published)
+    mine = [event for event in events if event["run"] == holder.run]
+    return Status(
+        output,
+        _state(output, holder),
+        holder,
+        _age(holder.at),
+        holder.doing,
+        tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED}),
+        failures[-1] if failures else {},
+        published=published,
+    )
+
+
+def _stage(event: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": event["stage"], "seconds": event["seconds"], "reused": event["event"] == REUSED}
+
+
+def _age(stamp: str) -> float:
+    return round((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds(), 1)
+
+
+def _state(output: str, holder: Holder) -> str:
+    """Return the state that a lock tells, or `dead`.
+
+    A process of this machine is there or not. Of another machine a fresh beat is taken for life; where the two clocks
+    do not agree on one, the lock is watched for a beat.
+    """
+    if holder.state != RUNNING:
+        return holder.state
+    alive = lives(holder)
+    if alive is None:
+        alive = 0 <= _age(holder.at) <= 2 * RENEW_SECONDS
+    until = time.monotonic() + 1.5 * RENEW_SECONDS
+    while not alive and lives(holder) is None and time.monotonic() < until:
+        time.sleep(0.5)
+        there = holder_of(output)
+        alive = there is not None and there.beat != holder.beat
+    return RUNNING if alive else DEAD
+
+
+def names(output: str) -> list[str]:
+    """Return the names of the files directly in an output folder."""
+    if "://" not in output:
+        return [path.name for path in Path(output).iterdir()]
+    from pipeline import storage
+
+    return storage.names(output)
+
+
+def read_log(output: str, run: str = "") -> list[dict[str, Any]]:
+    """Return the last events of a log, those of `run` among them; a line that was cut off is left out."""
+    events = []
+    for line in _tail(output, run).splitlines():
+        try:
+            event = orjson.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and {"event", "run", "time"} <= event.keys():
+            events.append(event)
+    return events
+
+
+def _tail(output: str, run: str) -> bytes:
+    if "://" not in output:
+        path = Path(output) / LOG
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read()
+    from pipeline import storage
+
+    folder = storage.join(output, LOG_FOLDER)
+    found, parts = sorted(storage.names(folder), key=lambda name: (run in name, name)), []
+    for name in found[-2:]:  # of the last start, and of one before
+        with storage.open_input(storage.join(folder, name)) as file:
+            parts.append(file.read())
+    return b"".join(parts)
+
+
+def shown(status: Status) -> Text:
+    """Return a status as people read it."""
+    lines = [f"{status.output}: {_headline(status)}"]
+    if status.holder is not None:
+        lines.append(f"  {status.holder}; last sign of life {_ago(status.seen)}")
+    if status.stage and status.state not in {"finished", "paused"}:
+        lines.append(f"  {_progress(status.stage)}")
+    done = [f"{one['stage']} {one['seconds']:,.1f} s{' (before)' if one['reused'] else ''}" for one in status.stages]
+    if done:
+        lines.append(f"  finished stages: {', '.join(done)}")
+    if status.failure:
+        lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
+    return Text("\n".join(lines))
+
+
+def _headline(status: Status) -> str:
+    results = "results are there" if status.published else "no results yet"
+    said = {
+        RUNNING: "running",
+        DEAD: "dead: its process ended without a word; the same command goes on from here",
+        "stopped": "stopped; the same command goes on from here",
+        "failed": "failed; the same command goes on from here",
+        "finished": "finished",
+        "paused": "paused, as asked",
+        UNKNOWN: "an earlier version's, which kept no account of its runs",
+    }
+    return f"{said.get(status.state, status.state)} · {results}"
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None or seconds < 0:
+        return "at a time that lies ahead of this machine's clock"
+    return f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _progress(stage: dict[str, Any]) -> str:
+    """Return what is done of a stage, as the run's own display says it."""
+    if "done" not in stage:
+        return f"{stage['stage']}: begun"
+    seconds = max(stage["seconds"], 1e-3)
+    parts = [f"{stage['stage']}: {stage['done']:,} of {max(stage['total'], stage['done']):,}"]
+    if "documents" in stage:
+        parts.append(f"{stage['documents']:,} documents, {stage['documents'] / seconds:,.0f}/s")
+    if "bytes" in stage:
+        parts.append(f"{stage['bytes'] / seconds / 1e6:,.1f} MB/s")
+    if "note" in stage:
+        parts.append(stage["note"])
+    if "seconds_left" in stage:
+        parts.append(f"about {_span(stage['seconds_left'])} left in this stage")
+    return " · ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
