@@ -76,6 +76,8 @@ class Journal:
         elapsed = time.monotonic()
         if event == STARTED:
             self._stage = self._progress = elapsed
+            with contextlib.suppress(OSError):
+                self.lease.renew()
         wait = max(PROGRESS_SECONDS, PROGRESS_SHARE * (elapsed - self._stage))
         if event != PROGRESS or elapsed - self._progress > wait:
             self._progress = elapsed

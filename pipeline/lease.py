@@ -5,7 +5,8 @@
 
 A run writes its lock anew every RENEW_SECONDS. Who meets the lock of a run that has not ended watches it: when it does
 not change within LIFETIME_SECONDS, it is taken over. No two clocks are compared, so one that was set back, and a lock
-from the future, change nothing. On one machine nobody waits: there flock ends with the process that holds it.
+from the future, change nothing. On one machine nobody waits: there flock ends with the process that holds it, and a
+process is there or not.
 
 Nobody writes over a lock that he has not read: in s3:// by conditional puts (If-None-Match, If-Match), which are
 atomic; in a folder under its flock; elsewhere (a file system without flock, gs://) by reading again just before, so
@@ -26,9 +27,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+
+T = TypeVar("T")
 
 NAME = ".lock"
 MARK = b"lustrate\n"  # so that a folder is known to be ours
@@ -223,10 +226,10 @@ def _in_s3(path: str) -> Place:
     from botocore.session import get_session
 
     bucket, _, key = path.removeprefix("s3://").partition("/")
-    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 4})
+    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 7})
     client = get_session().create_client("s3", config=soon)
 
-    def asked(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def asked(action: Callable[[], T]) -> T:
         """Ask the store; raises Changed and FileNotFoundError where it says so, OSError for all else."""
         try:
             return action()
@@ -239,10 +242,9 @@ def _in_s3(path: str) -> Place:
 
     def read() -> tuple[bytes, str]:
         try:
-            answer = asked(lambda: client.get_object(Bucket=bucket, Key=key))
+            return asked(lambda: _whole(client.get_object(Bucket=bucket, Key=key)))
         except FileNotFoundError:
             return b"", ""
-        return answer["Body"].read(), answer["ETag"]
 
     def write(content: bytes, version: str) -> str:
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
@@ -252,6 +254,10 @@ def _in_s3(path: str) -> Place:
             raise Changed from error
 
     return Place(read, write, lambda: None)
+
+
+def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
+    return answer["Body"].read(), answer["ETag"]
 
 
 @dataclass(slots=True)
@@ -324,7 +330,7 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
     _await_flock(output, place)
     content, version = place.read()
     found = parse(content)
-    if found is not None and found.state == RUNNING and (place.flock() is None or found.boot != _boot()):
+    if found is not None and found.state == RUNNING and not _is_over(place, found):
         found, version = _watched(output, place, found, say)
     before = found if found is not None and found.state == RUNNING else None
     if before is not None:
@@ -334,6 +340,11 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
         return Lease(output, place, mine, place.write(pack(mine), version), before)
     except Changed:
         raise Taken(_refusal(output, parse(place.read()[0]))) from None
+
+
+def _is_over(place: Place, holder: Holder) -> bool:
+    """Tell whether a run of this machine has ended, so that nobody need wait."""
+    return lives(holder) is False or (place.flock() is True and holder.boot == _boot())
 
 
 def _refusal(output: str, holder: Holder | None) -> str:
@@ -354,6 +365,8 @@ def _await_flock(output: str, place: Place) -> None:
 
 def _watched(output: str, place: Place, holder: Holder, say: Callable[[str], None]) -> tuple[Holder | None, str]:
     """Return a lock and its version that ended, or showed no life for its lifetime; raises Taken where it did."""
+    if lives(holder):
+        raise Taken(_refusal(output, holder))
     say(f"{output} is held by {holder}; watching for up to {LIFETIME_SECONDS:.0f} s whether it lives …")
     version, until = place.read()[1], time.monotonic() + LIFETIME_SECONDS
     while time.monotonic() < until:

@@ -230,7 +230,7 @@ def _to_its_end(work: Callable[[], int], output: str, journal: Journal) -> int:
     except ConfigError as error:
         journal.end("failed", str(error))
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter is rich's when nobody reads what it prints any more
         journal.end("stopped")
         raise
     except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest

@@ -118,11 +118,14 @@ def test_who_comes_second_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"another run is working on {tmp_path}/out: {who} ")
 
 
-def test_a_killed_run_of_this_machine_is_followed_at_once(tmp_path: Path) -> None:
-    """Its flock went with it; the message names it, and nobody waits for a lifetime."""
+def test_a_killed_run_of_this_machine_is_followed_at_once(output: str) -> None:
+    """Its process is not there; the message names it, and nobody waits for a lifetime. A live one is refused."""
     said: list[str] = []
-    with killed(str(tmp_path)) as pid, taken(str(tmp_path), said.append) as held:
-        assert said == [f"taking over {tmp_path} from {held.before}, which ended without a word"]
+    with killed(output) as pid, taken(output, said.append) as held:
+        assert said == [f"taking over {output} from {held.before}, which ended without a word"]
+        with pytest.raises(Taken, match=f"process {os.getpid()} on "), taken(output, said.append):
+            pass
+        assert said[1:] == []
         assert held.before is not None
         assert held.before.pid == pid
         assert lives(held.before) is False
