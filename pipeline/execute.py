@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import cost
 from pipeline.stage import (
     Manifest,
     Record,
@@ -54,13 +55,10 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
     with ONE_TASK:
-        wall, cpu = time.monotonic(), time.process_time()
+        began = cost.begin()
         record = _attempted(work, task)
-        seconds = {
-            "seconds": round(time.monotonic() - wall, 3),
-            "cpu_seconds": round(time.process_time() - cpu, 3),
-        }
-    write_record(folder, {**record, **seconds, "key": task.key})
+        taken = cost.since(began)
+    write_record(folder, {**record, **taken, "key": task.key})
     return task.key
 
 
