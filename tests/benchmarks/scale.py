@@ -6,9 +6,10 @@
     python -m tests.benchmarks.scale --scoring 0.1 --results out/scale.json   the default run, self-cleaning included
     python -m tests.benchmarks.scale --results out/scale.json                 the tables again
 
-A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 4 GB for each GB of
-crawl. Runs have `rounds = 0`, but for --scoring. A size that the results hold is not measured again. Shuffled is what
-tasks leave for tasks of the next stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
+A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
+crawl. Runs have `rounds = 0`, but for --scoring, and tasks smaller than by default (BOUNDS). A size that the results
+hold is not measured again. Shuffled is what tasks leave for tasks of the next stage: files of rows
+(pipeline/exchange.py), and the sorted runs of the token shards.
 """
 
 import argparse
@@ -35,7 +36,18 @@ from tests.measured import measured
 SECONDS = 0.2  # between two looks at the sizes of processes
 ALIKE = 0.9  # similarity to their base at which members of a cluster are looked for
 BEGIN, END = "<!-- measured -->", "<!-- reckoned -->"  # of the tables on a page
-WITHOUT = "[self_clean]\nrounds = 0\n"
+# What bounds a task's memory, at an eighth to a sixteenth of the defaults: a GB is then cut into as many tasks as 10 by
+# default, and what holds for a large corpus, that no task grows with it, holds from there on.
+BOUNDS = """
+[ingest]
+shard_bytes = 16_000_000
+part_bytes = 16_000_000
+[deduplicate]
+memory_bytes = 32_000_000
+[publish]
+group_bytes = 16_000_000
+"""
+WITHOUT = f"{BOUNDS}[self_clean]\nrounds = 0\n"
 Table = dict[str, Any]
 
 
@@ -56,7 +68,7 @@ def main() -> None:
     if asked.speedup:
         wanted += [("speedup", f"{count}", asked.speedup, count, WITHOUT) for count in (1, 2)]
     if asked.scoring:
-        wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, ""))
+        wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     for kind, name, size, workers, config in wanted:
         if name in results.get(kind, {}):
             print(f"{kind} {name}: measured before", file=sys.stderr)
