@@ -2,15 +2,16 @@
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
 # What benchmarks compare with: `make peers` sets it up beside, in .venv-peers and .venv-fasttext. REFERENCE names
-# evaldata.json of trafilatura's evaluation.
+# evaldata.json of trafilatura's evaluation. SIZES are the gigabytes that `make bench-scale` generates.
 PYTHON ?= python3
 PEERS ?= $(wildcard .venv-peers/bin/python)
 FASTTEXT ?= $(wildcard .venv-fasttext/bin/python)
 REFERENCE ?=
+SIZES ?= 0.1 1
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-model ablate ablate-model contaminate kernels gpu dataflow-test flink-test lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-scale bench-model ablate ablate-model contaminate kernels gpu dataflow-test flink-test lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -87,6 +88,9 @@ bench-dedup: setup
 	$(BIN)/python -m tests.benchmarks.dedup_quality
 	$(BIN)/python -m tests.benchmarks.dedup_scale
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),$(NO_PEERS))
+
+bench-scale: setup
+	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --speedup 1 --scoring 0.1
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model

@@ -20,8 +20,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import cost
 from pipeline.failure import HOPELESS, said
-from pipeline.object_store import TRIES, StoreFailed
+from pipeline.object_store import StoreFailed
 from pipeline.stage import (
     Manifest,
     Record,
@@ -58,14 +59,10 @@ def do_task(task: Task, work: Work, folder: str) -> str:
     if exists(join(folder, "done", task.key + ".json")):
         return task.key
     with ONE_TASK:
-        wall, cpu, again = time.monotonic(), time.process_time(), TRIES.again
+        began = cost.begin()
         record = _attempted(work, task)
-        seconds = {
-            "seconds": round(time.monotonic() - wall, 3),
-            "cpu_seconds": round(time.process_time() - cpu, 3),
-            "asked_again": TRIES.again - again,
-        }
-    write_record(folder, {**record, **seconds, "key": task.key})
+        taken = cost.since(began)
+    write_record(folder, {**record, **taken, "key": task.key})
     return task.key
 
 

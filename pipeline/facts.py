@@ -206,6 +206,8 @@ def stage_cost(manifest: Manifest) -> Table:
         "name": manifest.stage.name,
         "seconds": round(manifest.seconds, 2),
         "cpu_seconds": round(manifest.cpu_seconds, 2),
+        "peak_bytes": max((record.get("peak_bytes", 0) for record in manifest.records), default=0),
+        "written_bytes": _sum(manifest, "written_bytes"),
         "tasks": len(manifest.records),
         "documents": _sum(manifest, "documents"),
         "bytes": _sum(manifest, "bytes"),

@@ -17,9 +17,8 @@ import orjson
 from pipeline import storage
 from pipeline.summary import Summary, merge
 
-# key, documents, bytes, summary, seconds, cpu_seconds, asked_again (requests to a store) and what the stage adds.
-# `bytes` are those a task went through, unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its
-# signatures, edges, scores or tokens.
+# key, documents, bytes, summary, what cost.py measures and what the stage adds. `bytes` are those a task went through,
+# unpacked and each once: the UTF-8 of texts, or, in a stage that reads none, its signatures, edges, scores or tokens.
 Record = dict[str, Any]
 
 

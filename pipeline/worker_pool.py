@@ -28,7 +28,7 @@ from apache_beam.runners.worker.sdk_worker import SdkHarness
 from pipeline.identity import identity
 
 RESTART_SECONDS = 1.0
-PRELOADED = ("pipeline.clean", "pipeline.execute", "torch")  # what the tasks of all stages import
+PRELOADED = ("pipeline.clean", "pipeline.job", "torch")  # what the tasks of all stages import
 
 
 @dataclass(frozen=True, slots=True)

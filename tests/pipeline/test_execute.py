@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.execute import RunFailed, _raise_failure
@@ -125,3 +127,18 @@ def test_a_local_run_does_without_beam() -> None:
     """What a run on this machine imports holds no Beam, which takes longer to import than all the rest."""
     code = "import sys, pipeline.run, pipeline.session; sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def hold(task: Number) -> Record:
+    """Hold fifty million bytes for task a, none for b, and write ten thousand."""
+    held = np.ones(50_000_000 if task.key == "a" else 1, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(10_000))
+    return {"documents": int(held[0])}
+
+
+def test_a_task_says_what_it_held_and_wrote(tmp_path: Path) -> None:
+    """The second task of a process does not count what the first one held."""
+    first, second = go(tmp_path, hold).records
+    assert 45_000_000 < first["peak_bytes"] - second["peak_bytes"] < 80_000_000
+    assert 10_000 <= second["written_bytes"] < 20_000

@@ -1,0 +1,191 @@
+"""What a run costs as the corpus grows, by stage: CPU seconds, memory, bytes shuffled and written, on generated crawls.
+
+    make bench-scale                                                    0.1 and 1 GB; SIZES="0.1 1 10" for more
+    python -m tests.benchmarks.scale --sizes 10 --results out/scale.json      a size at a time; the table is made of all
+    python -m tests.benchmarks.scale --speedup 1 --results out/scale.json     one process beside two
+    python -m tests.benchmarks.scale --scoring 0.1 --results out/scale.json   the default run, self-cleaning included
+    python -m tests.benchmarks.scale --results out/scale.json                 the tables again
+
+A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
+crawl. Runs have `rounds = 0`, but for --scoring, and tasks smaller than by default (BOUNDS). A size that the results
+hold is not measured again. Shuffled is what tasks leave for tasks of the next stage: files of rows
+(pipeline/exchange.py), and the sorted runs of the token shards.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil  # type: ignore[import-untyped]  # no stubs are locked
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tests.benchmarks.crawl import write_crawl
+from tests.benchmarks.scale_tables import tables
+from tests.measured import measured
+
+SECONDS = 0.2  # between two looks at the sizes of processes
+ALIKE = 0.9  # similarity to their base at which members of a cluster are looked for
+BEGIN, END = "<!-- measured -->", "<!-- reckoned -->"  # of the tables on a page
+# What bounds a task's memory, at an eighth to a sixteenth of the defaults: a GB is then cut into as many tasks as 10 by
+# default, and what holds for a large corpus, that no task grows with it, holds from there on.
+BOUNDS = """
+[ingest]
+shard_bytes = 16_000_000
+part_bytes = 16_000_000
+[deduplicate]
+memory_bytes = 32_000_000
+[publish]
+group_bytes = 16_000_000
+"""
+WITHOUT = f"{BOUNDS}[self_clean]\nrounds = 0\n"
+Table = dict[str, Any]
+
+
+def main() -> None:
+    """Measure what is asked for and print the tables of all that was measured."""
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--sizes", nargs="*", default=[], help="gigabytes")
+    line.add_argument("--speedup", help="gigabytes that one and two processes go through")
+    line.add_argument("--scoring", help="gigabytes that the default run goes through")
+    line.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    line.add_argument("--folder", default=tempfile.gettempdir())
+    line.add_argument("--results", default="out/scale.json")
+    line.add_argument("--page", help="a file whose tables are replaced: tests/benchmarks/SCALE.md")
+    asked = line.parse_args()
+    path = Path(asked.results)
+    results: Table = orjson.loads(path.read_bytes()) if path.exists() else {}
+    wanted = [("sizes", size, size, asked.workers, WITHOUT) for size in asked.sizes]
+    if asked.speedup:
+        wanted += [("speedup", f"{count}", asked.speedup, count, WITHOUT) for count in (1, 2)]
+    if asked.scoring:
+        wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
+    for kind, name, size, workers, config in wanted:
+        if name in results.get(kind, {}):
+            print(f"{kind} {name}: measured before", file=sys.stderr)
+            continue
+        with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
+            found = run(Path(folder), float(size), workers, config)
+        results.setdefault(kind, {})[name] = found
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+    print(tables(results))
+    if asked.page:
+        _fill(Path(asked.page), tables(results))
+
+
+def _fill(page: Path, tables_: str) -> None:
+    """Put the tables where a page has them."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{tables_}{END}{rest.partition(END)[2]}")
+
+
+def run(folder: Path, gigabytes: float, workers: int, config: str) -> Table:
+    """Write a crawl, run the line over it, and return what it cost."""
+    began = time.monotonic()
+    crawl = write_crawl(folder / "crawl", gigabytes)
+    print(f"{crawl['bytes'] / 1e9:.2f} GB written in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    (folder / "config.toml").write_text(config)
+    names = ["--config", f"{folder}/config.toml", "--input", f"{folder}/crawl/*.gz", "--output", f"{folder}/out"]
+    load = os.getloadavg()[0]
+    with watched() as sizes:
+        cost = measured([sys.executable, "-m", "pipeline.run", *names, f"--direct_num_workers={workers}"])
+    if cost.returncode:
+        raise SystemExit(cost.stderr)
+    out = folder / "out"
+    facts = orjson.loads((out / "report.json").read_bytes())
+    prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
+    stages = [{**stage, **_disk(out / "stages" / stage["name"] / prints[stage["name"]])} for stage in facts["stages"]]
+    return {
+        "crawl": crawl,
+        "workers": workers,
+        "machine": f"{os.cpu_count()} cores of {_processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB",
+        "load": [round(load, 1), round(os.getloadavg()[0], 1)],
+        "wall": cost.wall,
+        "cpu": cost.cpu,
+        "peak_mb": sizes,
+        "published": _size(out) - _size(out / "stages"),
+        "funnel": facts["funnel"],
+        "tokens": facts["tokens"],
+        "stages": stages,
+        "alike": compare(folder / "crawl", out),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+@contextmanager
+def watched() -> Any:
+    """Yield the largest resident sizes (MB) of the driver and of a worker, filled in while the block runs."""
+    sizes = {"driver": 0.0, "worker": 0.0}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(SECONDS):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    command, parent = process.cmdline(), process.parent()
+                    kind = "worker" if parent is not None and "pipeline.run" in parent.cmdline()[2:3] else "driver"
+                    if "pipeline.run" in command[2:3]:
+                        sizes[kind] = max(sizes[kind], process.memory_info().rss / 1e6)
+                except psutil.Error:
+                    continue  # it has ended
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        thread.join()
+
+
+def _disk(folder: Path) -> Table:
+    """Return the bytes of a stage's files, and those of them that are for tasks of the next."""
+    shuffled = sum(p.stat().st_size for p in folder.rglob("*") if p.suffix == ".rows" or p.parent.name == "runs")
+    return {"disk": _size(folder), "shuffled": shuffled}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def compare(crawl: Path, out: Path) -> Table:
+    """Compare what deduplication rejected with the planned clusters, among the documents that passed the rules."""
+    members = pa.concat_tables(pq.read_table(path) for path in sorted((crawl / "truth").glob("*.parquet")))
+    kept = _ids(out / "documents")
+    lost = _ids(out / "rejected", stage="deduplicate")
+    near = members.filter(pc.greater_equal(members["similarity"], ALIKE))
+    clusters: dict[int, list[int]] = {}
+    for name, cluster in zip(near["id"].to_pylist(), near["cluster"].to_pylist(), strict=True):
+        if name in kept or name in lost:
+            clusters.setdefault(cluster, []).append(name in kept)
+    surplus = sum(len(some) - 1 for some in clusters.values())
+    left = sum(max(0, sum(some) - 1) for some in clusters.values())
+    alone = set(members.filter(pc.less(members["cluster"], 0))["id"].to_pylist())
+    return {"surplus": surplus, "left": left, "rejected": len(lost), "rejected_alone": len(lost & alone)}
+
+
+def _ids(folder: Path, stage: str = "") -> set[str]:
+    """Return the ids, as the crawl gave them, of published documents, or of those that a stage rejected."""
+    found: set[str] = set()
+    for path in folder.glob("*.parquet"):
+        table = pq.read_table(path, columns=["source_id", *(["stage"] if stage else [])])
+        found.update((table.filter(pc.equal(table["stage"], stage)) if stage else table)["source_id"].to_pylist())
+    return found
+
+
+if __name__ == "__main__":
+    main()

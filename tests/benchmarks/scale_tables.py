@@ -1,0 +1,239 @@
+"""The tables of tests/benchmarks/scale.py, in Markdown, and what they come to for much larger corpora."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pipeline.config import Deduplicate, Publish
+from pipeline.linking import document_bytes
+from pipeline.sign import HASH_WORDS
+
+# Stages whose work is bounded by settings and not by the corpus, by the end of their names.
+BOUNDED = ("tokenizer", ".train", ".count", ".damage", ".fit", ".precision")
+SMALL_SECONDS = 2.0  # of wall time; what is faster is start-up and polling
+TARGETS = {"6 TB": 6e3, "700 TB": 7e5}  # gigabytes
+DAY = 86_400
+C4_DAYS_PER_TB = 341 / 7  # CPU-days: C4 from 7 TB of Common Crawl's text, README of text-to-text-transfer-transformer
+CORES = 1000  # that the hours are for
+CLUSTER_BYTES, FOLD_BYTES = 8, 80  # of memory for a document: pipeline/deduplicate.py, pipeline/self_clean/folds.py
+Table = Mapping[str, Any]
+SETTINGS = (
+    ("default", Deduplicate(), Publish()),
+    ("large", Deduplicate(memory_bytes=4_000_000_000), Publish(group_bytes=2_000_000_000, shard_tokens=1_000_000_000)),
+)  # a worker of 16 GB holds what the large ones ask for
+
+
+def tables(results: Table) -> str:
+    """Return every table that the results are enough for."""
+    runs = [results["sizes"][name] for name in sorted(results.get("sizes", {}), key=float)]
+    scored = list(results.get("scoring", {}).values())
+    lines = [_headline(run) for run in runs]
+    lines += growth(runs) if runs else []
+    if len(results.get("speedup", {})) == 2:
+        lines += speedup(results["speedup"]["1"], results["speedup"]["2"])
+    lines += [line for run in scored for line in scoring(run)]
+    lines += extrapolated(runs, scored) if len(runs) > 1 else []
+    return "\n".join(lines)
+
+
+def _headline(run: Table) -> str:
+    crawl, alike = run["crawl"], run["alike"]
+    found = 1 - alike["left"] / max(1, alike["surplus"])
+    return (
+        f"{_size(run):.3f} GB ({crawl['stored'] / 1e9:.3f} stored), {run['funnel'][1]['count']:,} documents, "
+        f"{run['workers']} processes on {run['machine']}, load {run['load'][0]} before: {run['wall']:,.0f} s, "
+        f"{run['cpu']:,.0f} CPU s. Planned duplicates found: {found:.4f} of {alike['surplus']:,}; "
+        f"{alike['rejected_alone']:,} of {alike['rejected']:,} rejects were not planned.\n"
+    )
+
+
+def _size(run: Table) -> float:
+    """Return a run's gigabytes, uncompressed."""
+    return float(run["crawl"]["bytes"]) / 1e9
+
+
+def bounded(name: str) -> bool:
+    """Tell whether a stage's work does not grow with the corpus."""
+    return name.endswith(BOUNDED)
+
+
+def growth(runs: Sequence[Table]) -> list[str]:
+    """Return the table of stages by size, those that grow first."""
+    sizes = [_size(run) for run in runs]
+    names = [f"{size:.2g} GB" for size in sizes]
+    pairs = [f"{a:.2g}–{b:.2g} GB" for a, b in pairwise(sizes)]
+    head = ["stage", *(f"CPU s, {name}" for name in names), *(["fixed s"] if pairs else [])]
+    head += [f"s/GB, {pair}" for pair in pairs] + (["ratio"] if len(pairs) > 1 else [])
+    for what in ("peak MB", "MB shuffled", "MB on disk"):
+        head += [f"{what}, {name}" for name in names]
+    order = [stage["name"] for stage in runs[-1]["stages"]]
+    grow, rest = [n for n in order if not bounded(n)], [n for n in order if bounded(n)]
+    lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
+    lines += [_row([name, *_cells(sizes, [_stage(run, name) for run in runs])]) for name in grow]
+    lines.append(_row(["**all that grow**", *_cells(sizes, [_sum(run, grow) for run in runs])]))
+    lines += [_row([f"*{name}*", *_cells(sizes, [_stage(run, name) for run in runs])]) for name in rest]
+    lines.append(_row(["*start, plan and waiting*", *_cells(sizes, [_driver(run) for run in runs])]))
+    lines.append(_row(["**the whole command**", *_cells(sizes, [_whole(run) for run in runs])]))
+    return [*lines, "", "In italics: what settings bound, not the corpus.", ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _stage(run: Table, name: str) -> dict[str, float]:
+    """Return what a stage cost, nothing where the run had no such stage."""
+    stage: Table = next((stage for stage in run["stages"] if stage["name"] == name), {})
+    return {
+        "cpu": stage.get("cpu_seconds", 0.0),
+        "peak": stage.get("peak_bytes", 0) / 1e6,
+        "shuffled": stage.get("shuffled", 0) / 1e6,
+        "disk": stage.get("disk", 0) / 1e6,
+    }
+
+
+def _sum(run: Table, names: Sequence[str]) -> dict[str, float]:
+    parts = [_stage(run, name) for name in names]
+    sums = {what: sum(part[what] for part in parts) for what in ("cpu", "shuffled", "disk")}
+    return {**sums, "peak": max((part["peak"] for part in parts), default=0.0)}
+
+
+def _driver(run: Table) -> dict[str, float]:
+    tasks = sum(stage["cpu_seconds"] for stage in run["stages"])
+    return {"cpu": run["cpu"] - tasks, "peak": run["peak_mb"]["driver"], "shuffled": 0.0, "disk": 0.0}
+
+
+def _whole(run: Table) -> dict[str, float]:
+    every = _sum(run, [stage["name"] for stage in run["stages"]])
+    return {**every, "cpu": run["cpu"], "peak": max(*run["peak_mb"].values(), every["peak"])}
+
+
+def slopes(sizes: Sequence[float], values: Sequence[float]) -> list[float]:
+    """Return the rise between each size and the next."""
+    return [(b - a) / (y - x) for (x, y), (a, b) in zip(pairwise(sizes), pairwise(values), strict=True)]
+
+
+def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    """Yield the cells of a row."""
+    seconds = [cost["cpu"] for cost in costs]
+    rises = slopes(sizes, seconds)
+    yield from (_figure(value) for value in seconds)
+    if rises:
+        yield _figure(seconds[0] - rises[0] * sizes[0])
+        yield from (_figure(rise) for rise in rises)
+    if len(rises) > 1:
+        yield f"{rises[-1] / rises[0]:.2f}" if rises[0] > 0 and seconds[-1] >= 1 else "–"
+    for what in ("peak", "shuffled", "disk"):
+        yield from (f"{cost[what]:,.0f}" if cost[what] else "" for cost in costs)
+
+
+def speedup(one: Table, two: Table) -> list[str]:
+    """Return the table of one process beside two."""
+    head = ["stage", "tasks", "s, one", "s, two", "times", "documents/s, one", "two", "share of the wall, two"]
+    lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
+    total = sum(stage["seconds"] for stage in two["stages"])
+    for a, b in zip(one["stages"], two["stages"], strict=True):
+        assert a["name"] == b["name"]
+        times = f"{a['seconds'] / max(b['seconds'], 1e-3):.2f}" if a["seconds"] >= SMALL_SECONDS else "–"
+        rates = [f"{s['documents'] / max(s['seconds'], 1e-3):,.0f}" if s["documents"] else "" for s in (a, b)]
+        single = " (one task)" if a["tasks"] == 1 else ""
+        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times + single, *rates]
+        lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
+    lines.append(_row(["**all**", "", f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", "", "", ""]))
+    loads = f"load before {one['load'][0]} and {two['load'][0]}"
+    return [f"One process beside two, {_size(one):.2f} GB, {loads}:", "", *lines, ""]
+
+
+def _wall(run: Table) -> float:
+    return float(sum(stage["seconds"] for stage in run["stages"]))
+
+
+def scoring(run: Table) -> list[str]:
+    """Return what self-cleaning cost, and what of it grows."""
+    stages = [stage for stage in run["stages"] if stage["name"].startswith("self_clean")]
+    read = next((stage["bytes"] for stage in stages if stage["name"].endswith("measure")), 0) / 1e9
+    lines = [_row(["stage of self-cleaning", "CPU s", "GB of text read", "peak MB", "grows"]), "|---|--:|--:|--:|---|"]
+    for stage in stages:
+        grows = "no" if bounded(stage["name"]) else "no: a budget" if stage["name"].endswith("score") else "yes"
+        cells = [f"{stage['cpu_seconds']:.1f}", f"{stage['bytes'] / 1e9:.3f}", f"{stage['peak_bytes'] / 1e6:,.0f}"]
+        lines.append(_row([stage["name"], *cells, grows]))
+    return [f"The default run, {_size(run):.3f} GB of crawl, {read:.3f} GB of text judged:", "", *lines, ""]
+
+
+def grown(run: Table) -> float:
+    """Return the CPU seconds that self-cleaning takes for each GB of crawl, by the stages that grow."""
+    stages = [stage for stage in run["stages"] if stage["name"].startswith("self_clean")]
+    spent = sum(s["cpu_seconds"] for s in stages if not bounded(s["name"]) and not s["name"].endswith("score"))
+    return float(spent) / _size(run)
+
+
+def whole_reading(run: Table) -> float:
+    """Return the CPU seconds that a TransNormer would take to read all that entered, for each GB of crawl."""
+    by_name = {stage["name"].rpartition(".")[2]: stage for stage in run["stages"] if "round-1" in stage["name"]}
+    read, every = by_name["score"], by_name["measure"]
+    return float(read["cpu_seconds"] / max(read["bytes"], 1) * every["bytes"] / _size(run))
+
+
+def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
+    """Return what the last slopes come to for TARGETS."""
+    small, large = runs[-2], runs[-1]
+    sizes = [_size(small), _size(large)]
+    names = [stage["name"] for stage in large["stages"] if not bounded(stage["name"])]
+    costs = [_sum(run, names) for run in (small, large)]
+    rise = {what: slopes(sizes, [cost[what] for cost in costs])[0] for what in ("cpu", "shuffled", "disk")}
+    documents = large["funnel"][2]["count"] / sizes[1]  # that pass the rules, a GB
+    single = {
+        name: slopes(sizes, [_stage(run, name)["cpu"] for run in (small, large)])[0]
+        for name in ("deduplicate.clusters",)
+    }
+    kept = large["published"] / 1e9 / sizes[1]
+    lines = [_row(["", *TARGETS, "from"]), "|---|--:|--:|---|"]
+
+    def line(name: str, value: float, unit: str, source: str) -> None:
+        cells = [f"{_figure(value * gigabytes)}{unit}" for gigabytes in TARGETS.values()]
+        lines.append(_row([name, *cells, source]))
+
+    source = f"{{}} between {sizes[0]:.2g} and {sizes[1]:.2g} GB"
+    line("CPU-days, without scoring", rise["cpu"] / DAY, "", source.format(f"{rise['cpu']:.1f} CPU s/GB"))
+    line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "", "341 CPU-days for 7 TB")
+    line(f"hours on {CORES:,} cores", rise["cpu"] / 3600 / CORES, "", "the first line; map stages alone")
+    for run in scored:
+        line("CPU-days of a round, cascade", grown(run) / DAY, "", f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB")
+        reads = whole_reading(run)
+        line("CPU-days to score all", reads / DAY, "", f"{reads:,.0f} CPU s/GB on {_size(run):.2g} GB, scaled by bytes")
+    line("TB shuffled, by disk", rise["shuffled"] / 1e6, "", source.format(f"{rise['shuffled']:.0f} MB/GB"))
+    line("TB on disk, stages", rise["disk"] / 1e6, "", source.format(f"{rise['disk']:.0f} MB/GB"))
+    line("TB published", kept / 1e3, "", f"{kept:.2f} GB/GB at {sizes[1]:.2g} GB")
+    line("documents in dedup, billions", documents / 1e9, "", f"{documents:,.0f} a GB at {sizes[1]:.2g} GB")
+    line("GB of memory, clusters", documents * CLUSTER_BYTES / 1e9, "", f"{CLUSTER_BYTES} bytes a document")
+    line("GB of memory, folds", documents * FOLD_BYTES / 1e9, "", f"{FOLD_BYTES} bytes a document; with rounds")
+    for name, seconds in single.items():
+        line(f"hours of {name}, one process", seconds / 3600, "", source.format(f"{seconds:.2f} CPU s/GB"))
+    for title, deduplicate, publish in SETTINGS:
+        cells = [_figure(slices / 1e6) for slices in _dedup_slices(deduplicate, documents)]
+        lines.append(_row([f"million slices a stage of dedup, {title}", *cells, "groups x groups"]))
+        cells = [_figure(slices / 1e6) for slices in _merge_slices(publish, large, sizes[1])]
+        lines.append(_row([f"million slices of the merge, {title}", *cells, "sorted runs x token shards"]))
+    return ["Extrapolated:", "", *lines, ""]
+
+
+def _dedup_slices(settings: Deduplicate, documents: float) -> list[float]:
+    """Return how many slices are read between two stages of dedup, for so many documents a GB."""
+    width = settings.count + HASH_WORDS * len(settings.exact)
+    held = settings.memory_bytes // document_bytes(width, settings.bands + len(settings.exact))
+    return [(documents * gigabytes / held) ** 2 for gigabytes in TARGETS.values()]
+
+
+def _merge_slices(settings: Publish, run: Table, size: float) -> list[float]:
+    """Return how many slices the merge of the token shards reads."""
+    text = next(stage for stage in run["stages"] if stage["name"] == "publish.encode")["bytes"] / size
+    tokens = sum(run["tokens"].values()) / size
+    every = text / settings.group_bytes * tokens / settings.shard_tokens
+    return [every * gigabytes**2 for gigabytes in TARGETS.values()]
+
+
+def _figure(value: float) -> str:
+    """Return a number with three digits that count at least, and a hundredth at most."""
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+    return f"{value:,.{min(digits, 2)}f}"
