@@ -237,11 +237,11 @@ class SelfClean:
     loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
     loose_rows: int = _number(4, 1, 64)
     source_shift: float = _number(0.5, 0, 0.5)  # robust deviations by which a source may move its cut, at most
-    max_stratum_loss: float = _number(0.1, 0, 1)  # guard: share of one language and length class a round may reject
-    max_language_loss: float = _number(0.1, 0, 1)  # guard: share of one language's bytes
-    max_source_loss: float = _number(0.3, 0, 1)  # guard: share of one source's bytes
+    max_stratum_loss: float = _number(0.1, 0, 1)  # floor: share of one language and length class that may go
+    max_language_loss: float = _number(0.1, 0, 1)  # floor: share of one language's bytes
+    max_source_loss: float = _number(0.3, 0, 1)  # floor: share of one source's bytes
     max_vocabulary_shift: float = _number(0.01, 0, 1)  # guard: Jensen-Shannon divergence of tokens, in bits
-    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources trip no guard
+    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources have no floor
     seed: int = _number(1, 0, 2**32 - 1)
 
 
