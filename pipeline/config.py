@@ -224,7 +224,7 @@ class SelfClean:
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
-    score_tokens: int = _number(1_500_000, 1_000)  # that go through a TransNormer in a round, in a cascade
+    score_tokens: int = _number(900_000, 1_000)  # that go through a TransNormer in a round, in a cascade
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
     window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
