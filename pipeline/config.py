@@ -224,7 +224,7 @@ class SelfClean:
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
-    score_tokens: int = _number(1_500_000, 1_000)  # that go through a TransNormer in a round, in a cascade
+    score_tokens: int = _number(900_000, 1_000)  # that go through a TransNormer in a round, in a cascade
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
     window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
@@ -237,11 +237,11 @@ class SelfClean:
     loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
     loose_rows: int = _number(4, 1, 64)
     source_shift: float = _number(0.5, 0, 0.5)  # robust deviations by which a source may move its cut, at most
-    max_stratum_loss: float = _number(0.1, 0, 1)  # guard: share of one language and length class a round may reject
-    max_language_loss: float = _number(0.1, 0, 1)  # guard: share of one language's bytes
-    max_source_loss: float = _number(0.3, 0, 1)  # guard: share of one source's bytes
+    max_stratum_loss: float = _number(0.1, 0, 1)  # floor: share of one language and length class that may go
+    max_language_loss: float = _number(0.1, 0, 1)  # floor: share of one language's bytes
+    max_source_loss: float = _number(0.3, 0, 1)  # floor: share of one source's bytes
     max_vocabulary_shift: float = _number(0.01, 0, 1)  # guard: Jensen-Shannon divergence of tokens, in bits
-    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources trip no guard
+    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources have no floor
     seed: int = _number(1, 0, 2**32 - 1)
 
 

@@ -83,7 +83,7 @@ def observe(trials: Sequence[Trial], run: Finished, watch: Callable[[int, int], 
             spent["TransNormer"] += time.process_time() - clock
             signals[rows] = np.concatenate([cheap, reading.signals], axis=1)
             size[rows], whole[rows] = found.size, found.whole
-            tokens += reading.cost
+            tokens += int(reading.tokens.sum())
             watch(len(rows), int(found.size.sum()))
     return Observed(signals, size, whole, tokens, spent)
 

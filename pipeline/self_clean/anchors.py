@@ -25,7 +25,7 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 3
+VERSION = 4
 CLEAN = "clean"
 MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
@@ -136,7 +136,7 @@ class MeasureAnchors:
                 "signals": list(np.concatenate([cheap, reading.signals], axis=1)),
             }
         )
-        return table.cast(MEASURED), reading.cost
+        return table.cast(MEASURED), int(reading.tokens.sum())
 
 
 def measured_path(folder: str, language: str) -> str:

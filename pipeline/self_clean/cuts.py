@@ -1,7 +1,7 @@
 """Cuts: from scores to verdicts. Each stratum, a language and a length class, has its own.
 
 A cut lies where no more than the budget's share of its stratum lies above it, and never nearer to the language's median
-than `outlier` robust deviations: a clean corpus has nothing to give up.
+than `outlier` robust deviations: a clean corpus has nothing to give up. Floors hold cuts back (floors.py).
 """
 
 import math
@@ -10,28 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean.diversity import count_tokens
-from pipeline.self_clean.measure import strata
-from pipeline.self_clean.scores import BIN, quanta, read_scores
+from pipeline.self_clean.floors import NEVER, Cuts, Held, Judged, losses, read_judged
+from pipeline.self_clean.scores import BIN
 from pipeline.self_clean.scoring import QUANTUM, Language, on_grid
 from pipeline.shards import DocumentShard
-from pipeline.summary import Summary, counts, merge
+from pipeline.summary import counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
 
-VERSION = 3
+VERSION = 4
 REASON = "unlike_the_corpus"
-Cuts = dict[str, int]  # stratum -> the lowest score that is rejected, in quanta
 
 
 def choose_cuts(found: Mapping[str, Mapping[str, Any]], languages: Mapping[str, Language], settings: SelfClean) -> Cuts:
     """Return the cuts of strata that are large enough: whole bins, never more than its share of the budget.
 
-    An offset that labels chose moves them whatever the budget says; what a round may take then, guards say.
+    An offset that labels chose moves them whatever the budget says; what a round may take then, floors say.
     """
     cuts: Cuts = {}
     for stratum, cell in sorted(found.items()):
@@ -62,6 +60,7 @@ class JudgeShard:
     folder: str
     scores: str
     cuts: Cuts
+    held: Held
     round: int
     before: str  # folder of the verdicts of the round before; empty in the first
     sample: str  # folder of the round's training sample, of which diversity is counted
@@ -69,50 +68,35 @@ class JudgeShard:
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write the sidecar; return the record with what left, what came back and who lost what."""
-        scores = read_scores(self.scores, shard)
-        names = read_table(shard.path("documents"), ["id", "language", "source"])
-        stratum = strata(names["language"].to_pylist(), np.nan_to_num(scores["bytes"].to_numpy()).astype(np.int64))
-        never = np.iinfo(np.int64).max
-        cut = np.array([self.cuts.get(name, never) for name in stratum], np.int64)
-        scored = scores["scored"].to_numpy().astype(bool)
-        rejected = scored & (quanta(scores) >= cut)
-        judged = scores["judged"].to_numpy().astype(bool) & (cut != never)
-        threshold = on_grid(np.where(judged, cut, 0) + scores["shift"].to_numpy() / QUANTUM)
+        judged = read_judged(self.scores, self.cuts, self.held, shard)
+        rejected = judged.above >= 0
+        has_cut = judged.scores["judged"].to_numpy().astype(bool) & (judged.cut != NEVER)
+        threshold = on_grid(np.where(has_cut, judged.cut, 0) + judged.scores["shift"].to_numpy() / QUANTUM)
         table = pa.table(
             {
                 "rejected": rejected,
                 "round": pa.array(np.full(shard.rows, self.round, np.int32), mask=~rejected),
                 "reason": pa.array([REASON] * shard.rows, mask=~rejected),
-                "value": pa.array(scores["score"].to_numpy(), mask=~rejected),
+                "value": pa.array(judged.scores["score"].to_numpy(), mask=~rejected),
                 "threshold": pa.array(threshold, mask=~rejected),
             }
         )
-        sidecar = conform(table, SIDECAR).append_column("cut_score", pa.array(threshold, mask=~judged))
+        sidecar = conform(table, SIDECAR).append_column("cut_score", pa.array(threshold, mask=~has_cut))
         write_table(sidecar_path(self.folder, shard), sidecar)
-        return self._record(shard, rejected, scores, names, stratum)
+        return self._record(shard, judged)
 
-    def _record(
-        self,
-        shard: DocumentShard,
-        rejected: npt.NDArray[np.bool_],
-        scores: pa.Table,
-        names: pa.Table,
-        stratum: list[str],
-    ) -> dict[str, Any]:
-        present = scores["present"].to_numpy().astype(bool)
-        size = np.nan_to_num(scores["bytes"].to_numpy()).astype(np.int64)
+    def _record(self, shard: DocumentShard, judged: Judged) -> dict[str, Any]:
+        rejected = judged.above >= 0
         before = (
             read_table(sidecar_path(self.before, shard), ["rejected"])["rejected"].to_numpy()
             if self.before
             else np.zeros(shard.rows, bool)
         )
-        mainly = scores["mainly"].to_pylist()
-        gone = {id_ for id_, out in zip(names["id"].to_pylist(), rejected.tolist(), strict=True) if out}
+        mainly = judged.scores["mainly"].to_pylist()
+        gone = {id_ for id_, out in zip(judged.ids, rejected.tolist(), strict=True) if out}
         summary = {
             "mainly": counts(mainly[row] for row in np.flatnonzero(rejected).tolist()),
-            "language": _losses(names["language"].to_pylist(), present, rejected, size),
-            "source": _losses(names["source"].to_pylist(), present, rejected, size),
-            "stratum": _losses(stratum, present, rejected, size),
+            **{kind: losses(judged, names) for kind, names in judged.names.items()},
             "diversity": count_tokens(self.sample, shard, self.folds, gone),
             "overlap": {
                 "both": int((rejected & before).sum()),
@@ -121,24 +105,6 @@ class JudgeShard:
                 "came_back": int((~rejected & before).sum()),
             },
         }
-        total = int(present.sum())
+        total = int(judged.present.sum())
         sizes = {"documents": total, "kept": total - int(rejected.sum()), "rejected": int(rejected.sum())}
-        return {**sizes, "bytes": scores.nbytes, "summary": merge([summary])}
-
-
-def _losses(
-    names: list[str],
-    present: npt.NDArray[np.bool_],
-    rejected: npt.NDArray[np.bool_],
-    size: npt.NDArray[np.int64],
-) -> Summary:
-    """Return documents and bytes, before and rejected, by name."""
-    cells: Summary = {}
-    for row in np.flatnonzero(present).tolist():
-        cell = cells.setdefault(names[row], {"documents": 0, "bytes": 0, "rejected": 0, "rejected_bytes": 0})
-        cell["documents"] += 1
-        cell["bytes"] += int(size[row])
-        if rejected[row]:
-            cell["rejected"] += 1
-            cell["rejected_bytes"] += int(size[row])
-    return cells
+        return {**sizes, "bytes": judged.scores.nbytes, "summary": merge([summary])}

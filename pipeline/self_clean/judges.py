@@ -17,12 +17,10 @@ from pipeline.self_clean.excerpt import Excerpts
 from pipeline.self_clean.rejects import REJECTS
 from pipeline.self_clean.signals import (
     CHEAP,
-    LEARNT,
     Floats,
     Ints,
     cheap_signals,
     learnt_signals,
-    reset_pieces,
     trigram_bits,
 )
 from tokenizer.encode import Tokenizer
@@ -110,7 +108,6 @@ class Reading:
     signals: Floats  # (documents, LEARNT)
     nats: Floats  # (documents)
     tokens: Ints  # (documents): of the excerpts
-    cost: int  # tokens that went through the model
 
 
 def by_transnormer(judges: Judges, judge: int, found: Excerpts, cheap: Floats) -> Reading:
@@ -119,26 +116,12 @@ def by_transnormer(judges: Judges, judge: int, found: Excerpts, cheap: Floats) -
 
     model = load_judge(judges.weights[judge])
     begin = np.array([model.model.config.eos])
-    pieces = [np.concatenate([begin, window]) for window in found.windows]
-    parts = [reset_pieces(piece) for piece in pieces]
-    flat = losses(model, [part for one in parts for part in one])
-    reset = [np.concatenate(one) for one in _split(flat, [len(one) for one in parts])]
-    long = [number for number, one in enumerate(parts) if len(one) > 1]  # a short one has no more past than a piece
-    whole = list(reset)
-    for number, loss in zip(long, losses(model, [pieces[number] for number in long]), strict=True):
-        whole[number] = loss
-    count = len(found.size)
-    by_document, by_reset = _joined(whole, found.owner, count), _joined(reset, found.owner, count)
-    signals = learnt_signals(by_document, by_reset, trigram_bits(cheap), found.size)
+    parts = losses(model, [np.concatenate([begin, window]) for window in found.windows])
+    by_document = _joined(parts, found.owner, len(found.size))
+    signals = learnt_signals(by_document, trigram_bits(cheap), found.size)
     tokens = np.array([len(one) for one in by_document], np.int64)
     nats = np.array([one.sum() for one in by_document], np.float64)
-    cost = int(tokens.sum()) + sum(len(pieces[number]) - 1 for number in long)
-    return Reading(signals.reshape(count, len(LEARNT)), nats, tokens, cost)
-
-
-def _split(values: list[npt.NDArray[Any]], lengths: list[int]) -> list[list[npt.NDArray[Any]]]:
-    edges = itertools.accumulate(lengths, initial=0)
-    return [values[start:stop] for start, stop in itertools.pairwise(edges)]
+    return Reading(signals, nats, tokens)
 
 
 def _joined(parts: list[npt.NDArray[Any]], owner: Ints, count: int) -> list[Floats]:

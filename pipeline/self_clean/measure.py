@@ -28,7 +28,6 @@ from pipeline.verdicts import read_kept
 
 VERSION = 2
 BIN = 50  # quanta of a score in a bin of the surrogate's histogram
-PASSES = 2  # through the TransNormer: with all of a window's past, and with 64 tokens of it
 NOTHING = "nothing to judge"
 
 MEASURES = pa.schema(
@@ -219,7 +218,7 @@ def _cost(found: Mapping[str, list[tuple[int, int, int]]], share: float) -> int:
     for bins in found.values():
         lowest = _lowest(bins, share)
         total += sum(tokens for key, _, tokens in bins if lowest is not None and key >= lowest)
-    return PASSES * total
+    return total
 
 
 def read_measures(folder: str, shard: DocumentShard) -> pa.Table:

@@ -3,7 +3,7 @@
 A round draws a sample, trains a TransNormer and counts n-grams of it for each fold, damages anchors and learns from
 them what damage looks like, measures all documents by n-grams, lets the TransNormers read the worst of them, and cuts.
 Every round judges all documents that entered this stage, so a verdict replaces the one before it and a poor first
-judge does no lasting harm. The drop budget is total.
+judge does no lasting harm. The drop budget is total. Floors hold cuts back where they would take too much of somebody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from pipeline.self_clean import (
     cuts,
     diversity,
     evaluators,
+    floors,
     folds,
     measure,
     rejects,
@@ -33,6 +34,7 @@ from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.cuts import JudgeShard, choose_cuts
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask, check_keys
 from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.floors import CountLosses, Cuts, Held, hold_back
 from pipeline.self_clean.folds import AssignFolds
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
 from pipeline.self_clean.measure import MeasureShard, choose_depth
@@ -42,7 +44,7 @@ from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage, read_manifest
 from pipeline.storage import checksum, exists, join
-from pipeline.summary import OTHERS, Summary
+from pipeline.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +334,10 @@ def _round(
     if line.only == "score":
         raise Paused(f"its part of round {number} is read; without --score-only the run goes on")
     cut = choose_cuts(scored.summary.get("strata", {}), score.languages, settings)
-    judged = _judge(line, entrance, number, scored, cut, sampled, before)
+    held, floors_said = hold_back(_losses(line, entrance, number, scored, cut).summary, settings)
+    for said in floors_said:
+        line.display.say(f"self_clean: {said}")
+    judged = _judge(line, entrance, number, scored, cut, held, sampled, before)
     facts = {
         **{name: value for name, value in judged.summary.items() if name not in {"diversity", "stratum"}},
         "judged": sorted(score.languages),
@@ -358,7 +363,8 @@ def _round(
         "tokens_scored": sum(record["tokens"] for record in scored.records),
         "diversity": diversity.describe(judged.summary.get("diversity", {}), judged.summary.get("source", {})),
     }
-    tripped = guards(judged.summary, facts["diversity"], settings)
+    facts["held"] = floors_said
+    tripped = guards(facts["diversity"], settings)
     facts["guards"] = tripped
     accepted = bool(score.languages) and not tripped
     return Round(number, judges, fitted.stage.folder, scored.stage.folder, judged.stage.folder, facts, accepted)
@@ -370,23 +376,31 @@ def _measure(line: Line, entrance: Entrance, corpus: Corpus, number: int, judges
     return line.each(stage, work, entrance.shards)
 
 
+def _losses(line: Line, entrance: Entrance, number: int, scored: Manifest, cut: Cuts) -> Manifest:
+    """Count what the cuts would take of whom."""
+    stage = line.stage(_name(number, "losses"), floors.VERSION, cut, [scored.stage])
+    return line.each(stage, CountLosses(scored.stage.folder, cut), entrance.shards)
+
+
 def _judge(
     line: Line,
     entrance: Entrance,
     number: int,
     scored: Manifest,
-    cut: cuts.Cuts,
+    cut: Cuts,
+    held: Held,
     sampled: Manifest,
     before: Round | None,
 ) -> Manifest:
     settings = line.config.self_clean
-    keys = [settings.drop, settings.min_stratum_documents, cut]
+    keys = [settings.drop, settings.min_stratum_documents, cut, held]
     upstream: list[Stage | str] = [scored.stage, *([before.verdicts] if before else [])]
     stage = line.stage(_name(number, "verdicts"), cuts.VERSION, keys, upstream)
     work = JudgeShard(
         folder=stage.folder,
         scores=scored.stage.folder,
         cuts=cut,
+        held=held,
         round=number,
         before=before.verdicts if before else "",
         sample=sampled.stage.folder,
@@ -417,25 +431,10 @@ def given_weights(folder: str, number: int, count: int) -> list[str]:
     return found
 
 
-def guards(summary: Summary, shift: Mapping[str, float], settings: SelfClean) -> list[str]:
-    """Return what a round would do that it must not; each line says who loses how much and what is allowed."""
-    tripped = []
-    limits = {
-        "stratum": settings.max_stratum_loss,
-        "language": settings.max_language_loss,
-        "source": settings.max_source_loss,
-    }
-    for kind, limit in limits.items():
-        for name, cell in sorted(summary.get(kind, {}).items()):
-            share = cell["rejected_bytes"] / max(1, cell["bytes"])
-            if name != OTHERS and cell["documents"] >= settings.guard_documents and share > limit:
-                tripped.append(f"{kind} {name} would lose {share:.1%} of its bytes, more than {limit:.1%}")
-    if shift["vocabulary_shift"] > settings.max_vocabulary_shift:
-        tripped.append(
-            f"the vocabulary would shift by {shift['vocabulary_shift']:.4f} bits, "
-            f"more than {settings.max_vocabulary_shift:g}"
-        )
-    return tripped
+def guards(shift: Mapping[str, float], settings: SelfClean) -> list[str]:
+    """Return what a round would do to the whole corpus that it must not: how much, and what is allowed."""
+    shifted, most = shift["vocabulary_shift"], settings.max_vocabulary_shift
+    return [f"the vocabulary would shift by {shifted:.4f} bits, more than {most:g}"] if shifted > most else []
 
 
 def overlap(facts: Mapping[str, Any]) -> float:

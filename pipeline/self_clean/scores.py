@@ -28,7 +28,7 @@ from pipeline.summary import Summary, histogram, merge
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 3
+VERSION = 4
 GRID = 10_000  # bits per byte are rounded to one part of it
 BIN = 10  # quanta of a score in a bin of its histogram
 
@@ -116,7 +116,7 @@ class ScoreShard:
                 reading = by_transnormer(self.judges, number, select(found, mine), cheap[mine])
                 signals[mine, len(CHEAP) :] = reading.signals
                 nats[mine], tokens[mine] = reading.nats, reading.tokens
-                cost += reading.cost
+                cost += int(reading.tokens.sum())
         at = SIGNALS.index("bits_per_byte")
         signals[:, at] = np.round(signals[:, at] * GRID) / GRID
         names = [languages[row] for row in rows.tolist()]

@@ -5,7 +5,6 @@ All are measured on an excerpt, the whole text where it is short. Bits are per U
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +30,10 @@ CHEAP = (
 LEARNT = (
     "bits_per_byte",
     "beyond_trigram",  # how much more a TransNormer knows than trigrams do
-    "context_gain",  # what more than 64 tokens of context are worth
     "slope",  # of the token losses along the document, in nats from its begin to its end
     "loss_deviation",  # of the token losses
 )
 SIGNALS = CHEAP + LEARNT
-CONTEXT = 64  # tokens after which the state is reset, to see what a longer past is worth
 
 
 def cheap_signals(bits: Bits, rejects: Bits, sizes: Ints) -> Floats:
@@ -66,29 +63,23 @@ def trigram_bits(cheap: Floats) -> Floats:
     return np.asarray(cheap[:, CHEAP.index("unigram_bits")] - cheap[:, CHEAP.index("trigram_gain")])
 
 
-def learnt_signals(whole: Sequence[Floats], reset: Sequence[Floats], trigram: Floats, sizes: Ints) -> Floats:
+def learnt_signals(losses: Sequence[Floats], trigram: Floats, sizes: Ints) -> Floats:
     """Return the signals LEARNT (documents, signals); NaN without tokens.
 
-    `whole` holds each document's token losses in nats, `reset` those with the state reset every CONTEXT tokens,
-    `trigram` (documents) its trigram bits per byte, `sizes` its bytes.
+    `losses` holds each document's token losses in nats, `trigram` (documents) its trigram bits per byte, `sizes` its
+    bytes.
     """
     rows = [
-        _learnt(one.astype(np.float64), other.astype(np.float64), bits, max(1, size))
-        for one, other, bits, size in zip(whole, reset, trigram.tolist(), sizes.tolist(), strict=True)
+        _learnt(one.astype(np.float64), bits, max(1, size))
+        for one, bits, size in zip(losses, trigram.tolist(), sizes.tolist(), strict=True)
     ]
     return np.array(rows).reshape(len(rows), len(LEARNT))
 
 
-def _learnt(losses: Floats, reset: Floats, trigram: float, size: int) -> list[float]:
+def _learnt(losses: Floats, trigram: float, size: int) -> list[float]:
     if not len(losses):
         return [math.nan] * len(LEARNT)
     bits = float(losses.sum()) / math.log(2)
     place = np.linspace(-0.5, 0.5, len(losses)) if len(losses) > 1 else np.zeros(1)
     slope = float((place * losses).sum() / max(1e-9, (place**2).sum()))
-    gain = float(reset.sum()) / math.log(2) - bits
-    return [bits / size, trigram - bits / size, gain / size, slope, float(losses.std())]
-
-
-def reset_pieces(piece: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Cut a context and its tokens (1 + tokens) so that a state starts anew every CONTEXT tokens."""
-    return [piece[at : at + CONTEXT + 1] for at in range(0, max(1, len(piece) - 1), CONTEXT)]
+    return [bits / size, trigram - bits / size, slope, float(losses.std())]

@@ -35,7 +35,6 @@ TOKENS_385M = 2026e9  # the same table: those bytes in its 64,000 pieces
 PIECES_385M = 64_000
 SPEED_385M = 38_172  # tokens/s of training on an A100, 0.4B, 8,192 tokens: arXiv:2401.04658, table 1
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, arXiv:2203.15556
-PASSES = 2  # of a token through its judge: with all of its past, and with 64 tokens of it
 JUDGES = 2
 FEW = 4  # documents that 385M is timed on, on a CPU
 DAY, YEAR = 86_400, 86_400 * 365
@@ -116,7 +115,7 @@ def read_run(output: Path) -> Found:
         size += own[table["present"].to_numpy()].sum()
         judged += own[rows].sum()
         tokens += (own * np.nan_to_num(table["tokens_per_byte"].to_numpy()))[rows].sum()
-    read = sum(record["tokens"] for record in scored.records) / PASSES
+    read = sum(record["tokens"] for record in scored.records)
     return Found(
         megabytes=sum(record["bytes"] for record in ingest.records) / 1e6,
         entered=size / 1e6,
@@ -163,7 +162,7 @@ def row(size: str, found: Found, tokens_per_second: float) -> list[str]:
     config = config_of(size)
     flop = flop_per_token(config)
     tokens = TOKENS_385M if size == "385M" else CORPUS_BYTES / found.bytes_per_token
-    full, part = PASSES * tokens, PASSES * tokens * found.share
+    full, part = tokens, tokens * found.share
     learnt = JUDGES * TOKENS_PER_PARAMETER * config.parameters
     per_day = utilisation() * HARDWARE["A100"][1] * DAY
     cells = (

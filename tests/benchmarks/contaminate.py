@@ -59,7 +59,7 @@ train_tokens = 600_000
 
 [self_clean]
 rounds = 3
-score_tokens = 1_500_000
+score_tokens = 750_000
 anchor_documents = 250
 min_anchor_documents = 100
 min_language_tokens = 100_000

@@ -1,7 +1,7 @@
 """What groups of signals are worth: how well damage is found with them and without, out of sample.
 
     python -m tests.benchmarks.signals_worth --run OUT            a finished run with its stages
-    python -m tests.benchmarks.signals_worth --run OUT --without context_gain slope
+    python -m tests.benchmarks.signals_worth --run OUT --without slope loss_deviation
 
 The run's measured anchors, undamaged and damaged, are split in five by document; scales and weights come from four
 parts, the weights of a kind of damage from the other kinds, and the fifth part is judged. AUC is the mean over parts
@@ -28,7 +28,7 @@ from pipeline.self_clean.signals import LEARNT, SIGNALS
 
 PARTS = 5
 SEED = 1
-GROUPS = (("reject_unigrams", "reject_trigrams"), LEARNT, ("context_gain",))
+GROUPS = (("reject_unigrams", "reject_trigrams"), LEARNT)
 ALL = "all kinds"
 Rows = dict[str, Measured]  # by language
 

@@ -292,6 +292,27 @@ def test_a_tripped_guard_puts_the_verdicts_aside(finished: Path, tmp_path: Path,
     assert "self_clean" not in read(again, "rejected")["stage"].to_pylist()
 
 
+def test_a_floor_holds_cuts_back_and_the_round_counts(finished: Path, tmp_path: Path, run: Run, settings: Path) -> None:
+    """A language that would lose more than its floor allows loses less, and what it loses are its worst documents."""
+    changed, again = tmp_path / "changed.toml", tmp_path / "again"
+    changed.write_text(
+        settings.read_text().replace("guard_documents = 1000", "guard_documents = 50\nmax_language_loss = 0.01")
+    )
+    shutil.copytree(finished, again)
+    run(again, config=changed)
+    one = report(again)["rounds"][0]
+    assert one["accepted"]
+    assert one["held"]
+    assert {line.split()[0] for line in one["held"]} == {"language"}
+    before, after = (
+        {row["id"] for row in read(folder, "rejected").to_pylist() if row["stage"] == "self_clean"}
+        for folder in (finished, again)
+    )
+    assert len(after) < len(before)
+    for cell in one["language"].values():
+        assert cell["rejected_bytes"] <= 0.01 * cell["bytes"]
+
+
 def test_given_evaluators_judge_as_they_did(finished: Path, tmp_path: Path, run: Run) -> None:
     """Weights and tokenizer of a finished run, passed to another one, give the same results."""
     run(tmp_path / "out", "--evaluator", str(finished / "evaluator"))

@@ -121,7 +121,8 @@ def known_facts() -> dict[str, Any]:
                 "language": {"fr": cell, "zh": {**cell, "rejected": 0, "rejected_bytes": 0}},
                 "source": {"news": cell},
                 "losses": {"fold-0": 6.4217, "fold-1": 6.5571},
-                "guards": ["language fr would lose 15.0% of its bytes, more than 10.0%"],
+                "held": ["source news would lose 42.0% of its bytes and is held to 30.0%"],
+                "guards": ["the vocabulary would shift by 0.0250 bits, more than 0.01"],
                 "tokens_trained": 149504,
                 "tokens_counted": 1234567,
                 "tokens_scored": 164956,
@@ -340,7 +341,8 @@ SHOWN = {
         "47 documents 0.731",
         "shuffled words 41 documents 0.812 43 documents 0.988",
     ],
-    "guards": ["language fr would lose 15.0% of its bytes, more than 10.0%"],
+    "held": ["source news would lose 42.0% of its bytes and is held to 30.0%"],
+    "guards": ["the vocabulary would shift by 0.0250 bits, more than 0.01"],
     "not judged": ["the judges saw 31 tokens of it, fewer than 20,000"],
     "samples": [
         "1 of 97",
@@ -418,7 +420,7 @@ def test_a_round_that_judged_nothing_renders() -> None:
     """A round without scores, cuts or languages is shown."""
     facts = known_facts()
     bare: dict[str, Any] = {name: {} for name in ("cuts", "losses", "not_judged", "agreement", "held_out")}
-    bare |= {name: [] for name in ("bits_per_byte", "score", "guards", "judged", "found")}
+    bare |= {name: [] for name in ("bits_per_byte", "score", "held", "guards", "judged", "found")}
     bare |= {"documents_judged": 0, "scored": 0, "depth": 0.0, "judges_overlap": 1.0}
     gone = ("language", "source", "mainly")  # a summary of nothing has no such keys
     facts["rounds"] = [{**{k: v for k, v in facts["rounds"][0].items() if k not in gone}, **bare}]

@@ -160,7 +160,7 @@ def judge(
 ) -> dict[str, Any]:
     """Judge a shard; return the record."""
     place = str(folder / f"round-{number}")
-    return JudgeShard(place, str(folder / "score"), cuts, number, before, str(folder / "sample"), 2)(shard)
+    return JudgeShard(place, str(folder / "score"), cuts, {}, number, before, str(folder / "sample"), 2)(shard)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.self_clean.measure import BIN, PASSES, choose_depth, strata, surrogate_bins
+from pipeline.self_clean.measure import BIN, choose_depth, strata, surrogate_bins
 from pipeline.self_clean.scoring import on_grid
 
 cells = st.dictionaries(st.integers(-50, 50).map(str), st.tuples(st.integers(1, 30), st.integers(1, 5_000)), min_size=1)
@@ -31,7 +31,7 @@ def read(corpus: Corpus, lowest: dict[str, int]) -> tuple[dict[str, int], int]:
         name: [both for key, both in cell.items() if name in lowest and int(key) >= lowest[name]]
         for name, cell in corpus.items()
     }
-    return {name: sum(n for n, _ in both) for name, both in taken.items()}, PASSES * sum(
+    return {name: sum(n for n, _ in both) for name, both in taken.items()}, sum(
         tokens for both in taken.values() for _, tokens in both
     )
 
@@ -74,7 +74,7 @@ def test_full_scoring_reads_everything(corpus: Corpus) -> None:
 def test_the_worst_are_read_first() -> None:
     """A budget for one bin reads the one of the highest scores."""
     corpus = {"en 0": {"-1": (10, 100), "0": (10, 100), "7": (10, 100)}}
-    assert choose_depth(summary(corpus), 100 * PASSES, full=False).lowest == {"en 0": 7}
+    assert choose_depth(summary(corpus), 100, full=False).lowest == {"en 0": 7}
     assert choose_depth({}, 100, full=False).lowest == {}
 
 

@@ -11,12 +11,10 @@ from hypothesis.extra.numpy import arrays
 from model.ngram import Bits
 from pipeline.self_clean.signals import (
     CHEAP,
-    CONTEXT,
     LEARNT,
     SIGNALS,
     cheap_signals,
     learnt_signals,
-    reset_pieces,
     trigram_bits,
 )
 
@@ -24,33 +22,20 @@ nats = st.floats(0, 20, width=32)
 losses = arrays(np.float32, st.integers(1, 200), elements=nats)
 
 
-@given(st.integers(1, 10 * CONTEXT + 2))
-def test_reset_pieces_reproduce_the_tokens(length: int) -> None:
-    """Every token is predicted once, from no more than CONTEXT tokens, the first of a piece from the one before."""
-    piece = np.arange(length)
-    parts = reset_pieces(piece)
-    assert np.concatenate([part[1:] for part in parts]).tolist() == piece[1:].tolist()
-    assert all(2 <= len(part) <= CONTEXT + 1 for part in parts) or length == 1
-    assert [part[0] for part in parts] == list(range(0, max(1, length - 1), CONTEXT))
-
-
-def learnt(whole: np.ndarray, reset: np.ndarray, trigram: float, size: int) -> dict[str, float]:
+def learnt(losses: np.ndarray, trigram: float, size: int) -> dict[str, float]:
     """Return the learnt signals of one document."""
-    found = learnt_signals([whole], [reset], np.array([trigram]), np.array([size]))
+    found = learnt_signals([losses], np.array([trigram]), np.array([size]))
     return dict(zip(LEARNT, found[0].tolist(), strict=True))
 
 
 @given(losses, st.floats(0, 5), st.integers(1, 10_000))
 def test_learnt_signals_are_their_formulas(whole: np.ndarray, trigram: float, size: int) -> None:
     """Bits are nats over ln 2 by bytes; the slope is that of a straight line through all losses, end to end."""
-    reset = whole + np.float32(0.25)
-    found = learnt(whole, reset, trigram, size)
+    found = learnt(whole, trigram, size)
     exact = whole.astype(np.float64)
     bits = exact.sum() / math.log(2) / size
     assert found["bits_per_byte"] == pytest.approx(bits)
     assert found["beyond_trigram"] == pytest.approx(trigram - bits, abs=1e-9)
-    gain = (reset.astype(np.float64) - exact).sum() / math.log(2) / size
-    assert found["context_gain"] == pytest.approx(gain, abs=1e-9)
     assert found["loss_deviation"] == pytest.approx(np.std(exact), abs=1e-9)
     if len(whole) > 1:
         line = np.polyfit(np.linspace(0, 1, len(whole)), exact, 1)
@@ -59,22 +44,19 @@ def test_learnt_signals_are_their_formulas(whole: np.ndarray, trigram: float, si
         assert found["slope"] == 0
 
 
-def test_a_document_whose_past_helps_falls_and_gains() -> None:
-    """Losses that fall with the context have a negative slope, and resets that cost more a gain."""
-    falling = np.linspace(5, 2, 300, dtype=np.float32)
-    found = learnt(falling, np.full(300, 5, np.float32), 1.0, 900)
+def test_a_document_whose_past_helps_falls() -> None:
+    """Losses that fall with the context have a negative slope."""
+    found = learnt(np.linspace(5, 2, 300, dtype=np.float32), 1.0, 900)
     assert found["slope"] == pytest.approx(-3, rel=1e-3)
-    assert found["context_gain"] > 0
-    assert learnt(falling, falling, 1.0, 900)["context_gain"] == 0
 
 
 def test_nothing_read_is_no_number() -> None:
     """A document without tokens has no signal, beside one that has all; no documents at all are a table of none."""
     none, one = np.zeros(0), np.ones(3)
-    found = learnt_signals([none, one], [none, one], np.array([np.nan, 1.0]), np.array([0, 9]))
+    found = learnt_signals([none, one], np.array([np.nan, 1.0]), np.array([0, 9]))
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
-    assert learnt_signals([], [], np.zeros(0), np.zeros(0, np.int64)).shape == (0, len(LEARNT))
+    assert learnt_signals([], np.zeros(0), np.zeros(0, np.int64)).shape == (0, len(LEARNT))
 
 
 def some_bits(count: int, seed: int = 0) -> Bits:
