@@ -188,7 +188,7 @@ def _tail(output: str, run: str) -> bytes:
 
 def shown(status: Status) -> Text:
     """Return a status as people read it."""
-    lines = [f"{status.output}: {_headline(status)}"]
+    lines = [status.output, f"  {_headline(status)}"]  # a live view cuts long lines
     if status.holder is not None:
         lines.append(f"  {status.holder}; last sign of life {_ago(status.seen)}")
     if status.stage and status.state not in {"finished", "paused"}:

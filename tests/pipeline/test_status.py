@@ -53,11 +53,11 @@ def test_a_live_run_and_a_dead_one(tmp_path: Path, capsys: pytest.CaptureFixture
         assert process.stdout.readline() == "held\n"
         alive = said(capsys, tmp_path)
         process.kill()
-    assert alive.startswith(f"{tmp_path}: running · no results yet\n  process {process.pid} on ")
+    assert alive.startswith(f"{tmp_path}\n  running · no results yet\n  process {process.pid} on ")
     assert "last sign of life" in alive
     assert "ingest: 3 of 12 · 4,000 documents, 2,000/s · about 5 min left in this stage" in alive
     dead = said(capsys, tmp_path)
-    assert dead.startswith(f"{tmp_path}: dead: its process ended without a word; the same command goes on from here")
+    assert dead.startswith(f"{tmp_path}\n  dead: its process ended without a word; the same command goes on from here")
     assert "ingest: 3 of 12" in dead
 
 
@@ -68,7 +68,7 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(FileNotFoundError) as failed:
             (tmp_path / "nowhere").stat()
         first.end("failed", "ingest: the disk is full", failed.value)
-    assert said(capsys, tmp_path).startswith(f"{tmp_path}: failed; the same command goes on from here · no results")
+    assert said(capsys, tmp_path).startswith(f"{tmp_path}\n  failed; the same command goes on from here · no results")
     (event,) = [event for event in read_log(str(tmp_path)) if event["event"] == "failed"]
     assert "test_status.py" in event["traceback"]
     with begun(tmp_path) as second:
@@ -78,7 +78,7 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
         second.end("finished")
     (tmp_path / "_SUCCESS").touch()
     text = said(capsys, tmp_path)
-    assert text.startswith(f"{tmp_path}: finished · results are there")
+    assert text.startswith(f"{tmp_path}\n  finished · results are there")
     assert "finished stages: ingest 12.5 s (before), deduplicate 2.0 s" in text
     assert "UTC: ingest: the disk is full" in text
     table = orjson.loads(said(capsys, tmp_path, "--json"))
