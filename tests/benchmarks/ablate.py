@@ -68,9 +68,9 @@ RANDOM, CLEANED = "random drop", "round"
 HELD_OUT = 0.1  # of the documents of a source of news, in no variant
 NEWS = re.compile(r"news")
 FEWEST_NEWS = 15  # held-out documents of a language
-CLEAN_BYTES = 150_000  # of each clean set that are judged
+CLEAN_BYTES = 100_000  # of each clean set that are judged
 LONGEST = 8192  # characters of a judged document
-PROBED = 60  # documents of a source in the probe, half to learn from
+PROBED = 40  # documents of a source in the probe, half to learn from
 FEWEST_PROBED = 30
 STRENGTH = 1e-2  # of the probe's pull to zero
 
@@ -278,7 +278,7 @@ class Setup:
     def digest(self) -> str:
         """Return a name for the corpus and the settings: results of other ones are not mixed in."""
         run = hashlib.sha256((self.corpus / "run.json").read_bytes()).hexdigest()
-        return hashlib.sha256(orjson.dumps([run, SIZES, RATE, TOKENS, HELD_OUT, CLEAN_BYTES])).hexdigest()[:12]
+        return hashlib.sha256(orjson.dumps([run, SIZES, RATE, TOKENS, HELD_OUT, CLEAN_BYTES, PROBED])).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
