@@ -46,6 +46,7 @@ part_bytes = 16_000_000
 memory_bytes = 32_000_000
 [publish]
 group_bytes = 16_000_000
+shard_tokens = 20_000_000
 """
 WITHOUT = f"{BOUNDS}[self_clean]\nrounds = 0\n"
 Table = dict[str, Any]
