@@ -71,8 +71,8 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--input", "x/**.jsonl"], "--input x/**.jsonl: Invalid pattern"),
-        (["--input", "nowhere://a/b"], "--input nowhere://a/b: Unable to get filesystem"),
-        (["--output", "nowhere://a/b"], "--output nowhere://a/b: Unable to get filesystem"),
+        (["--input", "nowhere://a/b"], "--input nowhere://a/b: Protocol not known"),
+        (["--output", "nowhere://a/b"], "--output nowhere://a/b: Protocol not known"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),
         (["--direct_running_mode=multi_threading"], "--direct_running_mode=multi_threading loses data"),
