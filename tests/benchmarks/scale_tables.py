@@ -20,7 +20,7 @@ CLUSTER_BYTES, FOLD_BYTES = 8, 80  # of memory for a document: pipeline/deduplic
 Table = Mapping[str, Any]
 SETTINGS = (
     ("default", Deduplicate(), Publish()),
-    ("large", Deduplicate(memory_bytes=4_000_000_000), Publish(group_bytes=2_000_000_000, shard_tokens=1_000_000_000)),
+    ("large", Deduplicate(memory_bytes=4_000_000_000), Publish(group_bytes=2_000_000_000, shard_tokens=250_000_000)),
 )  # a worker of 16 GB holds what the large ones ask for
 
 
