@@ -49,6 +49,17 @@ memory_bytes = 32_000_000
 group_bytes = 16_000_000
 shard_tokens = 20_000_000
 """
+WARM = f"""{BOUNDS}
+[evaluator]
+train_tokens = 20_000
+[self_clean]
+count_tokens = 100_000
+score_tokens = 60_000
+min_language_tokens = 1000
+anchor_documents = 60
+min_anchor_documents = 10
+min_agreement = -1
+"""
 WITHOUT = f"{BOUNDS}[self_clean]\nrounds = 0\n"
 Table = dict[str, Any]
 
@@ -74,7 +85,7 @@ def main() -> None:
     missing = [one for one in wanted if one[1] not in results.get(one[0], {})]
     if missing:
         with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
-            run(Path(folder), WARM_GIGABYTES, 1, missing[-1][-1])
+            run(Path(folder), WARM_GIGABYTES, 1, WARM)
     for kind, name, size, workers, config in missing:
         with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
             found = run(Path(folder), float(size), workers, config)
