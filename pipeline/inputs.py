@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.document import read_table
 from pipeline.failure import InputChanged
 from pipeline.lease import plain_time
 from pipeline.plan import Piece, Plan
@@ -44,8 +45,7 @@ def changes(output: str, plan: Plan) -> str:
     path = storage.join(output, "stages", SEEN)
     if not storage.exists(path):
         return ""
-    with storage.open_input(path) as file:
-        table = pq.read_table(file)
+    table = read_table(path)
     rows = zip(*(table[name].to_pylist() for name in ("path", "size", "changed")), strict=True)
     before, after = {name: (size, changed) for name, size, changed in rows}, _files(plan)
     kinds = {"changed": [name for name in after.keys() & before.keys() if after[name] != before[name]]}
@@ -60,9 +60,12 @@ def remember(output: str, plan: Plan) -> None:
     files = _files(plan)
     sizes, times = [size for size, _ in files.values()], [changed for _, changed in files.values()]
     table = pa.table({"path": pa.array(files, pa.string()), "size": sizes, "changed": times})
-    whole = {"whole": str(int(plan.chosen == plan.files))}
-    with storage.create(storage.join(output, "stages", SEEN)) as file:
-        pq.write_table(table.replace_schema_metadata(whole), file, compression="zstd")
+    table = table.replace_schema_metadata({"whole": str(int(plan.chosen == plan.files))})
+    path = storage.join(output, "stages", SEEN)
+    if storage.exists(path) and read_table(path).equals(table, check_metadata=True):
+        return
+    with storage.create(path) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def _files(plan: Plan) -> dict[str, tuple[int, float]]:

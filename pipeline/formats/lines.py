@@ -110,7 +110,7 @@ def _loads(data: bytes) -> Any:
         if "surrogate" not in error.msg:
             raise
         try:
-            return orjson.loads(_UNPAIRED.sub("\ufffd", json.dumps(json.loads(data), ensure_ascii=False)))
+            return orjson.loads(_UNPAIRED.sub("\ufffd", json.dumps(json.loads(data.decode()), ensure_ascii=False)))
         except (ValueError, RecursionError):  # json takes less, here and there
             raise error from None
 
