@@ -42,7 +42,6 @@ from tokenizer.encode import Tokenizer
 
 def settle() -> None:
     """Leave what is imported out of garbage collection, which would copy it into every process that is forked."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 
