@@ -169,7 +169,7 @@ def grown(run: Table) -> float:
 
 
 def whole_reading(run: Table) -> float:
-    """Return the CPU seconds that a TransNormer would take to read all that entered, for each GB of crawl."""
+    """Return the CPU seconds that TransNormers would take to read windows of all that entered, for each GB of crawl."""
     by_name = {stage["name"].rpartition(".")[2]: stage for stage in run["stages"] if "round-1" in stage["name"]}
     read, every = by_name["score"], by_name["measure"]
     return float(read["cpu_seconds"] / max(read["bytes"], 1) * every["bytes"] / _size(run))
@@ -199,9 +199,11 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "", "341 CPU-days for 7 TB")
     line(f"hours on {CORES:,} cores", rise["cpu"] / 3600 / CORES, "", "the first line; map stages alone")
     for run in scored:
-        line("CPU-days of a round, cascade", grown(run) / DAY, "", f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB")
+        source_ = f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the stages that grow"
+        line("CPU-days that a round adds, cascade", grown(run) / DAY, "", source_)
         reads = whole_reading(run)
-        line("CPU-days to score all", reads / DAY, "", f"{reads:,.0f} CPU s/GB on {_size(run):.2g} GB, scaled by bytes")
+        source_ = f"{reads:,.0f} CPU s/GB: `score` on {_size(run):.2g} GB by the bytes of what it read"
+        line("CPU-days more to read windows of all", reads / DAY, "", source_)
     line("TB shuffled, by disk", rise["shuffled"] / 1e6, "", source.format(f"{rise['shuffled']:.0f} MB/GB"))
     line("TB on disk, stages", rise["disk"] / 1e6, "", source.format(f"{rise['disk']:.0f} MB/GB"))
     line("TB published", kept / 1e3, "", f"{kept:.2f} GB/GB at {sizes[1]:.2g} GB")
