@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from filters.families import FAMILIES
-from pipeline import storage
 from pipeline.config import Bounds, Config, ConfigError, from_tables
+from pipeline.finished_run import read_run
 from pipeline.judging import judging_groups
-from pipeline.object_store import StoreFailed
 from pipeline.retune import merged
 
 JUDGING = ("ingest", "language", "url", "own", "classifier", "decontaminate")  # what rules come from, beside families
@@ -33,7 +32,7 @@ def read_asked(output: str, changes: Mapping[str, Any]) -> Asked:
 
     Raises ConfigError where there is no finished run, and for an unknown name or key and a wrong bound.
     """
-    tables, families = _read_tables(output)
+    tables, families = read_run(output, _tables)
     now = from_tables(tables, families)
     _check_names(now, changes)
     of_families = {name: table for name, table in changes.items() if name in FAMILIES}
@@ -44,19 +43,9 @@ def read_asked(output: str, changes: Mapping[str, Any]) -> Asked:
     return Asked(now, then, as_toml({**_signals(families, of_families), **_settings(then, others)}))
 
 
-def _read_tables(output: str) -> tuple[dict[str, Any], dict[str, Bounds]]:
+def _tables(run: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Bounds]]:
     """Return the tables of run.json that rules come from, and the bounds of families."""
-    try:
-        table = storage.read_json(storage.join(output, "run.json"))["config"]
-        finished = storage.exists(storage.join(output, "_SUCCESS"))
-        tables, families = {name: table[name] for name in JUDGING}, table["families"]
-    except StoreFailed:
-        raise
-    except (OSError, ValueError, KeyError, TypeError):
-        finished = False
-    if not finished:
-        raise ConfigError(f"{output} is not the output folder of a finished run")
-    return tables, families
+    return {name: run["config"][name] for name in JUDGING}, run["config"]["families"]
 
 
 def _check_names(config: Config, changes: Mapping[str, Any]) -> None:

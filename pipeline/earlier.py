@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline import sign, storage
 from pipeline.config import Config, ConfigError
-from pipeline.object_store import StoreFailed
+from pipeline.finished_run import read_run
 from pipeline.shards import DocumentShard
 
 
@@ -36,15 +36,7 @@ def find_earlier(outputs: Sequence[str], config: Config) -> tuple[Earlier, ...]:
 
 
 def _find(output: str, config: Config) -> Earlier:
-    try:
-        fingerprint = storage.read_json(storage.join(output, "run.json"))["fingerprints"]["ingest"]
-        finished = storage.exists(storage.join(output, "_SUCCESS"))
-    except StoreFailed:
-        raise
-    except (OSError, ValueError, KeyError, TypeError):
-        finished = False
-    if not finished:
-        raise ConfigError(f"--against {output} is not the output folder of a finished run")
+    fingerprint = read_run(output, lambda run: str(run["fingerprints"]["ingest"]))
     folder = storage.join(output, "stages", "ingest", fingerprint, "signatures")
     names = [name for name in storage.names(folder) if name.endswith(".parquet")]
     if not names:

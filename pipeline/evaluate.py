@@ -10,7 +10,6 @@ Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
 """
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -47,7 +46,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate from the command line and return the exit code."""
     asked = parser().parse_args(arguments)
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
         check(asked)
         from pipeline.fasttext_training import TrainingError

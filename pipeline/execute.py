@@ -37,9 +37,7 @@ from pipeline.storage import exists, is_local, join, remove, walk
 POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
 TASK_ATTEMPTS = 3  # when a store fails
-HANDS_PER_WORKER = (
-    32  # of tasks that a worker is given in turn; with a future a task, 100,000 would be slow to wait for
-)
+HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
@@ -123,7 +121,7 @@ class Engine:
         return write_manifest(stage, time.monotonic() - started)
 
     def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:
-        """Wait for the slices and report what is recorded; the first error ends the run."""
+        """Wait for what was submitted and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
         wait_seconds = POLL_SECONDS if is_local(stage.folder) else STORE_POLL_SECONDS
@@ -173,7 +171,7 @@ def _raise_failure(stage: Stage, future: Future[Any]) -> None:
     if isinstance(error, BrokenProcessPool):
         raise RunFailed(f"{stage.name}: a worker process died; the same command goes on from here") from error
     if error is not None:
-        raise RunFailed(f"{stage.name}: {said(error)}") from error
+        raise RunFailed(f"{stage.name}: {error if isinstance(error, RunFailed) else said(error)}") from error
 
 
 @contextlib.contextmanager

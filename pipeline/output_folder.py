@@ -44,7 +44,7 @@ def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
             lease = take(output, opened.enter_context(place_of(output)), say)
         except Taken as error:
             raise ConfigError(str(error)) from None
-        except OSError as error:  # Beam's own among them
+        except OSError as error:
             raise ConfigError(f"--output {output} cannot be written: {error.strerror or error}") from error
         yield lease
 

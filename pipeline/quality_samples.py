@@ -11,6 +11,9 @@ from pathlib import Path
 import orjson
 
 from pipeline.config import Config, ConfigError, Input
+from pipeline.formats.read import read_piece
+from pipeline.formats.record import Record, TooLarge, Unreadable
+from pipeline.plan import make_plan
 
 PARTS = 256  # by the first byte of a hash
 MOST_BYTES = 16_000_000  # of a record, as ingest.max_document_bytes
@@ -94,10 +97,6 @@ def _read(folder: Path, held_out: float) -> Iterator[Sample]:
 
 def read_texts(source: Source) -> Iterator[str]:
     """Yield the texts of files, and print which records cannot be read; raises ConfigError where none can."""
-    from pipeline.formats.read import read_piece  # Beam's file systems take seconds to import
-    from pipeline.formats.record import Record, TooLarge, Unreadable
-    from pipeline.plan import make_plan
-
     given = Input(paths=source.paths, text=source.field)
     found, lost = False, Counter[tuple[str, str]]()
     for piece in (piece for shard in make_plan(Config(input=(given,))).shards for piece in shard.pieces):

@@ -11,7 +11,6 @@ say is said. Exit codes: 0 answered, 2 a mistake in what was asked.
 
 import argparse
 import copy
-import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -53,7 +52,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer from the command line and return the exit code."""
     asked = parser().parse_args(arguments)
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
         changes = parse_bounds(asked.bounds)
         from pipeline.retuned import ask, show  # compiled kernels: not for --help

@@ -9,7 +9,6 @@ how far two people agree, and puts it into OUT/report.html. Exit codes: 0 done, 
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -46,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page or count labels, and return the exit code."""
     asked = parser().parse_args(arguments)
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     output = asked.output.rstrip("/")
     try:
         act = count if asked.labels else write_page
@@ -84,10 +82,10 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
 def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     """Print what labels say of a finished run and put it into its report."""
     from pipeline import storage
+    from pipeline.finished_run import check_finished
     from pipeline.labelled import applied, measure, show
     from pipeline.labels import read_labels
     from pipeline.output_folder import write_report
-    from pipeline.standing import check_finished
 
     check_finished(output)
     labels = read_labels(asked.labels, output)

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.draw import hashes
-from pipeline.standing import Place, check_finished, read_judged
+from pipeline.finished_run import check_finished
+from pipeline.standing import Place, read_judged
 from pipeline.summary import Summary, bin_edge, histogram, merge
 
 KIND = "lustrate review sample"

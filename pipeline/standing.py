@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.config import ConfigError
 
 STAGE = "self_clean"
 COLUMNS = ["id", "language", "score", "cut_score"]
@@ -38,12 +37,6 @@ def read_judged(output: str) -> Iterator[tuple[Place, pa.Table]]:
         for name in storage.names(folder):
             if name.endswith(".parquet"):
                 yield from _read_file(storage.join(folder, name))
-
-
-def check_finished(output: str) -> None:
-    """Raise ConfigError for what is not the output folder of a finished run."""
-    if not storage.exists(storage.join(output, "_SUCCESS")):
-        raise ConfigError(f"{output} is not the output folder of a finished run")
 
 
 def _read_file(path: str) -> Iterator[tuple[Place, pa.Table]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.config import Config, ConfigError, from_tables
-from pipeline.object_store import StoreFailed
+from pipeline.finished_run import read_run
 from pipeline.self_clean.anchors import Measured, measured_path, read_measured
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.judges import Judges, published
@@ -39,12 +39,11 @@ class Finished:
 
 def read_finished(output: str) -> Finished:
     """Read what a run left; raises ConfigError where it did not finish, or judged nothing."""
-    run, report = _read_json(output, "run.json"), _read_json(output, "report.json")
-    if not storage.exists(storage.join(output, "_SUCCESS")) or "rounds" not in report:
-        raise ConfigError(f"{output} is not the output folder of a finished run with a report")
-    counted = [one for one in report["rounds"] if one["accepted"]]
+    run: dict[str, Any] = read_run(output, dict)
+    rounds, decision = read_run(output, lambda report: (report["rounds"], report.get("decision", "")), "report.json")
+    counted = [one for one in rounds if one["accepted"]]
     if not counted:
-        said = report.get("decision", "") or "it had no rounds"
+        said = decision or "it had no rounds"
         raise ConfigError(f"{output} has no score to evaluate: {said}")
     last = counted[-1]
     folder = storage.join(output, "evaluator", f"round-{last['number']}")
@@ -74,16 +73,6 @@ def _read_score(folder: str) -> Score:
     if score is None or (score.languages and len(score.every.each) != 4 * len(SIGNALS)):
         raise ConfigError(f"{score_path(folder)} is of another version: run this version over the same input first")
     return score
-
-
-def _read_json(output: str, name: str) -> dict[str, Any]:
-    try:
-        table = storage.read_json(storage.join(output, name))
-    except StoreFailed:
-        raise
-    except (OSError, ValueError):
-        raise ConfigError(f"{output} is not the output folder of a finished run: it has no {name}") from None
-    return dict(table)
 
 
 def _measured(output: str, fingerprints: Mapping[str, str], number: int, score: Score) -> dict[str, Measured]:

@@ -16,6 +16,9 @@ import pyarrow as pa
 
 from pipeline.config import Config, ConfigError, Input
 from pipeline.document import DOCUMENT, document_id, host
+from pipeline.formats.read import read_piece
+from pipeline.formats.record import Record, TooLarge, Unreadable
+from pipeline.plan import make_plan
 from pipeline.self_clean.anchors import LEAST_BYTES, MOST_CHARACTERS
 from pipeline.steps import apply, make_steps
 
@@ -81,10 +84,6 @@ def gather(given: Input, config: Config, judged: Sequence[str], most: int) -> Ga
 
 def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:
     """Yield rows of DOCUMENT, pieces of long records one by one, with the id of their record as `source_id`."""
-    from pipeline.formats.read import read_piece  # Beam's file systems take seconds to import
-    from pipeline.formats.record import Record, TooLarge, Unreadable
-    from pipeline.plan import make_plan
-
     empty = {**dict.fromkeys(DOCUMENT.names, ""), "meta": "{}"}
     for piece in (piece for shard in make_plan(Config(input=(given,))).shards for piece in shard.pieces):
         for event in read_piece(piece, given, MOST_BYTES):

@@ -338,21 +338,37 @@ def _round(
     for said in floors_said:
         line.display.say(f"self_clean: {said}")
     judged = _judge(line, entrance, number, scored, cut, held, sampled, before)
+    diverse = diversity.describe(judged.summary.get("diversity", {}), judged.summary.get("source", {}))
+    tripped = guards(diverse, settings)
     facts = {
-        **{name: value for name, value in judged.summary.items() if name not in {"diversity", "stratum"}},
+        **_counted(judged, fitted, scored, trained, counted, measured),
         "judged": sorted(score.languages),
         "not_judged": reasons,
+        "judges_overlap": scoring.judges_overlap(damaged, score, settings.drop),
+        "cuts": {stratum: value / round(1 / scoring.QUANTUM) for stratum, value in cut.items()},
+        "depth": depth.share,
+        "external": entrance.external,
+        "held": floors_said,
+        "diversity": diverse,
+        "guards": tripped,
+    }
+    accepted = bool(score.languages) and not tripped
+    return Round(number, judges, fitted.stage.folder, scored.stage.folder, judged.stage.folder, facts, accepted)
+
+
+def _counted(
+    judged: Manifest, fitted: Manifest, scored: Manifest, trained: Manifest, counted: Manifest, measured: Manifest
+) -> dict[str, Any]:
+    """Return what the stages of a round recorded."""
+    return {
+        **{name: value for name, value in judged.summary.items() if name not in {"diversity", "stratum"}},
         "agreement": fitted.records[0]["agreement"],
         "held_out": fitted.records[0]["held_out"],
-        "judges_overlap": scoring.judges_overlap(damaged, score, settings.drop),
         "found": fitted.records[0]["found"],
         "weights": fitted.records[0].get("weights", {}),
         "surrogate_agreement": fitted.records[0].get("surrogate", 0.0),
-        "cuts": {stratum: value / round(1 / scoring.QUANTUM) for stratum, value in cut.items()},
-        "depth": depth.share,
         "bits_per_byte": scored.summary.get("bits_per_byte", {}),
         "score": scored.summary.get("score", {}),
-        "external": entrance.external,
         "losses": {record["key"]: record["loss"] for record in trained.records},
         "documents": sum(record["documents"] for record in judged.records),
         "documents_judged": sum(record["judged"] for record in measured.records),
@@ -361,13 +377,7 @@ def _round(
         "tokens_trained": sum(record["tokens"] for record in trained.records),
         "tokens_counted": sum(record["tokens"] for record in counted.records),
         "tokens_scored": sum(record["tokens"] for record in scored.records),
-        "diversity": diversity.describe(judged.summary.get("diversity", {}), judged.summary.get("source", {})),
     }
-    facts["held"] = floors_said
-    tripped = guards(facts["diversity"], settings)
-    facts["guards"] = tripped
-    accepted = bool(score.languages) and not tripped
-    return Round(number, judges, fitted.stage.folder, scored.stage.folder, judged.stage.folder, facts, accepted)
 
 
 def _measure(line: Line, entrance: Entrance, corpus: Corpus, number: int, judges: Judges, fitted: Manifest) -> Manifest:

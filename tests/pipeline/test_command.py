@@ -176,29 +176,26 @@ def done_stages(printed: str) -> list[bool]:
     return [word.startswith("done") for _, word, *_ in words]
 
 
-def test_a_worker_that_dies_ends_the_run(tmp_path: Path, story: Callable[[int], str]) -> None:
-    """Killed for memory, say: one line, exit code 1, and what the same command does next."""
-    (tmp_path / "deadly.py").write_text("import os\n\ndef die(text: str) -> None:\n    os._exit(9)\n")
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("os._exit(9)", "failed: ingest: a worker process died; the same command goes on from here"),
+        ("return text", "failed: ingest: OwnFilterError: own:judge"),
+    ],
+    ids=["it dies", "it fails"],
+)
+def test_a_function_that_ends_the_run_is_one_line(
+    tmp_path: Path, story: Callable[[int], str], body: str, line: str
+) -> None:
+    """A worker killed for memory, say, or an error: exit code 1, and Python says nothing of files that were open."""
+    (tmp_path / "own.py").write_text(f"import os\n\ndef judge(text):\n    {body}\n")
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
-    options = small(tmp_path, '[ingest]\nsteps = ["language", "deadly:die"]\n')
-    line = [sys.executable, "-m", "pipeline.run", *options]
+    options = small(tmp_path, '[ingest]\nsteps = ["language", "own:judge"]\n')
+    command = [sys.executable, "-m", "pipeline.run", *options]
     paths = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(line, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("failed: ingest: a worker process died; the same command goes on from here")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_function_that_fails_ends_the_run_in_one_line(tmp_path: Path, story: Callable[[int], str]) -> None:
-    """Whatever files were being written, Python says nothing of them."""
-    (tmp_path / "wrong.py").write_text("def say(text: str) -> str:\n    return text\n")
-    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(30)))
-    options = small(tmp_path, '[ingest]\nsteps = ["language", "wrong:say"]\n')
-    line = [sys.executable, "-m", "pipeline.run", *options]
-    paths = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(line, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("failed: ingest: OwnFilterError: wrong:say")
+    assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
 
 

@@ -119,7 +119,7 @@ def fail(_task: Number) -> Record:
 
 def test_an_error_that_does_not_travel_is_named(tmp_path: Path) -> None:
     """The worker that raised it has not died."""
-    with pytest.raises(RunFailed, match="Two: this and that"):
+    with pytest.raises(RunFailed, match=r"^stage: Two: this and that$"):
         go(tmp_path, fail)
 
 

@@ -1,0 +1,31 @@
+"""A finished run: what its output folder says of itself, for the commands and runs that read one."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pipeline import storage
+from pipeline.config import ConfigError
+from pipeline.object_store import StoreFailed
+
+T = TypeVar("T")
+
+
+def check_finished(output: str) -> None:
+    """Raise ConfigError for what is not the output folder of a finished run."""
+    if not storage.exists(storage.join(output, "_SUCCESS")):
+        raise _not_finished(output)
+
+
+def read_run(output: str, pick: Callable[[Any], T], name: str = "run.json") -> T:
+    """Return what is wanted of run.json, or of another JSON file; raises ConfigError where there is none."""
+    check_finished(output)
+    try:
+        return pick(storage.read_json(storage.join(output, name)))
+    except StoreFailed:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise _not_finished(output) from None
+
+
+def _not_finished(output: str) -> ConfigError:
+    return ConfigError(f"{output} is not the output folder of a finished run")
