@@ -9,7 +9,7 @@ from dedup.lsh import candidate_probability
 from pipeline import clean
 from pipeline.config import STAGES, Config, Deduplicate, as_table
 from pipeline.line import Asked
-from pipeline.outcome import sampled
+from pipeline.outcome import sampled, to_read
 from pipeline.plan import Plan
 from pipeline.stage import Stage, finished_keys, read_manifest
 from pipeline.storage import exists, join, read_json
@@ -17,10 +17,9 @@ from pipeline.storage import exists, join, read_json
 
 def show_plan(console: Console, config: Config, output: str, plan: Plan, asked: Asked) -> None:
     """Print what a run would do."""
-    console.print(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB", highlight=False)
+    console.print(f"{to_read(plan)}, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB", highlight=False)
     if config.sample < 1:
         console.print(sampled(plan), highlight=False)
-    console.print(f"{len(plan.shards)} shards, the largest of {max(s.size for s in plan.shards) / 1e6:,.1f} MB")
     stages = [clean.ingest_stage(output, config, plan)]
     stages.append(clean.deduplicate_stage(output, config, stages[-1], asked.earlier))
     stages += clean.tokenizer_stages(output, config, stages[-1])

@@ -47,6 +47,13 @@ def table(corpus: Corpus, seconds: float) -> Table:
     return shown
 
 
+def to_read(plan: Plan) -> str:
+    """Return what is read, and in how many shards."""
+    files = "1 file" if plan.files == 1 else f"{plan.files:,} files"
+    shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards):,} shards"
+    return f"{files}, {plan.size / 1e6:,.1f} MB, {shards}"
+
+
 def sampled(plan: Plan) -> str:
     """Return what a sample is made of."""
     return (

@@ -30,7 +30,7 @@ from pipeline.labels import read_labels
 from pipeline.lease import LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
-from pipeline.outcome import projection, sampled, table
+from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
@@ -167,7 +167,7 @@ def _run(
     settle()
     with engines as working, journal.lease.renewed(), display(console, journal) as shown:
         line = Line(config, output, working, shown, only=ask.only)
-        shown.say(f"{plan.files:,} files, {plan.size / 1e6:,.1f} MB, {len(plan.shards)} shards → {output}")
+        shown.say(f"{to_read(plan)} → {output}")
         if config.sample < 1:
             shown.say(sampled(plan))
         try:

@@ -153,7 +153,7 @@ def test_dry_run_does_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(orjson.dumps({"text": TEXT}))
     done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out", "--dry-run")
     assert done.returncode == 0
-    assert "1 shards" in done.stdout
+    assert "1 shard, " in done.stdout
     assert not (tmp_path / "out").exists()
 
 
