@@ -220,7 +220,7 @@ class SelfClean:
     rounds: int = _number(1, 0, 20)
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents that may be rejected at most, of each stratum
-    outlier: float = _number(2.5, 0, 100)  # robust deviations above a language's median from which a score is cut
+    outlier: float = _number(4, 0, 100)  # robust deviations above a language's median from which a score is cut
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
@@ -236,7 +236,7 @@ class SelfClean:
     language_power: float = _number(0.5, 0, 1)  # training tokens of a language in proportion to bytes^power
     loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
     loose_rows: int = _number(4, 1, 64)
-    source_shift: float = _number(0.5, 0, 0.5)  # robust deviations by which a source may move its cut, at most
+    source_shift: float = _number(0, 0, 0.5)  # robust deviations by which a source may move its cuts, at most
     max_stratum_loss: float = _number(0.1, 0, 1)  # floor: share of one language and length class that may go
     max_language_loss: float = _number(0.1, 0, 1)  # floor: share of one language's bytes
     max_source_loss: float = _number(0.3, 0, 1)  # floor: share of one source's bytes

@@ -162,6 +162,7 @@ def random_drop(
     ids: Sequence[str],
     languages: Sequence[str],
     sizes: npt.NDArray[np.int64],
+    seed: int = 1,
 ) -> npt.NDArray[np.bool_]:
     """Return `before` without as many documents of each language and length class as `after` lacks, drawn by id."""
     kept = before.copy()
@@ -169,7 +170,7 @@ def random_drop(
     classes = length_class(sizes).tolist()
     for row in np.flatnonzero(before).tolist():
         strata[languages[row], classes[row]].append(row)
-    draws = uniform(list(ids), 1, "random drop")
+    draws = uniform(list(ids), seed, "random drop")
     for rows in strata.values():
         lost = int((~after[rows]).sum())
         kept[sorted(rows, key=lambda row: draws[row])[:lost]] = False
@@ -220,31 +221,35 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def choose(documents: Documents, variant: str, table: str, lengths: npt.NDArray[np.int64], seed: int) -> list[int]:
-    """Return rows of a variant worth TOKENS tokens, in the order of the seed's key; fewer where there are no more."""
+def choose(
+    documents: Documents, variant: str, table: str, lengths: npt.NDArray[np.int64], seed: int, tokens: int = TOKENS
+) -> list[int]:
+    """Return rows of a variant worth so many tokens, in the order of the seed's key; fewer where there are no more."""
     order = np.argsort(uniform(documents.ids, seed, "ablate"), kind="stable")
     holds = documents.variants[variant]
     rows = [row for row in order.tolist() if holds[row]]
     if table == "unmatched":
-        return _first(rows, lengths, TOKENS)
-    budget = matched_budget(documents, lengths)
+        return _first(rows, lengths, tokens)
+    budget = matched_budget(documents, lengths, tokens)
     cells: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in rows:
         cells[documents.languages[row], documents.sources[row]].append(row)
-    chosen = {row for cell, tokens in budget.items() for row in _first(cells[cell], lengths, tokens)}
+    chosen = {row for cell, share in budget.items() for row in _first(cells[cell], lengths, share)}
     return [row for row in rows if row in chosen]
 
 
-def matched_budget(documents: Documents, lengths: npt.NDArray[np.int64]) -> dict[tuple[str, str], int]:
-    """Return the tokens of each language and source, TOKENS in all at most, in proportion to the scarcest variant."""
+def matched_budget(
+    documents: Documents, lengths: npt.NDArray[np.int64], tokens: int = TOKENS
+) -> dict[tuple[str, str], int]:
+    """Return the tokens of each language and source, so many in all at most, in proportion to the scarcest variant."""
     least: dict[tuple[str, str], int] = {}
     for number, holds in enumerate(documents.variants.values()):
         held: dict[tuple[str, str], int] = defaultdict(int)
         for row in np.flatnonzero(holds).tolist():
             held[documents.languages[row], documents.sources[row]] += int(lengths[row])
         least = held if not number else {cell: min(n, held.get(cell, 0)) for cell, n in least.items()}
-    share = min(1.0, TOKENS / max(1, sum(least.values())))
-    return {cell: int(share * tokens) for cell, tokens in least.items()}
+    share = min(1.0, tokens / max(1, sum(least.values())))
+    return {cell: int(share * held) for cell, held in least.items()}
 
 
 def _first(rows: Sequence[int], lengths: npt.NDArray[np.int64], tokens: int) -> list[int]:

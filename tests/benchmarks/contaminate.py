@@ -65,6 +65,7 @@ min_anchor_documents = 100
 min_language_tokens = 100_000
 min_agreement = 0.5
 drop = 0.2
+outlier = 2.5
 max_stratum_loss = 1.0
 max_language_loss = 1.0
 max_source_loss = 1.0
