@@ -11,7 +11,8 @@ process is there or not.
 Nobody writes over a lock that he has not read: in s3:// by conditional puts (If-None-Match, If-Match), which are
 atomic; in a folder under its flock; elsewhere (a file system without flock, gs://) by reading again just before, so
 that two runs that start in the same instant may both begin, and the one that finds the other's lock at its next renewal
-stops. A run stops as soon as it knows, and asks once more before it publishes.
+stops. A run stops as soon as it knows. Before each name of its results that it changes it must be sure of its lock:
+where that was last written RENEW_SECONDS ago, as when the run was frozen, it is written again first.
 """
 
 import contextlib
@@ -40,7 +41,8 @@ RENEW_SECONDS = 10.0
 LIFETIME_SECONDS = 60.0
 LOOK_SECONDS = 1.0  # between two looks at another's lock
 ORPHANS_SECONDS = 20.0  # that workers may live on whose run was killed
-CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})  # S3's answers to a conditional put
+# Before a conditional put that met another one, and was not done, is sent again (S3 ConditionalRequestConflict).
+CONFLICT_WAITS = (0.1, 0.5, 2.0)
 SIZE = 2048  # of a lock on a disk: written in one piece over what was there, so that it needs no new space
 
 
@@ -54,6 +56,13 @@ class LeaseLost(Exception):  # noqa: N818 - what happened to the run
 
 class Changed(Exception):  # noqa: N818 - what a place answers
     """The lock is not what it was when it was read."""
+
+
+class Conflict(OSError):  # noqa: N818 - what a store answers
+    """A put met another one and was not done: it says nothing of whose the lock is."""
+
+
+ANSWERS = {"PreconditionFailed": Changed, "ConditionalRequestConflict": Conflict, "NoSuchKey": FileNotFoundError}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,11 @@ def myself() -> Holder:
         space = str(Path("/proc/self/ns/pid").readlink())
     pid = os.getpid()
     return Holder(uuid.uuid4().hex[:12], socket.gethostname(), pid, _began(pid), _boot(), space, now())
+
+
+def _elapsed() -> float:
+    """Return the seconds since this machine was started, those in which it slept too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _boot() -> str:
@@ -221,22 +235,18 @@ def _in_store(path: str) -> Place:
 
 def _in_s3(path: str) -> Place:
     """Return the place of an object in S3, or in a store that speaks its language (AWS_ENDPOINT_URL, as all of AWS)."""
-    from botocore.config import Config
+    client = _client(path)
     from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.session import get_session
 
     bucket, _, key = path.removeprefix("s3://").partition("/")
-    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 7})
-    client = get_session().create_client("s3", config=soon)
 
     def asked(action: Callable[[], T]) -> T:
-        """Ask the store; raises Changed and FileNotFoundError where it says so, OSError for all else."""
+        """Ask the store; raises what ANSWERS has for what it says, OSError for all else."""
         try:
             return action()
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            kind = Changed if code in CHANGED else FileNotFoundError if code == "NoSuchKey" else OSError
-            raise kind(f"{path}: {error}") from error
+            raise ANSWERS.get(code, OSError)(f"{path}: {error}") from error
         except BotoCoreError as error:
             raise OSError(f"{path}: {error}") from error
 
@@ -248,12 +258,34 @@ def _in_s3(path: str) -> Place:
 
     def write(content: bytes, version: str) -> str:
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-        try:
+
+        def put() -> str:
             return asked(lambda: client.put_object(Bucket=bucket, Key=key, Body=content, **condition))["ETag"]
+
+        try:
+            for wait in CONFLICT_WAITS:
+                with contextlib.suppress(Conflict):
+                    return put()
+                time.sleep(wait)
+            return put()
         except FileNotFoundError as error:
             raise Changed from error
 
     return Place(read, write, lambda: None)
+
+
+def _client(path: str) -> Any:
+    """Return what asks S3; raises ValueError where its library is not there."""
+    try:
+        from botocore.config import Config
+        from botocore.session import get_session
+    except ImportError:
+        from pipeline import storage
+
+        storage.check_url(path)  # raises, and says what to install
+        raise
+    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 7})
+    return get_session().create_client("s3", config=soon)
 
 
 def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
@@ -270,6 +302,8 @@ class Lease:
     version: str
     before: Holder | None = None  # from whom it was taken over
     lost: str = ""  # why it is no longer held
+    _doing: dict[str, Any] = field(default_factory=dict)
+    _sure: float = field(default_factory=_elapsed)  # when the lock was known to be this run's
     _turn: Any = field(default_factory=threading.Lock)
 
     def check(self) -> None:
@@ -277,18 +311,30 @@ class Lease:
         if self.lost:
             raise LeaseLost(self.lost)
 
-    def renew(self, state: str = RUNNING) -> None:
-        """Show life; raises LeaseLost where the lock is no longer this run's, and what the place raises."""
+    def renew(self, state: str = "") -> None:
+        """Show life, or how the run ended, which stays; raises LeaseLost, and what the place raises."""
+        with self._turn:
+            self._renew(state)
+
+    def sure(self) -> None:
+        """Raise LeaseLost where another run may hold the folder: asked anew where RENEW_SECONDS have passed."""
         with self._turn:
             self.check()
-            self.holder = replace(self.holder, beat=self.holder.beat + 1, at=now(), state=state)
-            try:
-                self.version = self._written()
-            except Changed:
-                who = parse(self.place.read()[0])
-                by = f"by {who}" if who and who.run != self.holder.run else "or its lock was removed"
-                self.lost = f"{self.output} was taken over {by}; this run stops and publishes nothing"
-                self.check()
+            if _elapsed() - self._sure > RENEW_SECONDS:
+                self._renew()
+
+    def _renew(self, state: str = "") -> None:
+        self.check()
+        began, beat = _elapsed(), self.holder.beat + 1
+        self.holder = replace(self.holder, beat=beat, at=now(), state=state or self.holder.state, doing=self._doing)
+        try:
+            self.version = self._written()
+        except Changed:
+            who = parse(self.place.read()[0])
+            by = f"by {who}" if who and who.run != self.holder.run else "or its lock was removed"
+            self.lost = f"{self.output} was taken over {by}; this run stops and publishes nothing"
+            self.check()
+        self._sure = began
 
     def _written(self) -> str:
         """Write the lock; a write that had arrived when its answer was lost is no other run's."""
@@ -303,7 +349,7 @@ class Lease:
 
     def doing(self, **what: Any) -> None:
         """Say what is being done; the next renewal shows it."""
-        self.holder = replace(self.holder, doing=what)
+        self._doing = what
 
     @contextlib.contextmanager
     def renewed(self) -> Iterator[None]:

@@ -53,10 +53,10 @@ def _refuse_strangers(output: str) -> None:
     """Raise ConfigError for a folder with files that is not known to be ours; make a local one that is not there."""
     if storage.is_local(output):
         Path(output).mkdir(parents=True, exist_ok=True)
-        names = sorted(path.name for path in Path(output).iterdir() if path.name != NAME)
-    else:
-        names = [] if storage.exists(storage.join(output, NAME)) else storage.walk(output)
-    if names and not lock_content(output).startswith(MARK):
+    if lock_content(output).startswith(MARK):
+        return
+    found = [path.name for path in Path(output).iterdir()] if storage.is_local(output) else storage.walk(output)
+    if names := sorted(name for name in found if name != NAME):
         raise ConfigError(f"--output {output} holds other files ({names[0]}, …); name a new folder")
 
 

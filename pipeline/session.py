@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 
 from pipeline import clean, storage
+from pipeline.clean import Corpus
 from pipeline.config import KEEP, Config, ConfigError
 from pipeline.deduplicate import known_keep
 from pipeline.demo import DEMO_PATHS, gather
@@ -38,6 +41,8 @@ from pipeline.self_clean.rounds import given_weights
 from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
+
+Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
 
 def settle() -> None:
@@ -84,25 +89,28 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         labels=labels,
     )
     if asked.dry_run:
-        with planned(config, output, dry=True) as plan:
-            show_plan(console, config, output, plan, ask)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
     if not _is_demo(config):
         check_inputs(make_plan(config), output)  # a mistake in the inputs leaves no folder behind
     if only == "score":
-        with planned(config, output, dry=False) as plan:
-            return _score(ask, config, output, console, plan)
+        return _score(ask, config, output, console, planned(config, output))
     with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
         journal = open_journal(lease, {name: value for name, value in vars(asked).items() if value})
-        if asked.force:
-            storage.remove(storage.join(output, "stages"))
 
-        def work() -> int:
-            with planned(config, output, dry=False) as plan:
-                working = engine(options, asked.direct_num_workers)
-                return _run(ask, config, output, working, console, plan, began, journal)
+        def work() -> Ended:
+            with lease.renewed():
+                if asked.force:
+                    storage.remove(storage.join(output, "stages"))
+                plan = planned(config, output)
+                _prepare(config, output, console, plan, journal)
+            working = engine(options, asked.direct_num_workers)
+            return _run(ask, config, output, working, console, plan, began, journal)
 
-        return _to_its_end(work, output, journal)
+        code, show_result = _to_its_end(work, output, journal)
+    show_result()
+    return code
 
 
 def check_inputs(plan: Plan, output: str) -> None:
@@ -136,18 +144,24 @@ def _is_demo(config: Config) -> bool:
     return any(given.paths == DEMO_PATHS for given in config.input)
 
 
-@contextmanager
-def planned(config: Config, output: str, *, dry: bool) -> Iterator[Plan]:
-    """Return the plan; the demo's corpus is gathered first, for a dry run only where it has changed."""
+def planned(config: Config, output: str, elsewhere: Path | None = None) -> Plan:
+    """Return the plan; the demo's corpus is gathered first, by a dry run `elsewhere` where it changed."""
     if not _is_demo(config):
-        yield make_plan(config)
-        return
+        return make_plan(config)
     if not storage.is_local(output):
         raise ConfigError("the demo gathers its corpus on this machine: --output must be a local folder")
-    with tempfile.TemporaryDirectory() as elsewhere:
-        pattern = gather(Path(output) / "stages" / "demo", Path(elsewhere) if dry else None)
-        inputs = tuple(replace(i, paths=(pattern,)) if i.paths == DEMO_PATHS else i for i in config.input)
-        yield make_plan(replace(config, input=inputs))
+    pattern = gather(Path(output) / "stages" / "demo", elsewhere)
+    inputs = tuple(replace(i, paths=(pattern,)) if i.paths == DEMO_PATHS else i for i in config.input)
+    return make_plan(replace(config, input=inputs))
+
+
+def _prepare(config: Config, output: str, console: Console, plan: Plan, journal: Journal) -> None:
+    """Take note of the plan, and load what workers are forked with."""
+    _note_plan(plan, output, console, journal)
+    if read_manifest(clean.ingest_stage(output, config, plan)) is None:
+        console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
+        load_kernels(config)
+    settle()
 
 
 def _run(
@@ -159,39 +173,38 @@ def _run(
     plan: Plan,
     began: float,
     journal: Journal,
-) -> int:
-    _note_plan(plan, output, console, journal)
-    if read_manifest(clean.ingest_stage(output, config, plan)) is None:
-        console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
-        load_kernels(config)
-    settle()
-    with engines as working, journal.lease.renewed(), display(console, journal) as shown:
-        line = Line(config, output, working, shown, only=ask.only)
-        shown.say(f"{to_read(plan)} → {output}")
-        if config.sample < 1:
-            shown.say(sampled(plan))
-        try:
+) -> Ended:
+    """Do the work, and say in log and lock how it ended; return what shows its result."""
+    try:
+        # Renewed by a thread, and so begun after workers are forked.
+        with engines as working, journal.lease.renewed(), display(console, journal) as shown:
+            line = Line(config, output, working, shown, only=ask.only)
+            shown.say(f"{to_read(plan)} → {output}")
+            if config.sample < 1:
+                shown.say(sampled(plan))
             corpus = clean.clean(line, plan, ask)
-        except Paused as paused:
-            console.print(str(paused))
-            journal.end("paused", said(paused))
-            return 0
-        clean.check_conservation(corpus)
-        done = corpus.merged is not None
-        facts = publish(line, corpus, ask, journal.lease.renew) if done else {}
-        journal.end("finished")
-    console.print(table(corpus, time.monotonic() - began))
+            clean.check_conservation(corpus)
+            facts = publish(line, corpus, ask, journal.lease.sure) if corpus.merged is not None else {}
+    except Paused as paused:
+        journal.end("paused", said(paused))
+        return partial(console.print, str(paused))
+    journal.end("finished")
+    return partial(_show, line, corpus, facts, ask, console, time.monotonic() - began)
+
+
+def _show(line: Line, corpus: Corpus, facts: dict[str, Any], ask: Asked, console: Console, seconds: float) -> None:
+    """Print what came of the run, and where it is."""
+    console.print(table(corpus, seconds))
     if again := asked_again(line):
         console.print(f"{again:,} requests to the store failed and were made again")
     if "labels" in facts:
         show(facts["labels"], console)
-    if config.sample < 1:
-        console.print(projection(corpus, config, line.manifests))
-    if done:
-        console.print(f"results: {output}", highlight=False)
-    if done and ask.until == "report":
-        console.print(f"report: {storage.join(output, 'report.html')}", highlight=False)
-    return 0
+    if line.config.sample < 1:
+        console.print(projection(corpus, line.config, line.manifests))
+    if corpus.merged is not None:
+        console.print(f"results: {line.output}", highlight=False)
+        if ask.until == "report":
+            console.print(f"report: {storage.join(line.output, 'report.html')}", highlight=False)
 
 
 def _note_plan(plan: Plan, output: str, console: Console, journal: Journal) -> None:
@@ -202,7 +215,6 @@ def _note_plan(plan: Plan, output: str, console: Console, journal: Journal) -> N
         journal.event("inputs_changed", change=different)
     remember(output, plan)
     journal.event("planned", files=plan.files, bytes=plan.size, shards=len(plan.shards))
-    journal.lease.renew()
 
 
 def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan) -> int:
@@ -222,10 +234,10 @@ def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan
     return 0
 
 
-def _to_its_end(work: Callable[[], int], output: str, journal: Journal) -> int:
-    """Work, and let the journal know how it ends; return the exit code."""
+def _to_its_end(work: Callable[[], Ended], output: str, journal: Journal) -> tuple[int, Ended]:
+    """Work, and let the journal know what ends it early; return the exit code and what shows the result."""
     try:
-        return work()
+        return 0, work()
     except ConfigError as error:
         journal.end("failed", str(error))
         raise
@@ -233,7 +245,7 @@ def _to_its_end(work: Callable[[], int], output: str, journal: Journal) -> int:
         journal.end("stopped")
         raise
     except Exception as error:  # noqa: BLE001 - its user reads one line, the log has the rest
-        return _failed(journal, output, error)
+        return _failed(journal, output, error), lambda: None
 
 
 def _failed(journal: Journal, output: str, error: Exception) -> int:

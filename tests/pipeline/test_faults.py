@@ -186,6 +186,23 @@ def test_a_permission_that_is_lost(place: Path, undisturbed: dict[str, str]) -> 
     assert_goes_on(place, undisturbed)
 
 
+def test_old_stages_that_cannot_be_removed(place: Path) -> None:
+    """With --force: one line, and an end in log and lock."""
+    assert go_on(place, command("out", "--until", "ingest")).returncode == 0
+    line = command("out", "--until", "ingest", "--force")
+    if os.geteuid() == 0:
+        line = ["setpriv", f"--bounding-set={ALL_FILES}", *line]
+    (place / "out/stages/ingest").chmod(0o555)
+    try:
+        done = go_on(place, line)
+    finally:
+        (place / "out/stages/ingest").chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.startswith("failed: PermissionError: [Errno 13] Permission denied: ")
+    assert done.stderr.count("\n") == 1
+    assert events(place)[-1]["event"] == holder_of(str(place / "out")).state == "failed"  # type: ignore[union-attr]
+
+
 def test_a_clock_that_was_set_back(place: Path, undisturbed: dict[str, str]) -> None:
     """A run that was killed two days ahead, and whose lock and files are from there, is gone on with today."""
     (library,) = Path(sys.prefix).glob("lib/python3*/site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1")

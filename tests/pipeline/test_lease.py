@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline import lease
 from pipeline.config import ConfigError
 from pipeline.lease import (
     MARK,
+    RUNNING,
     Changed,
     Lease,
     LeaseLost,
@@ -272,6 +274,54 @@ def test_an_answer_that_was_lost_loses_no_lease(output: str) -> None:
         assert found.beat == held.holder.beat
 
 
+@contextmanager
+def conflicting(times: int) -> Iterator[list[int]]:
+    """Serve puts as S3 does, after so many answers that they met another; yield the codes of all answers."""
+    answers: list[int] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answers.append(409 if len(answers) < times else 200)
+            body = b"<Error><Code>ConditionalRequestConflict</Code></Error>" if answers[-1] == 409 else b""
+            self.send_response(answers[-1])
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", f'"{len(answers)}"')
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "any")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+        yield answers
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_put_that_met_another_loses_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers 409 and does nothing: the put is sent again, and a store that goes on so is no taker-over."""
+    monkeypatch.setattr(lease, "CONFLICT_WAITS", (0.01, 0.01))
+    for times, expected in ((1, [409, 200]), (9, [409, 409, 409])):
+        with conflicting(times) as answers, place_of("s3://corpus/out") as place:
+            held = Lease("s3://corpus/out", place, myself(), '"0"')
+            with ExitStack() as may:
+                if times == 9:
+                    may.enter_context(pytest.raises(OSError, match="ConditionalRequestConflict"))
+                held.renew()
+            assert answers == expected
+            assert not held.lost
+            held.check()
+
+
 def test_locks_of_earlier_versions_are_known(tmp_path: Path) -> None:
     """A folder with the old mark, or with a lock that was never written, is ours; one with another's is not."""
     (tmp_path / "run.json").write_text("{}")
@@ -304,3 +354,54 @@ def test_a_process_id_that_came_again_is_another_process(tmp_path: Path) -> None
         held = opened.enter_context(taken(str(tmp_path)))
         assert lives(replace(held.holder, began="1")) is False
         assert lives(replace(held.holder, boot="another")) is None
+
+
+def slow_at_its_end(place: Place) -> Place:
+    """Return a place whose put of a final state is slow, as one that is asked again."""
+
+    def write(content: bytes, version: str) -> str:
+        holder = parse(content)
+        assert holder is not None
+        if holder.state != RUNNING:
+            time.sleep(0.3)
+        return place.write(content, version)
+
+    return replace(place, write=write)
+
+
+def test_an_end_stays(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that waited for the put of how the run ended shows the same."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+    with taken(output) as held:
+        held.place = slow_at_its_end(held.place)
+        with held.renewed():
+            held.renew("finished")
+            ended = held.holder.beat
+            while held.holder.beat == ended:
+                time.sleep(0.05)
+        found = holder_of(output)
+        assert found is not None
+        assert (found.state, found.beat) == ("finished", held.holder.beat)
+
+
+def test_who_is_sure_asks_where_time_has_passed(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was frozen learns that it was taken over; one that has just written its lock writes no other."""
+    with taken(output) as held:
+        held.sure()
+        assert held.holder.beat == 0
+        of_another_machine(output)
+        held.sure()
+        monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+        time.sleep(0.2)
+        with pytest.raises(LeaseLost, match="taken over by process 4711 on node-7"):
+            held.sure()
+
+
+def test_what_is_done_is_said_by_the_next_renewal(tmp_path: Path) -> None:
+    """And changes nothing before it, so that no renewal that is under way is undone."""
+    with taken(str(tmp_path)) as held:
+        before = held.holder
+        held.doing(stage="ingest")
+        assert held.holder is before
+        held.renew()
+        assert held.holder.doing == {"stage": "ingest"}

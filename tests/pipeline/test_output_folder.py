@@ -19,12 +19,14 @@ NOT_USED: Any = None
 
 
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
-    """A folder with other files is not written to."""
+    """A folder with other files is not written to, also where another tool has locked it."""
     (tmp_path / "thesis.tex").write_text("mine")
-    for output in (str(tmp_path), f"{SCHEME}{tmp_path}"):
-        with pytest.raises(ConfigError, match=r"holds other files .*thesis\.tex"), claimed(output):
-            pass
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    for names in (["thesis.tex"], [".lock", "thesis.tex"]):
+        for output in (str(tmp_path), f"{SCHEME}{tmp_path}"):
+            with pytest.raises(ConfigError, match=r"holds other files .*thesis\.tex"), claimed(output):
+                pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        (tmp_path / ".lock").write_text("another tool")
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

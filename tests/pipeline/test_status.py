@@ -148,6 +148,22 @@ def test_it_imports_neither_beam_nor_numba(tmp_path: Path) -> None:
     assert not {"apache_beam", "numba", "numpy", "pyarrow", "torch"} & set(done.stderr.split())
 
 
+def test_a_store_without_its_extra_is_a_mistake() -> None:
+    """One line says what to install, and the exit code is that of a mistake."""
+    code = """
+import sys
+for name in ("botocore", "botocore.config", "s3fs"):
+    sys.modules[name] = None  # what import takes for: not there
+from pipeline.status import main
+sys.exit(main(["s3://corpus/out"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: s3://corpus/out cannot be read: s3:// needs the extra [aws] (README, In an object store)\n"
+    )
+
+
 def test_a_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a stage of a hundred thousand tasks over a week there are some 150 lines, not one a task."""
     clock = [0.0]

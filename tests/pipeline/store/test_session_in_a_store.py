@@ -1,0 +1,40 @@
+"""A session in a store shows life from its first second."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline import lease, session
+from pipeline.lease import Taken, holder_of, place_of, take
+from pipeline.run import main
+from tests.pipeline.store.conftest import Store
+
+
+def test_a_run_that_plans_and_compiles_is_not_taken_over(
+    store: Store, story: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: who comes from another machine sees its lock change."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "LIFETIME_SECONDS", 3.0)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.1)
+    output, met = store.url("planned"), list[str]()
+    store.fill("planned-in", {"a.jsonl": b"\n".join(orjson.dumps({"text": story(seed)}) for seed in range(20))})
+
+    def met_by_another(action: Callable[..., Any]) -> Callable[..., Any]:
+        def meanwhile(*given: Any) -> Any:
+            if holder_of(output) is not None:
+                with pytest.MonkeyPatch.context() as elsewhere, place_of(output) as place:
+                    elsewhere.setattr(lease, "_boot", lambda: "another")
+                    with pytest.raises(Taken, match="another run is working on"):
+                        take(output, place, met.append)
+            return action(*given)
+
+        return meanwhile
+
+    for name in ("make_plan", "load_kernels"):
+        monkeypatch.setattr(session, name, met_by_another(getattr(session, name)))
+    line = ["--input", store.url("planned-in/*"), "--output", output, "--until", "ingest", "--direct_num_workers=1"]
+    assert main(line) == 0
+    assert len(met) == 2
