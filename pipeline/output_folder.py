@@ -63,11 +63,10 @@ def _refuse_strangers(output: str) -> None:
 def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) -> dict[str, Any]:
     """Fill the output folder and write run.json, the report, and `_SUCCESS` last; return the facts.
 
-    `sure` raises where the folder is no longer this run's.
+    `sure` raises where the folder is no longer this run's; it is asked before each name that is changed.
     """
     files, texts = clean.published_files(corpus)
-    sure()
-    fill_output(line.output, files, texts)
+    fill_output(line.output, files, texts, sure)
     facts = collect(corpus, line.config, line.manifests)
     if asked.labels is not None:
         settings = line.config.self_clean
@@ -75,22 +74,27 @@ def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) 
         facts["labels"] = measure(asked.labels, line.output, applied=chose)
     if asked.until == "report":
         facts["evaluation"] = read_evaluation(line.output)
-        write_report(line.output, facts)
-    storage.write_json(storage.join(line.output, "run.json"), run_record(line, corpus, asked))
+        write_report(line.output, facts, sure)
+    record = run_record(line, corpus, asked)
+    sure()
+    storage.write_json(storage.join(line.output, "run.json"), record)
     sure()
     with storage.create(storage.join(line.output, "_SUCCESS")):
         pass
-    tidy(line)
+    tidy(line, sure)
     return facts
 
 
-def write_report(output: str, facts: dict[str, Any]) -> None:
+def write_report(output: str, facts: dict[str, Any], sure: Callable[[], None]) -> None:
     """Write the report, for people and for programs."""
     from pipeline.report import render
 
+    page = render(facts).encode()
+    sure()
     storage.write_json(storage.join(output, "report.json"), facts)
+    sure()
     with storage.create(storage.join(output, "report.html")) as file:
-        file.write(render(facts).encode())
+        file.write(page)
 
 
 def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def asked_again(line: Line) -> int:
     return TRIES.again + sum(record.get("asked_again", 0) for one in line.manifests for record in one.records)
 
 
-def tidy(line: Line) -> None:
+def tidy(line: Line, sure: Callable[[], None]) -> None:
     """Remove from stages/ what the configuration does not keep.
 
     A stage's manifest and records go first: killed on the way, it is done again and not taken for finished.
@@ -121,10 +125,13 @@ def tidy(line: Line) -> None:
     keep = line.config.output.keep_stages
     if keep == "true":
         return
+    sure()
     storage.remove(storage.join(line.output, "stages", SEEN))
     for manifest in line.manifests:
         some = keep == "signatures" and manifest.stage.name == "ingest"
         for kind in ("manifest.json", "done", "parts", *(("documents", "rejected", "unreadable") if some else ())):
+            sure()
             storage.remove(manifest.stage.path(kind))
         if not some:
+            sure()
             storage.remove(manifest.stage.folder)

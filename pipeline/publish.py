@@ -7,7 +7,8 @@ the grouping. What a user reads is filled last: strangers removed first, `_SUCCE
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from tokenizer.encode import Tokenizer
 VERSION = 1
 MIN_GROUPS = 16  # so that every core has work
 MIN_GROUP_BYTES = 100_000
+FILES_AT_ONCE = 8  # that are given their second name: in a store a copy, which is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,21 +301,27 @@ PAGES = ("report.html", "report.json", "run.json")  # of an earlier run; they co
 PUBLISHED = ("documents", "rejected", "unreadable", "tokenizer", "evaluator", "shards")
 
 
-def fill_output(output: str, files: dict[str, str], texts: dict[str, Any]) -> None:
+def fill_output(output: str, files: dict[str, str], texts: dict[str, Any], sure: Callable[[], None]) -> None:
     """Fill the output folder: `files` maps a published name to a finished file, `texts` a name to a JSON value.
 
-    `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one.
+    `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one. `sure` is asked
+    before each name is changed, and raises where the folder is another run's.
     """
-    for name in ("_SUCCESS", *PAGES, *storage.unfinished(output)):
+    wanted = {*files, *texts}
+    strangers = [name for folder in PUBLISHED for name in _files_under(output, folder) if name not in wanted]
+    for name in ("_SUCCESS", *PAGES, *storage.unfinished(output), *strangers):
+        sure()
         storage.remove(storage.join(output, name))
-    for folder in PUBLISHED:
-        wanted = {name for name in (*files, *texts) if name.startswith(folder + "/")}
-        for stranger in _files_under(output, folder):
-            if stranger not in wanted:
-                storage.remove(storage.join(output, stranger))
-    for name, source in sorted(files.items()):
-        storage.publish(source, storage.join(output, name))
+
+    def publish(name: str) -> None:
+        sure()
+        storage.publish(files[name], storage.join(output, name))
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        for _ in threads.map(publish, sorted(files)):  # whose end, an error too, ends what has not begun
+            pass
     for name, value in sorted(texts.items()):
+        sure()
         storage.write_json(storage.join(output, name), value)
 
 

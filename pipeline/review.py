@@ -95,7 +95,7 @@ def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     show(facts, console)
     if storage.exists(storage.join(output, "report.json")):
         report = storage.read_json(storage.join(output, "report.json"))
-        write_report(output, {**report, "labels": facts})
+        write_report(output, {**report, "labels": facts}, lambda: None)  # a finished run is nobody's
         console.print(f"also in {storage.join(output, 'report.html')}", highlight=False)
 
 

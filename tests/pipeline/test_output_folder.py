@@ -70,7 +70,7 @@ def test_killed_while_tidying_a_stage_is_not_taken_for_finished(
 
         monkeypatch.setattr(storage, "remove", until_killed)
         with pytest.raises(KeyboardInterrupt):
-            tidy(line)
+            tidy(line, lambda: None)
         monkeypatch.setattr(storage, "remove", remove)
         whole = storage.exists(stage.path("documents", "0.parquet")) and storage.exists(stage.path("done", "0.json"))
         assert read_manifest(stage) is None or whole

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import object_store, storage
+from pipeline import object_store, publish, storage
 from pipeline.object_store import ATTEMPTS, TRIES, StoreFailed
+from pipeline.publish import fill_output
 from tests.pipeline.store.conftest import Store
 
 NUMBERS = random.Random(0)
@@ -99,6 +100,22 @@ def test_a_row_group_is_read_by_ranges(store: Store) -> None:
     told = store.faults()
     assert told["GET"] == 2
     assert told["sent"] < held.tell() / 4
+
+
+def test_files_of_a_result_are_published_side_by_side(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that takes its time for a copy takes it for eight at once."""
+    store.fill("finished", {str(number): b"x" for number in range(16)})
+    files = {f"documents/{number}": store.url("finished", str(number)) for number in range(16)}
+    spent = []
+    for at_once in (1, 8):
+        monkeypatch.setattr(publish, "FILES_AT_ONCE", at_once)
+        store.faults(slow=1, seconds=0.5, only="filled/documents/", method="PUT")
+        began = time.monotonic()
+        fill_output(store.url("filled"), files, {}, lambda: None)
+        spent.append(time.monotonic() - began)
+        assert store.faults()["slow"] == 16
+    assert set(store.contents("filled")) == set(files)
+    assert spent[1] < spent[0] / 2
 
 
 def test_listings_have_pages(store: Store) -> None:
