@@ -6,6 +6,7 @@ steps. Every file appears whole or not at all.
 """
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,14 +34,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give the path of a neighbour to be written, then put it on the disk and in the place of the file."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # its own: a runner may do one training twice
     partial.touch()
     mode = partial.stat().st_mode
-    yield partial
-    partial.chmod(mode)  # safetensors lets nobody else read
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        yield partial
+        partial.chmod(mode)  # safetensors lets nobody else read
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_model(folder: str | Path, model: TransNormer) -> None:

@@ -118,7 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         index = read_index(options.shards)
         model, training = read_config(options.config, index.vocab_size, index.eos)
-        train(options.shards, options.output or Path(options.shards).absolute().parent / "model", model, training)
+        output = Path(options.output or Path(options.shards).absolute().parent / "model")
+        for left in output.glob("*.partial"):  # of writers that were killed
+            left.unlink(missing_ok=True)
+        train(options.shards, output, model, training)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

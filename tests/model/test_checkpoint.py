@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from model import checkpoint
 from model.checkpoint import load_model, load_state, save_model, save_state, weights, write_atomically
 from model.config import TransNormerConfig
 from model.transnormer import TransNormer
@@ -59,6 +60,20 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match=r"^$"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_two_who_write_one_file_both_write_it_whole(tmp_path: Path) -> None:
+    """As two attempts of one training, of which a runner has given up one that lives: the last to end is read."""
+    path = tmp_path / "model.safetensors"
+    with checkpoint._replacing(path) as one:
+        one.write_bytes(b"one, ")
+        with checkpoint._replacing(path) as other:
+            other.write_bytes(b"the other")
+        assert path.read_bytes() == b"the other"
+        with one.open("ab") as file:
+            file.write(b"whole")
+    assert path.read_bytes() == b"one, whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
