@@ -5,7 +5,9 @@ import re
 import tempfile
 from shutil import disk_usage
 
-HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM})  # tried again
+HOPELESS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM}
+)  # not tried again
 _STEP = re.compile(r" \[while running '[^']*'\]$")  # Beam's addition
 _WRAPPED = re.compile(r"^RuntimeError: (?=[\w.]+: )")  # an error that Beam could not make again, named in its text
 _OURS = re.compile(r"^(pipeline\.failure\.)?InputChanged: ")  # says all in its sentence
@@ -30,7 +32,9 @@ def said(error: BaseException) -> str:
 
 def with_remedy(line: str, output: str) -> str:
     """Add to the line of a full disk how much is free where, and what to do."""
-    if "://" in output or not _FULL.search(line):
+    if not _FULL.search(line):
         return line
-    free = ", ".join(f"{disk_usage(place).free / 1e6:,.1f} MB in {place}" for place in (output, tempfile.gettempdir()))
+    named = {} if "://" in output else {output: output}
+    named[tempfile.gettempdir()] = f"{tempfile.gettempdir()} (TMPDIR)"  # there a file is written before it is put
+    free = ", ".join(f"{disk_usage(place).free / 1e6:,.1f} MB in {name}" for place, name in named.items())
     return f"{line}; free now: {free}; make room, and the same command goes on from here"

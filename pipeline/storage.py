@@ -157,10 +157,12 @@ def publish(source: str, target: str) -> None:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{target}.{uuid.uuid4().hex}.tmp"
     try:
-        try:
-            os.link(source, unfinished)
-        except OSError:
-            shutil.copyfile(source, unfinished)
+        os.link(source, unfinished)
+    except OSError:
+        with open_input(source) as file, create(target) as copied:
+            shutil.copyfileobj(file, copied, 1 << 20)
+        return
+    try:
         Path(unfinished).replace(target)
     finally:
         Path(unfinished).unlink(missing_ok=True)  # a rename of one link over another of the same file leaves both

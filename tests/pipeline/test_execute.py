@@ -1,6 +1,7 @@
 """How a stage is run: what it cost, and what its user reads when it fails."""
 
 import errno
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline.execute import RunFailed, _raise_failure
-from pipeline.failure import InputChanged
+from pipeline.failure import InputChanged, with_remedy
 from pipeline.session import engine
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
@@ -121,6 +122,26 @@ def test_an_error_that_does_not_travel_is_named(tmp_path: Path) -> None:
     """The worker that raised it has not died."""
     with pytest.raises(RunFailed, match=r"^stage: Two: this and that$"):
         go(tmp_path, fail)
+
+
+def test_what_killed_writers_left_in_a_stage_is_swept(tmp_path: Path) -> None:
+    """A file's and a training's."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    for name in ("documents/a.parquet.0.tmp", "fold-0/checkpoint.safetensors.0.partial", "fold-0/config.json"):
+        Path(stage.path(name)).parent.mkdir(parents=True, exist_ok=True)
+        Path(stage.path(name)).touch()
+    go(tmp_path, burn)
+    assert not list(tmp_path.rglob("*.0.*"))
+    assert Path(stage.path("fold-0/config.json")).exists()
+
+
+def test_a_full_disk_says_where_there_is_room(tmp_path: Path) -> None:
+    """Of a run in a store it is that of the temporary files, which TMPDIR names."""
+    line, temporary = "ingest: OSError: [Errno 28] No space left on device", tempfile.gettempdir()
+    for output, places in (("s3://corpus/out", [temporary]), (str(tmp_path), [str(tmp_path), temporary])):
+        said = with_remedy(line, output)
+        assert re.findall(r"MB in ([^ ,]+)", said) == places
+        assert f"MB in {temporary} (TMPDIR); make room" in said
 
 
 def test_a_local_run_does_without_beam() -> None:

@@ -56,6 +56,23 @@ def test_publishing_links_or_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert held(target.parent) == ["b"]
 
 
+def test_a_copy_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a machine that fails could keep _SUCCESS and lose what it speaks of."""
+    source, target, kept = tmp_path / "a", tmp_path / "b", []
+    source.write_bytes(b"content")
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        fsync(file)
+        kept.append((Path(f"/proc/self/fd/{file}").read_bytes(), target.exists()))
+
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    monkeypatch.setattr(os, "fsync", noted)
+    storage.publish(str(source), str(target))
+    assert kept == [(b"content", False)]
+    assert target.read_bytes() == b"content"
+
+
 def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
     """A publication whose source is gone raises and leaves no unfinished file."""
     with pytest.raises(FileNotFoundError):
