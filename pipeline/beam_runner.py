@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -25,7 +25,7 @@ from apache_beam.runners.runner import create_runner
 from pipeline.cluster import prepared
 from pipeline.config import ConfigError
 from pipeline.execute import Engine, Task, Work, dealt, do_task, processes, start_worker
-from pipeline.job import LOCAL_RUNNERS, make_job, run_job
+from pipeline.job import LOCAL_RUNNERS, check_accelerator, make_job, run_job
 from pipeline.stage import Stage
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
@@ -55,10 +55,13 @@ def run_pipeline(options: Sequence[str], transform: beam.PTransform, tasks: Sequ
 
 
 @contextlib.contextmanager
-def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine]:
+def start(
+    options: Sequence[str], workers: int | None = None, tell: Callable[..., None] = lambda *_, **__: None
+) -> Iterator[Engine]:
     """Open an engine for Beam options that were checked.
 
-    `workers` is the number of processes of a local run; by default one for each core.
+    `workers` is the number of processes of a local run; by default one for each core. `tell` gets an event and its
+    values for each job elsewhere.
     """
     mode = _local_mode(options)
     count = workers or len(os.sched_getaffinity(0))
@@ -73,7 +76,7 @@ def start(options: Sequence[str], workers: int | None = None) -> Iterator[Engine
             yield Engine(submit)
         return
     given = [*options, f"--direct_num_workers={count}"] if mode else list(options)
-    with processes(1, _start_beams_worker) as pool, prepared(pool, given) as ready:
+    with processes(1, _start_beams_worker) as pool, prepared(pool, given, tell) as ready:
 
         def submit_whole(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
             reached = ready(stage)
@@ -114,6 +117,7 @@ def check_options(options: Sequence[str], workers: int | None = None) -> None:
     if given := next((option for option in options if option.startswith("--s3_")), ""):
         name = given.partition("=")[0]
         raise ConfigError(f"{name} is not used: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like")
+    check_accelerator(PipelineOptions(list(options)))
     runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
     if workers is not None and not mode:
         raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")

@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import apache_beam as beam
@@ -32,10 +33,13 @@ from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.identity import identity
 from pipeline.job import is_dataflow
+from pipeline.lease import LeaseLost
 from pipeline.stage import Stage
 
 ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
 CANCEL_SECONDS = 60
+JOB = "lustrate-"  # how the names of our jobs begin
+GONE = frozenset({404, 409})  # Flink's answers to a cancelling of what has ended meanwhile
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 # Dataflow's runner stages what `python -m pipeline.run` imported, and a list of packages that pip takes seconds to
 # make; workers have all that in their container.
@@ -44,15 +48,22 @@ QUESTIONS = 4  # to each worker, so that a reshuffle passes over none
 
 
 @contextlib.contextmanager
-def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
-    """Yield what returns the options to submit a stage with; its first call prepares the run."""
+def prepared(
+    pool: Executor, options: Sequence[str], tell: Callable[..., None] = lambda *_, **__: None
+) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
+    """Yield what returns the options to submit a stage with; its first call prepares the run.
+
+    `tell` gets an event and its values for each job. A run that ends early cancels its job, where that is on Flink.
+    """
     parsed = PipelineOptions(list(options))
     with contextlib.ExitStack() as ends:
         reached: list[str] = []
+        outputs: set[str] = set()
 
         def ready(stage: Stage) -> tuple[str, ...]:
             name = job_name(stage)
-            cancel_earlier(options, name)  # first of all: it may hold the slots that the workers are asked in
+            cancel_jobs(options, stage.output)  # first of all: one may hold the slots that the workers are asked in
+            outputs.add(stage.output)
             if not reached:
                 reached.extend(options)
                 if is_dataflow(parsed):
@@ -61,16 +72,29 @@ def prepared(pool: Executor, options: Sequence[str]) -> Iterator[Callable[[Stage
                     reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
                 if has_workers_elsewhere(options):
                     check_workers(pool, tuple(reached), stage.output)
+            tell("submitted", stage=stage.name, job=name, runner=parsed.view_as(StandardOptions).runner)
             return (f"--job_name={name}", *reached)
 
-        yield ready
+        try:
+            yield ready
+        except LeaseLost:  # who took the folder over has cancelled it, and runs one of the same name
+            raise
+        except BaseException:
+            for output in outputs:
+                with contextlib.suppress(ConfigError, OSError):  # the run's own end is what its user must read
+                    cancel_jobs(options, output)
+            raise
 
 
 def job_name(stage: Stage) -> str:
     """Return the one name of this stage of this output; Dataflow allows lower case, digits and hyphens."""
-    place = Path(stage.output).absolute().as_posix() if storage.is_local(stage.output) else stage.output
-    digest = blake2b(place.encode(), digest_size=4).hexdigest()
-    return f"lustrate-{stage.name}-{stage.fingerprint}-{digest}".replace(".", "-").replace("_", "-")
+    name = f"{JOB}{stage.name}-{stage.fingerprint}-{_digest(stage.output)}"
+    return name.replace(".", "-").replace("_", "-")
+
+
+def _digest(output: str) -> str:
+    place = Path(output).absolute().as_posix() if storage.is_local(output) else output
+    return blake2b(place.encode(), digest_size=4).hexdigest()
 
 
 def _needs_server(parsed: PipelineOptions) -> bool:
@@ -102,21 +126,36 @@ def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
     return f"localhost:{java.job_port}"
 
 
-def cancel_earlier(options: Sequence[str], name: str) -> None:
-    """Cancel the job of this name that a killed start left on a Flink cluster; raises ConfigError where it stays."""
+def cancel_jobs(options: Sequence[str], output: str) -> None:
+    """Cancel the jobs that work for this output on a Flink cluster; raises ConfigError where one stays.
+
+    They are those of a start that was killed, of whatever stage and settings: their results would be nobody's.
+    """
     parsed = PipelineOptions(list(options))
     master = parsed.view_as(FlinkRunnerOptions).flink_master
     if master in MAGIC_HOST_NAMES or not isinstance(_runner(parsed), FlinkRunner):
         return
     url = FlinkRunner.add_http_scheme(master)
     until = time.monotonic() + CANCEL_SECONDS
-    while running := [job["jid"] for job in _jobs(url) if job["name"] == name and job["state"] not in ENDED]:
+    while running := [job for job in _jobs(url) if _is_for(output, job["name"]) and job["state"] not in ENDED]:
         if time.monotonic() > until:
+            name = running[0]["name"]
             raise ConfigError(f"{url} runs the job {name} of an earlier start, and goes on though it was cancelled")
         for job in running:
-            asked = Request(f"{url}/jobs/{job}?mode=cancel", method="PATCH")  # noqa: S310 - the user's own cluster
-            urlopen(asked, timeout=CANCEL_SECONDS).close()  # noqa: S310
+            _cancel(f"{url}/jobs/{job['jid']}?mode=cancel")
         time.sleep(1)
+
+
+def _is_for(output: str, name: str) -> bool:
+    return name.startswith(JOB) and name.endswith(f"-{_digest(output)}")
+
+
+def _cancel(address: str) -> None:
+    try:
+        urlopen(Request(address, method="PATCH"), timeout=CANCEL_SECONDS).close()  # noqa: S310 - the user's own cluster
+    except HTTPError as error:
+        if error.code not in GONE:
+            raise
 
 
 def _jobs(url: str) -> Any:

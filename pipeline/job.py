@@ -24,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
 from pipeline import storage
+from pipeline.config import ConfigError
 from pipeline.execute import RunFailed, Task, Work, do_task
 from pipeline.identity import identity
 from pipeline.needs import NOTHING, Needs
@@ -32,6 +33,7 @@ from pipeline.stage import Stage
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
 FOLDER = "tasks"  # of a stage, while its job runs
 WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice the largest of stages without needs
+L4 = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 ONE_LIST = threading.Lock()  # Dataflow's workers have threads, and each would read the list
 
 
@@ -43,7 +45,7 @@ class JobOptions(PipelineOptions):
         parser.add_argument(
             "--score_accelerator",
             default="",
-            help="GPU for the stage that scores: type:nvidia-l4;count:1;install-nvidia-driver",
+            help=f"GPU for the stage that scores: {L4}",
         )
 
 
@@ -89,6 +91,16 @@ def is_dataflow(parsed: PipelineOptions) -> bool:
     """Tell whether Dataflow is to run what is submitted."""
     name = parsed.view_as(StandardOptions).runner or "DirectRunner"
     return type(create_runner(name)).__name__ == "DataflowRunner"
+
+
+def check_accelerator(parsed: PipelineOptions) -> None:
+    """Raise ConfigError for an L4 on another machine than a G2, the only one that has it.
+
+    https://cloud.google.com/dataflow/docs/gpu/use-l4-gpus
+    """
+    asked = parsed.view_as(JobOptions).score_accelerator
+    if "nvidia-l4" in asked and "machine_type:g2-" not in asked:
+        raise ConfigError(f"--score_accelerator={asked}: an L4 is part of a g2 machine: {L4}")
 
 
 def hints(parsed: PipelineOptions, needs: Needs) -> dict[str, str]:

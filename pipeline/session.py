@@ -52,7 +52,9 @@ def settle() -> None:
 
 
 @contextmanager
-def engine(options: Sequence[str], workers: int | None) -> Iterator[Engine]:
+def engine(
+    options: Sequence[str], workers: int | None, tell: Callable[..., None] = lambda *_, **__: None
+) -> Iterator[Engine]:
     """Open what does the work: Beam where one of its options is given, else processes of this machine."""
     if not options:
         with start(workers) as own:
@@ -60,7 +62,7 @@ def engine(options: Sequence[str], workers: int | None) -> Iterator[Engine]:
         return
     from pipeline import beam_runner  # Beam takes half a second to import
 
-    with beam_runner.start(options, workers) as beams:
+    with beam_runner.start(options, workers, tell) as beams:
         yield beams
 
 
@@ -105,7 +107,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
                     storage.remove(storage.join(output, "stages"))
                 plan = planned(config, output)
                 _prepare(config, output, console, plan, journal)
-            working = engine(options, asked.direct_num_workers)
+            working = engine(options, asked.direct_num_workers, journal.event)
             return _run(ask, config, output, working, console, plan, began, journal)
 
         code, show_result = _to_its_end(work, output, journal)

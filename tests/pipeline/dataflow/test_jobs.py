@@ -36,7 +36,7 @@ from pipeline.stage import Manifest, Stage, make_stage, read_records, write_mani
 from pipeline.starring import HashGroup
 
 IMAGE = "europe-west4-docker.pkg.dev/our-project/images/lustrate:0.1.0"
-ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver"
+ACCELERATOR = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 OPTIONS = (
     "--runner=DataflowRunner",
     "--project=our-project",

@@ -6,6 +6,7 @@ Takes minutes and another environment (Flink's jars), so `make flink-test` runs 
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -215,6 +216,31 @@ def test_a_killed_client_leaves_no_second_job(
                 worker.kill()
     assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
     assert_same(results(output), results(on_flink))
+
+
+def test_a_stopped_run_leaves_no_job(
+    on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
+) -> None:
+    """By Ctrl-C while its workers work: its job, whose name the log has, is cancelled before it ends."""
+    output = unpublished(on_flink, tmp_path)
+    line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    stopped: list[psutil.Process] = []
+    try:
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while not held(cluster, stopped):
+                assert process.poll() is None
+                time.sleep(0.01)
+            (job,) = encoding(cluster)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=400)
+    finally:
+        for worker in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+    assert (process.returncode, said) == (130, "stopped; the same command goes on from here\n")
+    assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
+    events = [orjson.loads(event) for event in (output / "run.log").read_bytes().splitlines()]
+    assert job["name"] in [event["job"] for event in events if event["event"] == "submitted"]
 
 
 def test_a_killed_job_manager_ends_in_one_line(
