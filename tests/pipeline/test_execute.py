@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.execute import RunFailed, _raise_failure
 from pipeline.failure import InputChanged
+from pipeline.object_store import StoreFailed
 from pipeline.session import engine
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
@@ -94,6 +95,18 @@ def test_what_fails_in_a_pipeline_is_one_line(
             ),
             "stage: OSError: disk full [x]",
         ),
+        (
+            RuntimeError("Dataflow pipeline failed. State: FAILED, Error:\nWorkflow failed. Causes: no quota\nmore"),
+            "stage: RuntimeError: Dataflow pipeline failed. State: FAILED, Error: Workflow failed. Causes: no quota",
+        ),
+        (
+            RuntimeError(
+                "job 7 failed: Traceback (most recent call last):\n  x\npipeline.execute.RunFailed: numpy 1.0\n"
+            ),
+            "stage: numpy 1.0",
+        ),
+        (StoreFailed("s3://b/o: refused"), "stage: s3://b/o: refused"),
+        (RuntimeError("pipeline.object_store.StoreFailed: s3://b/o: refused"), "stage: s3://b/o: refused"),
     ],
 )
 def test_a_failure_is_one_line(error: Exception, line: str) -> None:
