@@ -2,12 +2,14 @@
 #   make demo    set up, clean the built-in demo corpus, print where the report is
 #   make test    set up, run the whole suite
 # What benchmarks compare with: `make peers` sets it up beside, in .venv-peers and .venv-fasttext. REFERENCE names
-# evaldata.json of trafilatura's evaluation. SIZES are the gigabytes that `make bench-scale` generates.
+# evaldata.json of trafilatura's evaluation. SIZES are the gigabytes that `make bench-scale` generates, PAGE a file
+# whose tables it replaces.
 PYTHON ?= python3
 PEERS ?= $(wildcard .venv-peers/bin/python)
 FASTTEXT ?= $(wildcard .venv-fasttext/bin/python)
 REFERENCE ?=
 SIZES ?= 0.1 1
+PAGE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
@@ -90,7 +92,7 @@ bench-dedup: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),$(NO_PEERS))
 
 bench-scale: setup
-	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --speedup 1 --scoring 0.1
+	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --speedup 1 --scoring 0.1 $(if $(PAGE),--page $(PAGE))
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model

@@ -2,11 +2,9 @@
 
 A model is a folder with model.safetensors and config.json. A training state is one safetensors file whose
 header carries the rest as JSON, so that weights, optimizer and place in the data can never be of different
-steps. Every file appears whole or not at all.
+steps.
 """
 
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,30 +19,9 @@ from torch import Tensor
 
 from model.config import TransNormerConfig, model_config
 from model.transnormer import TransNormer
+from model.whole_files import replacing, write_atomically
 
 Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file through a neighbour and os.replace: a reader sees the old content or the new one."""
-    with _replacing(path) as partial:
-        partial.write_bytes(content)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a neighbour to be written, then put it on the disk and in the place of the file."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # its own: a runner may do one training twice
-    partial.touch()
-    mode = partial.stat().st_mode
-    try:
-        yield partial
-        partial.chmod(mode)  # safetensors lets nobody else read
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_model(folder: str | Path, model: TransNormer) -> None:
@@ -52,8 +29,8 @@ def save_model(folder: str | Path, model: TransNormer) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.json", orjson.dumps(asdict(model.config), option=orjson.OPT_INDENT_2))
-    with _replacing(folder / "model.safetensors") as partial:
-        save_file(weights(model), partial)
+    with replacing(folder / "model.safetensors") as neighbour:
+        save_file(weights(model), neighbour)
 
 
 def load_model(folder: str | Path) -> TransNormer:
@@ -106,8 +83,8 @@ def restore(model: TransNormer, tensors: Mapping[str, Tensor]) -> None:
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write tensors and plain values to one file."""
-    with _replacing(path) as partial:
-        save_file(dict(tensors), partial, {"values": orjson.dumps(values).decode()})
+    with replacing(path) as neighbour:
+        save_file(dict(tensors), neighbour, {"values": orjson.dumps(values).decode()})
 
 
 def load_state(path: Path, expected: Shapes) -> tuple[dict[str, Tensor], dict[str, Any]]:

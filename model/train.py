@@ -19,6 +19,7 @@ import orjson
 
 from model.config import TrainingConfig, TransNormerConfig, read_config, require_processes
 from model.shards import Index, read_index
+from model.whole_files import unfinished, write_atomically
 
 
 def _print(line: str) -> None:
@@ -79,13 +80,11 @@ def _claim(output: Path, run: dict[str, Any]) -> None:
     """Write run.json, or compare with the one that is there."""
     path = output / "run.json"
     if not path.is_file():
-        names = sorted(entry.name for entry in output.iterdir()) if output.is_dir() else []
-        if foreign := [name for name in names if name != "run.partial"]:  # what a killed start leaves
+        entries = set(output.iterdir() if output.is_dir() else []) - set(unfinished(output))
+        if foreign := sorted(entry.name for entry in entries):
             raise ValueError(f"{output} holds other files ({foreign[0]}, …): choose a new folder")
         output.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(orjson.dumps(run, option=orjson.OPT_INDENT_2))
-        partial.replace(path)
+        write_atomically(path, orjson.dumps(run, option=orjson.OPT_INDENT_2))
         return
     there, wanted = _flat(orjson.loads(path.read_bytes())), _flat(run)
     for key in sorted(there.keys() | wanted.keys()):
@@ -119,8 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         index = read_index(options.shards)
         model, training = read_config(options.config, index.vocab_size, index.eos)
         output = Path(options.output or Path(options.shards).absolute().parent / "model")
-        for left in output.glob("*.partial"):  # of writers that were killed
-            left.unlink(missing_ok=True)
+        if os.environ.get("RANK", "0") == "0":
+            for left in unfinished(output):  # by a start that was killed: who trains from the command line is alone
+                left.unlink()
         train(options.shards, output, model, training)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)

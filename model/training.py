@@ -19,7 +19,7 @@ import orjson
 import torch
 from torch import Tensor
 
-from model.checkpoint import load_state, restore, save_model, save_state, shapes, write_atomically
+from model.checkpoint import load_state, restore, save_model, save_state, shapes
 from model.config import TrainingConfig, TransNormerConfig
 from model.data import IGNORED, PackedTokens, Row
 from model.determinism import deterministic
@@ -27,6 +27,7 @@ from model.parallel import agreed, gathered, joined, scattered, summed
 from model.shards import Index
 from model.step import Learner, columns, learner_of, learning_rate, require_finite, take_step
 from model.transnormer import TransNormer
+from model.whole_files import write_atomically
 
 CHECKPOINT = "checkpoint.safetensors"
 LARGEST_EXPONENT = 709  # nats whose exponential a float64 holds

@@ -25,7 +25,7 @@ from apache_beam.runners.runner import create_runner
 from pipeline.cluster import prepared
 from pipeline.config import ConfigError
 from pipeline.execute import Engine, Task, Work, dealt, do_task, processes, start_worker
-from pipeline.job import LOCAL_RUNNERS, check_accelerator, make_job, run_job
+from pipeline.job import LOCAL_RUNNERS, JobOptions, check_accelerator, make_job, run_job
 from pipeline.stage import Stage
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
@@ -117,8 +117,9 @@ def check_options(options: Sequence[str], workers: int | None = None) -> None:
     if given := next((option for option in options if option.startswith("--s3_")), ""):
         name = given.partition("=")[0]
         raise ConfigError(f"{name} is not used: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like")
-    check_accelerator(PipelineOptions(list(options)))
-    runner = PipelineOptions(list(options)).view_as(StandardOptions).runner
+    parsed = PipelineOptions(list(options))
+    check_accelerator(parsed.view_as(JobOptions).score_accelerator)
+    runner = parsed.view_as(StandardOptions).runner
     if workers is not None and not mode:
         raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")
     if runner and runner not in LOCAL_RUNNERS:

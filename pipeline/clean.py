@@ -273,8 +273,9 @@ def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:
             files[f"{place}/{REJECTS}/{COUNTS}"] = one.judges.rejects
         for fold, (folder, counts) in enumerate(zip(one.judges.weights, one.judges.counts, strict=True)):
             files[f"{place}/fold-{fold}/{COUNTS}"] = counts
+            left = storage.unfinished(folder)  # by an attempt that was killed
             for name in storage.names(folder):
-                if not name.startswith("checkpoint"):
+                if not name.startswith("checkpoint") and name not in left:
                     files[f"{place}/fold-{fold}/{name}"] = storage.join(folder, name)
     return files, {"shards/index.json": _index(corpus, files["tokenizer/tokenizer.model"])}
 

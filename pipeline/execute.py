@@ -162,7 +162,7 @@ class Rank:
 def _sweep(stage: Stage) -> None:
     """Remove what killed writers left; the output folder is ours alone."""
     for name in walk(stage.folder) if is_local(stage.folder) else []:
-        if name.endswith((".tmp", ".partial")):
+        if name.endswith(".tmp"):
             remove(stage.path(name))
 
 

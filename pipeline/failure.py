@@ -10,7 +10,8 @@ HOPELESS = frozenset(
 )  # not tried again
 _STEP = re.compile(r" \[while running '[^']*'\]$")  # Beam's addition
 _WRAPPED = re.compile(r"^RuntimeError: (?=[\w.]+: )")  # an error that Beam could not make again, named in its text
-_OURS = re.compile(r"^(pipeline\.failure\.)?InputChanged: ")  # says all in its sentence
+_OURS = re.compile(r"^(pipeline\.\w+\.)?(InputChanged|RunFailed|StoreFailed): ")  # say all in their sentences
+_GOES_ON = re.compile(r"^(.*:)\s*\n\s*")  # a first line that says nothing yet: Dataflow's "…, Error:"
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
 
@@ -25,7 +26,7 @@ def said(error: BaseException) -> str:
     if remote:
         line = next((line for line in trace.splitlines() if line and not line.startswith(" ")), "no reason given")
     else:
-        first = text.partition("\n")[0]  # a MemoryError, say, has no text
+        first = _GOES_ON.sub(r"\1 ", text).partition("\n")[0]  # a MemoryError, say, has no text
         line = ": ".join([type(error).__name__, *([first] if first else [])])
     return _OURS.sub("", _WRAPPED.sub("", _STEP.sub("", line)))
 

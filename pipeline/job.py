@@ -8,6 +8,7 @@ checksum, counts the tasks' numbers up, and spreads those: what a runner shuffle
 import hashlib
 import io
 import pickle
+import re
 import socket
 import threading
 from argparse import ArgumentParser
@@ -18,7 +19,7 @@ from typing import Any
 
 import apache_beam as beam
 import zstandard
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, StandardOptions, WorkerOptions
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
@@ -33,7 +34,9 @@ from pipeline.stage import Stage
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
 FOLDER = "tasks"  # of a stage, while its job runs
 WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice the largest of stages without needs
-L4 = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
+# Dataflow takes an L4 with machines of the series G2 only, and a hint's own machine before --machine_type.
+EXAMPLE = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
+_CORES = re.compile(r"-(\d+)(-\d+)?(-[a-z]+)?$")  # n2d-standard-4, n2-custom-4-32768-ext
 ONE_LIST = threading.Lock()  # Dataflow's workers have threads, and each would read the list
 
 
@@ -45,7 +48,7 @@ class JobOptions(PipelineOptions):
         parser.add_argument(
             "--score_accelerator",
             default="",
-            help=f"GPU for the stage that scores: {L4}",
+            help=f"GPU for the stage that scores: {EXAMPLE}",
         )
 
 
@@ -78,7 +81,7 @@ def make_pipeline(options: Sequence[str], job: Job) -> beam.Pipeline:
     name = parsed.view_as(StandardOptions).runner
     runner = FnApiRunner() if name is None or name in LOCAL_RUNNERS else create_runner(name)
     pipeline = beam.Pipeline(runner=runner, options=parsed)
-    pipeline | DoNumbered(job, hints(parsed, job.needs))
+    pipeline | DoNumbered(job, hints(parsed, job.needs, job.count))
     return pipeline
 
 
@@ -93,23 +96,33 @@ def is_dataflow(parsed: PipelineOptions) -> bool:
     return type(create_runner(name)).__name__ == "DataflowRunner"
 
 
-def check_accelerator(parsed: PipelineOptions) -> None:
-    """Raise ConfigError for an L4 on another machine than a G2, the only one that has it.
+def hints(parsed: PipelineOptions, needs: Needs, tasks: int) -> dict[str, str]:
+    """Return Beam's resource hints for what tasks need: for Dataflow only, since other runners fuse less for them.
 
-    https://cloud.google.com/dataflow/docs/gpu/use-l4-gpus
+    Memory is a machine's: as many of the tasks as it has processes may meet on it.
     """
-    asked = parsed.view_as(JobOptions).score_accelerator
-    if "nvidia-l4" in asked and "machine_type:g2-" not in asked:
-        raise ConfigError(f"--score_accelerator={asked}: an L4 is part of a g2 machine: {L4}")
-
-
-def hints(parsed: PipelineOptions, needs: Needs) -> dict[str, str]:
-    """Return Beam's resource hints for what tasks need: for Dataflow only, since other runners fuse less for them."""
     if not is_dataflow(parsed):
         return {}
-    memory = {"min_ram": f"{WORKER_BYTES + needs.memory}B"} if needs.memory else {}
+    processes = machine_processes(parsed)
+    least = WORKER_BYTES * processes + needs.memory * min(tasks, processes)
+    memory = {"min_ram": f"{least}B"} if needs.memory else {}
     asked = parsed.view_as(JobOptions).score_accelerator
     return {**memory, **({"accelerator": asked} if asked and needs.accelerator else {})}
+
+
+def machine_processes(parsed: PipelineOptions) -> int:
+    """Return how many processes a Dataflow worker starts: one a core, 1 where the machine's name does not say."""
+    if "no_use_multiple_sdk_containers" in (parsed.view_as(DebugOptions).experiments or []):
+        return 1
+    named = _CORES.search(parsed.view_as(WorkerOptions).machine_type or "")
+    return int(named[1]) if named else 1
+
+
+def check_accelerator(asked: str) -> None:
+    """Raise ConfigError for a GPU that no machine of the job can have."""
+    parts = asked.split(";")
+    if "type:nvidia-l4" in parts and not any(part.startswith("machine_type:g2-") for part in parts):
+        raise ConfigError(f"--score_accelerator={asked}: an L4 needs a machine of the series G2, as in {EXAMPLE}")
 
 
 class DoNumbered(beam.PTransform):

@@ -58,4 +58,4 @@ class Mirror:
         self.there = written
 
     def _written(self) -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in self.place.iterdir() if path.suffix != ".partial"}
+        return {path.name: path.stat().st_mtime_ns for path in self.place.iterdir() if path.suffix != ".tmp"}

@@ -1,6 +1,7 @@
 """What a run costs as the corpus grows, by stage: CPU seconds, memory, bytes shuffled and written, on generated crawls.
 
-    make bench-scale                                                    0.1 and 1 GB; SIZES="0.1 1 10" for more
+    make bench-scale                                                    0.1 and 1 GB, printed
+    make bench-scale SIZES="0.1 1 10" PAGE=tests/benchmarks/SCALE.md    what that page shows
     python -m tests.benchmarks.scale --sizes 10 --results out/scale.json      a size at a time; the table is made of all
     python -m tests.benchmarks.scale --speedup 1 --results out/scale.json     one process beside two
     python -m tests.benchmarks.scale --scoring 0.1 --results out/scale.json   the default run, self-cleaning included
@@ -8,8 +9,8 @@
 
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
 crawl. Runs have `rounds = 0`, but for --scoring, and tasks smaller than by default (BOUNDS). A size that the results
-hold is not measured again. Shuffled is what tasks leave for tasks of the next stage: files of rows
-(pipeline/exchange.py), and the sorted runs of the token shards.
+hold is not measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the next
+stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
 """
 
 import argparse
@@ -29,10 +30,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.identity import SOURCES, checksum, identity
 from tests.benchmarks.crawl import write_crawl
-from tests.benchmarks.scale_tables import tables
+from tests.benchmarks.scale_tables import every_run, require_one_version, tables
 from tests.measured import measured
 
+ROOT = Path(__file__).parents[2]
 WARM_GIGABYTES = 0.02  # that are gone through first, so that kernels are compiled
 SECONDS = 0.2  # between two looks at the sizes of processes
 ALIKE = 0.9  # similarity to their base at which members of a cluster are looked for
@@ -84,6 +87,7 @@ def main() -> None:
         wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     missing = [one for one in wanted if one[1] not in results.get(one[0], {})]
     if missing:
+        require_one_version([*every_run(results), {"identity": identity()}])
         with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
             run(Path(folder), WARM_GIGABYTES, 1, WARM)
     for kind, name, size, workers, config in missing:
@@ -115,11 +119,14 @@ def run(folder: Path, gigabytes: float, workers: int, config: str) -> Table:
         cost = measured([sys.executable, "-m", "pipeline.run", *names, f"--direct_num_workers={workers}"])
     if cost.returncode:
         raise SystemExit(cost.stderr)
+    if checksum(ROOT) != SOURCES:
+        raise SystemExit("the sources have changed while they were measured")
     out = folder / "out"
     facts = orjson.loads((out / "report.json").read_bytes())
     prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
     stages = [{**stage, **_disk(out / "stages" / stage["name"] / prints[stage["name"]])} for stage in facts["stages"]]
     return {
+        "identity": identity(),
         "crawl": crawl,
         "workers": workers,
         "machine": f"{os.cpu_count()} cores of {_processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB",

@@ -11,6 +11,7 @@ from pipeline.sign import HASH_WORDS
 
 # Stages whose work is bounded by settings and not by the corpus, by the end of their names.
 BOUNDED = ("tokenizer", ".train", ".count", ".damage", ".fit", ".precision")
+DRIVER = "start, plan and waiting"  # what a run takes beside its stages' tasks, in one process
 SMALL_SECONDS = 2.0  # of wall time; what is faster is start-up and polling
 TARGETS = {"6 TB": 6e3, "700 TB": 7e5}  # gigabytes
 DAY = 86_400
@@ -25,7 +26,8 @@ SETTINGS = (
 
 
 def tables(results: Table) -> str:
-    """Return every table that the results are enough for."""
+    """Return every table that the results are enough for; raises SystemExit where they are of several versions."""
+    require_one_version(every_run(results))
     runs = [results["sizes"][name] for name in sorted(results.get("sizes", {}), key=float)]
     scored = list(results.get("scoring", {}).values())
     lines = [_headline(run) for run in runs]
@@ -37,13 +39,30 @@ def tables(results: Table) -> str:
     return "\n".join(lines)
 
 
+def every_run(results: Table) -> list[Table]:
+    """Return all runs of the results, of whatever kind."""
+    return [run for kind in results.values() for run in kind.values()]
+
+
+def require_one_version(runs: Sequence[Table]) -> None:
+    """Raise SystemExit unless runs are of the same sources and packages: else their costs are not of one line."""
+    found = [run.get("identity", {}) for run in runs]
+    if not all(found):
+        raise SystemExit("the results do not say what they were measured with: measure into other --results")
+    if differ := sorted({name for one in found for name in one if one[name] != found[0].get(name)}):
+        raise SystemExit(
+            f"the results are of several versions of {', '.join(differ)}: measure all into other --results"
+        )
+
+
 def _headline(run: Table) -> str:
     crawl, alike = run["crawl"], run["alike"]
     found = 1 - alike["left"] / max(1, alike["surplus"])
     return (
         f"{_size(run):.3f} GB ({crawl['stored'] / 1e9:.3f} stored), {run['funnel'][1]['count']:,} documents, "
-        f"{run['workers']} processes on {run['machine']}, load {run['load'][0]} before: {run['wall']:,.0f} s, "
-        f"{run['cpu']:,.0f} CPU s. Planned duplicates found: {found:.4f} of {alike['surplus']:,}; "
+        f"lustrate {run['identity']['lustrate']}, {run['workers']} processes on {run['machine']}, "
+        f"load {run['load'][0]} before: {run['wall']:,.0f} s, {run['cpu']:,.0f} CPU s. "
+        f"Planned duplicates found: {found:.4f} of {alike['surplus']:,}; "
         f"{alike['rejected_alone']:,} of {alike['rejected']:,} rejects were not planned.\n"
     )
 
@@ -58,6 +77,11 @@ def bounded(name: str) -> bool:
     return name.endswith(BOUNDED)
 
 
+def growing(run: Table) -> list[str]:
+    """Return the stages of a run whose work grows with the corpus."""
+    return [stage["name"] for stage in run["stages"] if not bounded(stage["name"])]
+
+
 def growth(runs: Sequence[Table]) -> list[str]:
     """Return the table of stages by size, those that grow first."""
     sizes = [_size(run) for run in runs]
@@ -68,12 +92,12 @@ def growth(runs: Sequence[Table]) -> list[str]:
     for what in ("peak MB", "MB shuffled", "MB on disk"):
         head += [f"{what}, {name}" for name in names]
     order = [stage["name"] for stage in runs[-1]["stages"]]
-    grow, rest = [n for n in order if not bounded(n)], [n for n in order if bounded(n)]
+    grow, rest = growing(runs[-1]), [n for n in order if bounded(n)]
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     lines += [_row([name, *_cells(sizes, [_stage(run, name) for run in runs])]) for name in grow]
-    lines.append(_row(["**all that grow**", *_cells(sizes, [_sum(run, grow) for run in runs])]))
+    lines.append(_row([DRIVER, *_cells(sizes, [_driver(run) for run in runs])]))
+    lines.append(_row(["**all that grow**", *_cells(sizes, [_all_that_grow(run) for run in runs])]))
     lines += [_row([f"*{name}*", *_cells(sizes, [_stage(run, name) for run in runs])]) for name in rest]
-    lines.append(_row(["*start, plan and waiting*", *_cells(sizes, [_driver(run) for run in runs])]))
     lines.append(_row(["**the whole command**", *_cells(sizes, [_whole(run) for run in runs])]))
     return [*lines, "", "In italics: what settings bound, not the corpus.", ""]
 
@@ -102,6 +126,12 @@ def _sum(run: Table, names: Sequence[str]) -> dict[str, float]:
 def _driver(run: Table) -> dict[str, float]:
     tasks = sum(stage["cpu_seconds"] for stage in run["stages"])
     return {"cpu": run["cpu"] - tasks, "peak": run["peak_mb"]["driver"], "shuffled": 0.0, "disk": 0.0}
+
+
+def _all_that_grow(run: Table) -> dict[str, float]:
+    """Return what the stages that grow cost, and the driver, which reads the records of all their tasks."""
+    stages, driver = _sum(run, growing(run)), _driver(run)
+    return {**stages, "cpu": stages["cpu"] + driver["cpu"], "peak": max(stages["peak"], driver["peak"])}
 
 
 def _whole(run: Table) -> dict[str, float]:
@@ -179,14 +209,14 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     """Return what the last slopes come to for TARGETS."""
     small, large = runs[-2], runs[-1]
     sizes = [_size(small), _size(large)]
-    names = [stage["name"] for stage in large["stages"] if not bounded(stage["name"])]
-    costs = [_sum(run, names) for run in (small, large)]
+    costs = [_all_that_grow(run) for run in (small, large)]
     rise = {what: slopes(sizes, [cost[what] for cost in costs])[0] for what in ("cpu", "shuffled", "disk")}
     documents = large["funnel"][2]["count"] / sizes[1]  # that pass the rules, a GB
-    single = {
-        name: slopes(sizes, [_stage(run, name)["cpu"] for run in (small, large)])[0]
-        for name in ("deduplicate.clusters",)
+    alone = {
+        "deduplicate.clusters": [_stage(run, "deduplicate.clusters") for run in (small, large)],
+        DRIVER: [_driver(run) for run in (small, large)],
     }
+    single = {name: slopes(sizes, [cost["cpu"] for cost in of])[0] for name, of in alone.items()}
     kept = large["published"] / 1e9 / sizes[1]
     lines = [_row(["", *TARGETS, "from"]), "|---|--:|--:|---|"]
 
@@ -197,7 +227,8 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     source = f"{{}} between {sizes[0]:.2g} and {sizes[1]:.2g} GB"
     line("CPU-days, without scoring", rise["cpu"] / DAY, "", source.format(f"{rise['cpu']:.1f} CPU s/GB"))
     line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "", "341 CPU-days for 7 TB")
-    line(f"hours on {CORES:,} cores", rise["cpu"] / 3600 / CORES, "", "the first line; map stages alone")
+    shared = rise["cpu"] - sum(single.values())
+    line(f"hours on {CORES:,} cores", shared / 3600 / CORES, "", "the first line without what is one process, below")
     for run in scored:
         source_ = f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the stages that grow"
         line("CPU-days that a round adds, cascade", grown(run) / DAY, "", source_)

@@ -6,12 +6,12 @@ from pathlib import Path
 import orjson
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from model import checkpoint
-from model.checkpoint import load_model, load_state, save_model, save_state, weights, write_atomically
+from model.checkpoint import load_model, load_state, save_model, save_state, weights
 from model.config import TransNormerConfig
 from model.transnormer import TransNormer
+from model.whole_files import replacing, write_atomically
 
 CONFIG = TransNormerConfig(vocab_size=50, eos=2, width=16, layers=2, heads=2, hidden=24)
 
@@ -60,19 +60,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match=r"^$"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_who_write_one_file_both_write_it_whole(tmp_path: Path) -> None:
-    """As two attempts of one training, of which a runner has given up one that lives: the last to end is read."""
-    path = tmp_path / "model.safetensors"
-    with checkpoint._replacing(path) as one:
-        one.write_bytes(b"one, ")
-        with checkpoint._replacing(path) as other:
-            other.write_bytes(b"the other")
-        assert path.read_bytes() == b"the other"
-        with one.open("ab") as file:
-            file.write(b"whole")
-    assert path.read_bytes() == b"one, whole"
+def test_two_writers_of_one_file_both_end(tmp_path: Path) -> None:
+    """A training that is tried a second time ends with a whole file, and so does the first attempt."""
+    path = tmp_path / "checkpoint.safetensors"
+    with replacing(path) as first:
+        save_file({"x": torch.ones(4)}, first)
+        with replacing(path) as second:
+            save_file({"x": torch.zeros(4)}, second)
+            second_content = second.read_bytes()
+        assert path.read_bytes() == second_content
+    assert torch.equal(load_file(path)["x"], torch.ones(4))
     assert list(tmp_path.iterdir()) == [path]
 
 

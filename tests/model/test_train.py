@@ -466,5 +466,12 @@ def test_a_folder_of_other_files_is_refused(shards: Path, tmp_path: Path, capsys
     assert [path.name for path in output.iterdir()] == ["thesis.tex"]
     killed = tmp_path / "killed"
     killed.mkdir()
-    (killed / "run.partial").write_text("{")
-    assert train(shards, killed, MODEL, TRAINING, quiet)["tokens"]
+    (killed / f"run.json.{'0f' * 16}.tmp").write_text("{")
+    (killed / f"checkpoint.safetensors.{'0f' * 16}.tmp").write_text("{")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "[model]\nwidth = 16\nlayers = 1\nheads = 2\nhidden = 16\n"
+        "[training]\ntokens = 256\nbatch = 4\ncontext_length = 32\nthreads = 1\n"
+    )
+    assert main(["--shards", str(shards), "--output", str(killed), "--config", str(config)]) == 0
+    assert not list(killed.glob("*.tmp"))

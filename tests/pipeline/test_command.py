@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.beam_runner import check_options
 from pipeline.config import ConfigError
+from pipeline.job import EXAMPLE
 from pipeline.run import configure, main, parser
 from tests.measured import measured
 
@@ -58,6 +59,15 @@ def test_unknown_options_are_refused() -> None:
         check_options(["--outptu=x"])
 
 
+def test_an_accelerator_has_its_machine() -> None:
+    """An L4 is in machines of the series G2 alone, whatever --machine_type says; of other GPUs nothing is asked."""
+    check_options([f"--score_accelerator={EXAMPLE}"])
+    check_options(["--score_accelerator=type:nvidia-tesla-t4;count:1;install-nvidia-driver"])
+    for machine in ("", ";machine_type:n2d-standard-4"):
+        with pytest.raises(ConfigError, match="an L4 needs a machine of the series G2"):
+            check_options([f"--score_accelerator=type:nvidia-l4;count:1{machine}", "--machine_type=n2d-standard-4"])
+
+
 def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
     """A mistake gives one line on standard error and leaves no folder."""
     done = start("--input", f"{tmp_path}/none-*.jsonl", "--output", str(tmp_path / "out"))
@@ -77,6 +87,7 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 is part of a g2 machine"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),
         (["--direct_running_mode=multi_threading"], "--direct_running_mode=multi_threading loses data"),
+        (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 needs a machine of the series G2"),
         (["--experiments"], "argument --experiment/--experiments: expected one argument"),
         (["--evaluator", "nowhere"], "--evaluator nowhere holds no tokenizer.model"),
     ],

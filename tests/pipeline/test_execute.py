@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.execute import RunFailed, _raise_failure
 from pipeline.failure import InputChanged, with_remedy
+from pipeline.object_store import StoreFailed
 from pipeline.session import engine
 from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
 
@@ -95,6 +96,18 @@ def test_what_fails_in_a_pipeline_is_one_line(
             ),
             "stage: OSError: disk full [x]",
         ),
+        (
+            RuntimeError("Dataflow pipeline failed. State: FAILED, Error:\nWorkflow failed. Causes: no quota\nmore"),
+            "stage: RuntimeError: Dataflow pipeline failed. State: FAILED, Error: Workflow failed. Causes: no quota",
+        ),
+        (
+            RuntimeError(
+                "job 7 failed: Traceback (most recent call last):\n  x\npipeline.execute.RunFailed: numpy 1.0\n"
+            ),
+            "stage: numpy 1.0",
+        ),
+        (StoreFailed("s3://b/o: refused"), "stage: s3://b/o: refused"),
+        (RuntimeError("pipeline.object_store.StoreFailed: s3://b/o: refused"), "stage: s3://b/o: refused"),
     ],
 )
 def test_a_failure_is_one_line(error: Exception, line: str) -> None:
@@ -127,7 +140,7 @@ def test_an_error_that_does_not_travel_is_named(tmp_path: Path) -> None:
 def test_what_killed_writers_left_in_a_stage_is_swept(tmp_path: Path) -> None:
     """A file's and a training's."""
     stage = make_stage(str(tmp_path), "stage", 1, [], [])
-    for name in ("documents/a.parquet.0.tmp", "fold-0/checkpoint.safetensors.0.partial", "fold-0/config.json"):
+    for name in ("documents/a.parquet.0.tmp", "fold-0/checkpoint.safetensors.0.tmp", "fold-0/config.json"):
         Path(stage.path(name)).parent.mkdir(parents=True, exist_ok=True)
         Path(stage.path(name)).touch()
     go(tmp_path, burn)

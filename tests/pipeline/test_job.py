@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.execute import RunFailed
-from pipeline.job import Job, do_numbered, make_job, make_pipeline
+from pipeline.job import Job, do_numbered, machine_processes, make_job, make_pipeline
 from pipeline.needs import Needs
 from pipeline.stage import Record, make_stage, read_records
 from tests.pipeline.test_execute import Number
@@ -68,3 +69,20 @@ def test_another_worker_does_nothing(tmp_path: Path) -> None:
     other = replace(made, identity=tuple(told.items()))
     with pytest.raises(RunFailed, match=r"the worker .* has numpy 2.*, the driver 1.0"):
         do_numbered(0, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"),
+    [
+        (["--machine_type=n2d-standard-4"], 4),
+        (["--worker_machine_type=n2-custom-16-131072-ext"], 16),
+        (["--machine_type=custom-2-8192"], 2),
+        (["--machine_type=c3-standard-8-lssd"], 8),
+        (["--machine_type=n2d-standard-4", "--experiments=no_use_multiple_sdk_containers"], 1),
+        (["--machine_type=a2-highgpu-1g"], 1),
+        ([], 1),
+    ],
+)
+def test_a_machine_has_a_process_a_core(options: list[str], processes: int) -> None:
+    """The name of a machine type says how many tasks may meet on it."""
+    assert machine_processes(PipelineOptions(options)) == processes

@@ -26,17 +26,19 @@ from pipeline.cluster import UNSTAGED, prepared
 from pipeline.config import Config, Input, load
 from pipeline.execute import Watch, Work
 from pipeline.ingest import IngestShard, Settings
-from pipeline.job import WORKER_BYTES, Job, make_job, make_pipeline
+from pipeline.job import EXAMPLE, WORKER_BYTES, Job, make_job, make_pipeline
 from pipeline.job import load as load_job
 from pipeline.line import Asked, Line
 from pipeline.plan import Piece, Shard, make_plan
 from pipeline.progress import display
+from pipeline.self_clean.evaluators import TRAINING_BYTES
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage, make_stage, read_records, write_manifest
 from pipeline.starring import HashGroup
 
 IMAGE = "europe-west4-docker.pkg.dev/our-project/images/lustrate:0.1.0"
-ACCELERATOR = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
+ACCELERATOR = EXAMPLE
+PROCESSES = 4  # of a machine
 OPTIONS = (
     "--runner=DataflowRunner",
     "--project=our-project",
@@ -44,6 +46,7 @@ OPTIONS = (
     "--temp_location=gs://our-bucket/temporary",
     f"--sdk_container_image={IMAGE}",
     "--sdk_location=container",
+    f"--machine_type=n2d-standard-{PROCESSES}",
     "--dry_run=True",  # Beam's own: the job is made and not submitted
 )
 LIMIT = 10_000_000  # bytes of a job's graph; Dataflow's quotas, "job graph size must not exceed 10 MB"
@@ -190,8 +193,12 @@ def test_hints_are_where_something_is_needed(built: dict[str, Built]) -> None:
         "self_clean.round-1.score": ACCELERATOR
     }
     unite: Any = load_job(built["deduplicate.clusters"].job)[0]
-    least = WORKER_BYTES + 8 * unite.linking.documents + unite.linking.memory_bytes
+    least = PROCESSES * WORKER_BYTES + 8 * unite.linking.documents + unite.linking.memory_bytes
     assert hinted["deduplicate.clusters"]["min_ram_bytes"] == str(least)
+    folds = built["self_clean.round-1.train"].job.count
+    least = PROCESSES * WORKER_BYTES + folds * TRAINING_BYTES
+    assert folds == 2
+    assert hinted["self_clean.round-1.train"]["min_ram_bytes"] == str(least)
 
 
 def test_workers_are_our_image_and_get_nothing_else(built: dict[str, Built]) -> None:

@@ -24,6 +24,7 @@ Environ = dict[str, Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
 
 CONTROL = "/-/faults"
+KNOWN = frozenset({"fail", "reset", "slow", "seconds", "only", "method", "least", "seed"})
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -53,12 +54,18 @@ class Faulty:
         return _cut_short(body, environ["werkzeug.socket"]) if kind == "reset" else body
 
     def _chosen(self, environ: Environ) -> str:
-        """Draw what happens to a request by the shares fail, reset, slow; `only` is a part of its path."""
+        """Draw what happens to a request by the shares fail, reset, slow.
+
+        `only` is a part of its path, `method` its method; so many as `least` of those that fit are let through first.
+        """
         with self.lock:
             self.done["requests"] += 1
             self.done[environ["REQUEST_METHOD"]] += 1
             other = self.asked.get("only", "") not in environ["PATH_INFO"]
             if other or environ["REQUEST_METHOD"] != self.asked.get("method", environ["REQUEST_METHOD"]):
+                return ""
+            self.done["fitting"] += 1
+            if self.done["fitting"] <= self.asked.get("least", 0):
                 return ""
             drawn, edge = self.draw.random(), 0.0
             for kind in ("fail", "reset", "slow"):
@@ -72,7 +79,11 @@ class Faulty:
         with self.lock:
             told = dict(self.done)
             if environ["REQUEST_METHOD"] == "PUT":
-                self.asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+                asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+                if unknown := sorted(asked.keys() - KNOWN):
+                    start_response(f"400 Unknown: {', '.join(unknown)}", [])
+                    return []
+                self.asked = asked
                 self.draw = random.Random(self.asked.get("seed", 0))
                 self.done.clear()
         start_response("200 OK", [("Content-Type", "application/json")])

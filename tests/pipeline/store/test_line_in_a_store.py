@@ -223,6 +223,8 @@ def test_wrong_keys_and_a_dead_store_are_one_line(runs: Runs, store: Store, caps
     assert main(arguments) == 1
     said = capsys.readouterr().err
     assert re.fullmatch(rf"failed: .*s3://corpus/dead/stages/ingest/.* \(at {object_store.ATTEMPTS} tries\).*\n", said)
+    told = store.faults(fail=1, only="dead/stages/ingest")
+    assert told["fitting"] - told["fail"] == 12
     assert main([*arguments, "--s3_endpoint_url=http://a"]) == 2
     assert "set AWS_ENDPOINT_URL" in capsys.readouterr().err
     assert retune.main(["--output", store.url("dead"), "--set", "gopher_quality.words.min=80"]) == 2

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pyarrow as pa
@@ -161,6 +162,18 @@ def test_a_store_that_always_fails_is_given_up(store: Store) -> None:
     with pytest.raises(StoreFailed, match=rf"^s3://corpus/given up: .*\(at {ATTEMPTS} tries\)$"):
         read(store.url("given up"))
     assert store.faults()["requests"] == ATTEMPTS
+
+
+def test_a_store_fails_when_it_is_told_to(store: Store) -> None:
+    """The faults of these tests come after the requests that are let through; one with another name is refused."""
+    write(store.url("in time"), b"x")
+    store.faults(fail=1, least=4, only="in time")
+    assert [read(store.url("in time")) for _ in range(2)] == [b"x", b"x"]  # a HEAD and a GET each
+    with pytest.raises(StoreFailed):
+        read(store.url("in time"))
+    assert store.faults()["fail"] == ATTEMPTS
+    with pytest.raises(HTTPError, match="Unknown: failing"):
+        store.faults(failing=1)
 
 
 @pytest.mark.parametrize("path", ["s3://corpus/none", "s3://no-bucket/none"])

@@ -1,0 +1,69 @@
+"""The tables of a run's growth, made of results that are known."""
+
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.scale_tables import DRIVER, tables
+
+STAGES = {"ingest": 100.0, "deduplicate.clusters": 1.0, "publish.encode": 20.0, "tokenizer": 0.0}  # CPU seconds a GB
+VERSION = {"Python": "3.11.2", "lustrate": "0.1.0 (abc)"}
+
+
+def run(gigabytes: float, **changed: Any) -> dict[str, Any]:
+    """Return what a run of some size cost: stages in proportion, the tokenizer 7 s, the driver 2 s and 3 a GB."""
+    cpu = {name: each * gigabytes + (7 if name == "tokenizer" else 0) for name, each in STAGES.items()}
+    stages = [
+        {"name": name, "cpu_seconds": seconds, "peak_bytes": 10**8, "bytes": 10**6} for name, seconds in cpu.items()
+    ]
+    return {
+        "identity": VERSION,
+        "crawl": {"bytes": int(gigabytes * 1e9), "stored": 1},
+        "workers": 1,
+        "machine": "a machine",
+        "load": [0.0, 0.0],
+        "wall": 1.0,
+        "cpu": sum(cpu.values()) + 2 + 3 * gigabytes,
+        "peak_mb": {"driver": 370.0, "worker": 500.0},
+        "published": 10**6,
+        "funnel": [{"count": 10}, {"count": 9}, {"count": 8}],
+        "tokens": {"train": 10**6},
+        "stages": stages,
+        "alike": {"surplus": 1, "left": 0, "rejected": 1, "rejected_alone": 0},
+    } | changed
+
+
+def cells(text: str, name: str) -> list[str]:
+    """Return the cells of the row of a name."""
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in row.split("|")[2:-1]]
+
+
+def test_the_driver_grows_and_is_extrapolated() -> None:
+    """What a run takes beside its tasks counts among what grows, and comes to hours of one process."""
+    text = tables({"sizes": {"1": run(1), "2": run(2)}})
+    assert cells(text, DRIVER)[:4] == ["5.00", "8.00", "2.00", "3.00"]
+    assert cells(text, "**all that grow**")[3] == "124"  # 100 + 1 + 20 + 3 seconds a GB
+    assert cells(text, f"hours of {DRIVER}, one process")[:2] == ["5.00", "583"]  # 3 s by 6,000 and 700,000 GB
+    assert cells(text, "hours on 1,000 cores")[0] == "0.20"  # 120 s by 6,000 GB
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "message"),
+    [
+        ("sizes", {**VERSION, "lustrate": "0.1.0 (def)"}, "several versions of lustrate:"),
+        ("scoring", {**VERSION, "torch": "2.15.0"}, "several versions of torch:"),
+        ("sizes", {}, "do not say what they were measured with"),
+    ],
+)
+def test_results_of_several_versions_make_no_table(kind: str, other: dict[str, str], message: str) -> None:
+    """A cost per GB between runs of different code would be of neither."""
+    results = {"sizes": {"1": run(1)}}
+    results.setdefault(kind, {})["2"] = run(2, identity=other)
+    with pytest.raises(SystemExit, match=message):
+        tables(results)
+
+
+def test_every_size_says_its_version() -> None:
+    """A reader of the page can tell which sources were measured."""
+    assert "lustrate 0.1.0 (abc), 1 processes" in tables({"sizes": {"1": run(1)}})
