@@ -84,7 +84,6 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--input", "nowhere://a/b"], "--input nowhere://a/b: Protocol not known"),
         (["--output", "nowhere://a/b"], "--output nowhere://a/b: Protocol not known"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
-        (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 is part of a g2 machine"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),
         (["--direct_running_mode=multi_threading"], "--direct_running_mode=multi_threading loses data"),
         (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 needs a machine of the series G2"),
