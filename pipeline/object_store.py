@@ -1,8 +1,9 @@
 """Files in object stores, through fsspec: s3:// by s3fs, gs:// by gcsfs, and whatever else it knows.
 
 A request that fails is asked again after a pause, here and nowhere below, so that tries are counted and a store that
-stays away is given up in time. Place, region and keys come from where all tools look for them: the environment of a
-process (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …), ~/.aws, or the role of the machine.
+stays away is given up in time; of gs:// gcsfs does so itself, which cannot be switched off. Place, region and keys come
+from where all tools look for them: the environment of a process (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …), ~/.aws, or
+the role of the machine.
 """
 
 import contextlib
@@ -80,7 +81,7 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
         except Exception as error:  # whatever a library of a store raises
             if isinstance(error, FileNotFoundError) and _code(error) != "NoSuchUpload":  # that of an upload begun anew
                 raise FileNotFoundError(f"{path}: {_reason(error, path)}") from error
-            if not _passes(error):
+            if not _passes(error, path.partition("://")[0]):
                 raise StoreFailed(f"{path}: {_reason(error, path)}") from error
             if attempt == ATTEMPTS:
                 raise StoreFailed(f"{path}: {_reason(error, path)} (at {ATTEMPTS} tries)") from error
@@ -90,8 +91,10 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
     raise AssertionError
 
 
-def _passes(error: Exception) -> bool:
+def _passes(error: Exception, scheme: str) -> bool:
     """Tell whether what a store or a connection to it raised may be gone at the next try."""
+    if scheme == "gs":  # what else gcsfs raises it has tried six times, or is refused: a 403 is a plain OSError
+        return isinstance(error, (ConnectionError, TimeoutError))
     if isinstance(error, OSError):
         return not isinstance(error, REFUSALS)
     try:
