@@ -120,10 +120,14 @@ def with_thresholds(config: Config, labels: Labels | None) -> Config:
     return replace(config, self_clean=replace(settings, cut_offset=found["offset"]))
 
 
-def applied(labels: Labels, thresholds: str, cut_offset: float) -> bool:
-    """Tell whether a run's cuts were chosen by these labels."""
-    found = threshold(labels) if thresholds == LABELS_DECIDE else None
-    return found is not None and found["enough"] and found["offset"] == cut_offset
+def applied(labels: Labels, cut_offset: float) -> bool:
+    """Tell whether a run's cuts are those that these labels chose, by the run itself or as printed and copied."""
+    found = threshold(labels)
+    return found is not None and _printed(found["offset"]) == _printed(cut_offset)
+
+
+def _printed(offset: float) -> str:
+    return f"{offset:.4g}"
 
 
 def shares(sampled: Sampled) -> Table:
@@ -258,7 +262,7 @@ def _about_thresholds(found: Table | None, *, applied: bool) -> list[str]:
     )
     asked = f"{found['chosen_on']} labels ask for all cuts to move by {found['step']:+.4g}"
     told = f"on the other {found['reported_on']}: {now} as it was, {then} with it"
-    lines = [f"{asked} (cut_offset = {found['offset']:.4g}); {told}."]
+    lines = [f"{asked} (cut_offset = {_printed(found['offset'])}); {told}."]
     if not found["enough"]:
         lines.append(f"{found['labels']} labels are too few to set thresholds by: {found['needed']} are needed.")
     elif not applied:

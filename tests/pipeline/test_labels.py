@@ -1,5 +1,6 @@
 """Labels: files of people, what they say of a run whose truth is known, agreement, thresholds, the report."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import Config, ConfigError, SelfClean
-from pipeline.labelled import ENOUGH, applied, decide, measure, threshold, with_thresholds
+from pipeline.labelled import ENOUGH, applied, decide, measure, remarks, threshold, with_thresholds
 from pipeline.labels import Labels, read_labels
 from pipeline.report import render
 from pipeline.review import main
@@ -212,14 +213,22 @@ def test_few_labels_set_no_thresholds(tmp_path: Path) -> None:
     assert with_thresholds(config, few) == config
     changed = with_thresholds(config, many)
     assert changed.self_clean.cut_offset == pytest.approx(0.2, abs=0.15)
-    assert applied(many, "labels", changed.self_clean.cut_offset)
-    assert not applied(many, "labels", 0.0)
-    assert not applied(many, "drop", changed.self_clean.cut_offset)
     assert with_thresholds(Config(), many) == Config()
     with pytest.raises(ConfigError, match="needs --labels"):
         with_thresholds(config, None)
     with pytest.raises(ConfigError, match="give one of them"):
         with_thresholds(Config(self_clean=SelfClean(thresholds="labels", cut_offset=0.1)), many)
+
+
+@pytest.mark.parametrize("size", [ENOUGH - 1, 400])
+def test_cuts_copied_from_the_print_were_chosen_by_the_labels(tmp_path: Path, size: int) -> None:
+    """Whoever asked for the offset, the run or a person who read it, and however few labels it is from."""
+    labels = with_known_offset(tmp_path, size, 0.2)
+    facts = measure(labels, str(tmp_path))
+    (copied,) = (float(part) for line in remarks(facts) for part in re.findall(r"cut_offset = ([-.\w]+)", line))
+    assert applied(labels, copied)
+    assert applied(labels, facts["thresholds"]["offset"])
+    assert not applied(labels, 0.0)
 
 
 def test_labels_that_chose_the_cuts_do_not_praise_them(tmp_path: Path) -> None:
