@@ -163,11 +163,12 @@ class TrainTask:
 
 @dataclass(frozen=True, slots=True)
 class TrainingKey:
-    """What says which documents an evaluator did not see: those of one fold, of these folds."""
+    """What says which documents an evaluator did not see: those of one fold, of these folds, and the anchors."""
 
     folds: str  # fingerprint of their assignment to documents
     count: int
     seed: int
+    anchor_documents: int  # more of them are some that it was trained on
 
 
 KEY = "trained_on.json"  # beside the weights
@@ -187,7 +188,7 @@ def check_keys(given: Sequence[str], key: TrainingKey) -> None:
             )
 
 
-KEY_NAMES = ("folds", "count", "seed", "fold_left_out")
+KEY_NAMES = ("folds", "count", "seed", "anchor_documents", "fold_left_out")
 
 
 @dataclass(frozen=True, slots=True)

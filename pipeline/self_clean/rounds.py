@@ -173,9 +173,9 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
 
 def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled: Manifest) -> Manifest:
     """Train the evaluators, or take those that were given."""
-    config, count = line.config, line.config.self_clean.folds
+    config, settings, count = line.config, line.config.self_clean, line.config.self_clean.folds
     given = given_weights(entrance.given, number, count)
-    key = TrainingKey(corpus.folds.rpartition("/")[2], count, config.self_clean.seed)
+    key = TrainingKey(corpus.folds.rpartition("/")[2], count, settings.seed, settings.anchor_documents)
     if not entrance.external:
         check_keys(given, key)
     checks = [checksum(join(folder, "model.safetensors")) for folder in given if folder]
@@ -184,7 +184,7 @@ def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled:
         TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
         for k in range(count)
     ]
-    seed = config.self_clean.seed + number
+    seed = settings.seed + number
     trainer = TrainEvaluator(stage.folder, sampled.stage.folder, corpus.tokenizer, config.evaluator, seed, key)
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 

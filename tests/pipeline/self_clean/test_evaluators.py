@@ -61,7 +61,7 @@ def test_the_anchor_is_never_most_of_a_language() -> None:
 
 def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> None:
     """Weights without a key, of other folds, or of the other fold are refused with what to do; no weights are none."""
-    key = TrainingKey("a" * 16, 2, 1)
+    key = TrainingKey("a" * 16, 2, 1, 400)
     check_keys(["", ""], key)
     with pytest.raises(ConfigError, match="--evaluator-is-external"):
         check_keys([str(tmp_path)], key)
@@ -71,4 +71,4 @@ def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="without fold 1"):
         check_keys(["", str(tmp_path)], key)
     with pytest.raises(ConfigError, match="without fold 0"):
-        check_keys([str(tmp_path)], TrainingKey("b" * 16, 2, 1))
+        check_keys([str(tmp_path)], TrainingKey("b" * 16, 2, 1, 400))
