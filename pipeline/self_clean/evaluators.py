@@ -264,11 +264,18 @@ class TrainEvaluator:
 WEIGHTS = ("model.safetensors", "config.json")
 
 
+def checksums(given: str) -> list[str]:
+    """Return what identifies a trained evaluator: the checksums of its files."""
+    return [storage.checksum(storage.join(given, name)) for name in _files(given)]
+
+
+def _files(given: str) -> tuple[str, ...]:
+    return (*WEIGHTS, KEY) if storage.exists(storage.join(given, KEY)) else WEIGHTS
+
+
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator."""
-    for name in (*WEIGHTS, KEY):
-        if name == KEY and not storage.exists(storage.join(given, name)):
-            continue
+    for name in _files(given):
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,

@@ -11,9 +11,11 @@ from pipeline.self_clean.evaluators import (
     KEY,
     MAX_ANCHOR_SHARE,
     SPARE,
+    WEIGHTS,
     TrainingKey,
     anchor_rates,
     check_keys,
+    checksums,
     sampling_rates,
 )
 
@@ -72,3 +74,14 @@ def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> N
         check_keys(["", str(tmp_path)], key)
     with pytest.raises(ConfigError, match="without fold 0"):
         check_keys([str(tmp_path)], TrainingKey("b" * 16, 2, 1, 400))
+
+
+def test_given_weights_are_all_their_files(tmp_path: Path) -> None:
+    """A changed configuration or key is another evaluator, as changed weights are."""
+    for name in WEIGHTS:
+        (tmp_path / name).write_bytes(b"1")
+    found = [checksums(str(tmp_path))]
+    for name in (*WEIGHTS, KEY):
+        (tmp_path / name).write_bytes(b"2")
+        found.append(checksums(str(tmp_path)))
+    assert len({tuple(one) for one in found}) == 4
