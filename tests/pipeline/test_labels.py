@@ -220,6 +220,28 @@ def test_few_labels_set_no_thresholds(tmp_path: Path) -> None:
         with_thresholds(Config(self_clean=SelfClean(thresholds="labels", cut_offset=0.1)), many)
 
 
+def test_what_no_cut_rejects_sets_none(tmp_path: Path) -> None:
+    """Of bad documents that no TransNormer read, however many, labels ask for no lower cut and promise no recall."""
+    known = written(tmp_path, COUNTS)
+    sample = sampled(tmp_path, "--size", "600", "--near", "0.2")
+    said = {}
+    for one in sample["documents"]:
+        assert one["read"] == (known[one["id"]]["bits_per_byte"] is not None)
+        said[one["id"]] = "bad" if one["score"] >= CUT or not one["read"] else "good"
+    labels = read_labels([saved(tmp_path / "ana.json", sample, said)], str(tmp_path))
+    found = threshold(labels)
+    assert found is not None
+    assert found["step"] == pytest.approx(0, abs=0.06)
+    assert found["then"]["recall"][0] == pytest.approx(found["now"]["recall"][0], abs=0.05)
+    never = read_labels([saved(tmp_path / "ben.json", sample, {n: said[n] for n in unread(sample)})], str(tmp_path))
+    assert threshold(never) is None
+
+
+def unread(sample: dict[str, Any]) -> list[str]:
+    """Return the ids of what no TransNormer read."""
+    return [one["id"] for one in sample["documents"] if not one["read"]]
+
+
 @pytest.mark.parametrize("size", [ENOUGH - 1, 400])
 def test_cuts_copied_from_the_print_were_chosen_by_the_labels(tmp_path: Path, size: int) -> None:
     """Whoever asked for the offset, the run or a person who read it, and however few labels it is from."""
