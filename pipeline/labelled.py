@@ -40,7 +40,7 @@ class Decided:
     language: npt.NDArray[np.str_]
     stratum: npt.NDArray[np.int64]
     rejected: Bools  # when the sample was drawn
-    margin: npt.NDArray[np.float64]  # score - cut, when the sample was drawn
+    margin: npt.NDArray[np.float64]  # score - cut, when the sample was drawn; -inf where no cut rejects
     sizes: npt.NDArray[np.int64]  # documents of each stratum
 
     def __len__(self) -> int:
@@ -72,23 +72,29 @@ def decide(labels: Labels) -> Decided:
         language=np.array([one["language"] for one in rows], np.str_),
         stratum=np.array([one["stratum"] for one in rows], np.int64),
         rejected=np.array([one["rejected"] for one in rows], bool),
-        margin=np.array([one["score"] - one["cut"] for one in rows], np.float64),
+        margin=np.array([_margin(one) for one in rows], np.float64),
         sizes=np.array([one["documents"] for one in labels.sample["strata"]], np.int64),
     )
+
+
+def _margin(one: Mapping[str, Any]) -> float:
+    """Return how far above its cut a document lies; what nobody read has the surrogate's score, and stays."""
+    return float(one["score"] - one["cut"]) if one.get("read", True) else -math.inf  # version 1 did not say
 
 
 def threshold(labels: Labels) -> Table | None:
     """Return the offset of all cuts that one half of the labels asks for, and what the other half says of it.
 
-    None where a half has no labels. `offset` is counted from the cuts that the drop budget chooses: the sample's run
-    may have had one already.
+    Only documents that were read speak, since no cut rejects the others; None where a half has no labels. `offset` is
+    counted from the cuts that the drop budget chooses: the sample's run may have had one already.
     """
     decided = decide(labels)
     first = decided.fold() == 0
-    if not first.any() or first.all():
+    read = np.isfinite(decided.margin[first])
+    if not read.any() or first.all():
         return None
-    chosen = decided.sampled(first, decided.rejected)
-    step = offset_from_labels(chosen.bad, decided.margin[first], chosen.weight)
+    chosen = decided.sampled(first, decided.rejected).where(read)
+    step = offset_from_labels(chosen.bad, decided.margin[first][read], chosen.weight)
     return {
         "labels": len(decided),
         "needed": ENOUGH,
@@ -120,10 +126,14 @@ def with_thresholds(config: Config, labels: Labels | None) -> Config:
     return replace(config, self_clean=replace(settings, cut_offset=found["offset"]))
 
 
-def applied(labels: Labels, thresholds: str, cut_offset: float) -> bool:
-    """Tell whether a run's cuts were chosen by these labels."""
-    found = threshold(labels) if thresholds == LABELS_DECIDE else None
-    return found is not None and found["enough"] and found["offset"] == cut_offset
+def applied(labels: Labels, cut_offset: float) -> bool:
+    """Tell whether a run's cuts are those that these labels chose, by the run itself or as printed and copied."""
+    found = threshold(labels)
+    return found is not None and _printed(found["offset"]) == _printed(cut_offset)
+
+
+def _printed(offset: float) -> str:
+    return f"{offset:.4g}"
 
 
 def shares(sampled: Sampled) -> Table:
@@ -258,7 +268,7 @@ def _about_thresholds(found: Table | None, *, applied: bool) -> list[str]:
     )
     asked = f"{found['chosen_on']} labels ask for all cuts to move by {found['step']:+.4g}"
     told = f"on the other {found['reported_on']}: {now} as it was, {then} with it"
-    lines = [f"{asked} (cut_offset = {found['offset']:.4g}); {told}."]
+    lines = [f"{asked} (cut_offset = {_printed(found['offset'])}); {told}."]
     if not found["enough"]:
         lines.append(f"{found['labels']} labels are too few to set thresholds by: {found['needed']} are needed.")
     elif not applied:

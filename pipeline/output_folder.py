@@ -69,8 +69,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) 
     fill_output(line.output, files, texts, sure)
     facts = collect(corpus, line.config, line.manifests)
     if asked.labels is not None:
-        settings = line.config.self_clean
-        chose = applied(asked.labels, settings.thresholds, settings.cut_offset)
+        chose = applied(asked.labels, line.config.self_clean.cut_offset)
         facts["labels"] = measure(asked.labels, line.output, applied=chose)
     if asked.until == "report":
         facts["evaluation"] = read_evaluation(line.output)

@@ -90,7 +90,7 @@ def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     check_finished(output)
     labels = read_labels(asked.labels, output)
     config = storage.read_json(storage.join(output, "run.json"))["config"]["self_clean"]
-    chose = applied(labels, config.get("thresholds", ""), config.get("cut_offset", 0.0))
+    chose = applied(labels, config.get("cut_offset", 0.0))
     facts = measure(labels, output, applied=chose)
     show(facts, console)
     if storage.exists(storage.join(output, "report.json")):

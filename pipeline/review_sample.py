@@ -26,7 +26,7 @@ from pipeline.standing import Place, read_judged
 from pipeline.summary import Summary, bin_edge, histogram, merge
 
 KIND = "lustrate review sample"
-VERSION = 1
+VERSION = 2
 KEPT, NEAR_KEPT, NEAR_REJECTED, REJECTED = "kept", "borderline_kept", "borderline_rejected", "rejected"
 ZONES = (KEPT, NEAR_KEPT, NEAR_REJECTED, REJECTED)
 MOST_LANGUAGES = 12  # with strata of their own; the smaller ones share theirs
@@ -64,10 +64,14 @@ class Drawn:
     language: str
     stratum: int  # its number
     rejected: bool
+    read: bool  # by a TransNormer: else no cut rejects it
     score: float
     cut: float
     text: str = ""
     characters: int = 0  # of the whole text, of which `text` may be the beginning
+
+
+FACTS = ("id", "language", "stratum", "rejected", "read", "score", "cut")  # of a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Sample:
             "strata": [asdict(one) for one in self.strata],
             "documents": [
                 {
-                    **{name: getattr(one, name) for name in ("id", "language", "stratum", "rejected", "score", "cut")},
+                    **{name: getattr(one, name) for name in FACTS},
                     "probability": self.strata[one.stratum].drawn / self.strata[one.stratum].documents,
                 }
                 for one in self.documents
@@ -234,7 +238,7 @@ def _cells(table: pa.Table, bounds: Bounds) -> Iterator[tuple[Cell, npt.NDArray[
 def _candidates(table: pa.Table, order: npt.NDArray[np.uint64], place: Place) -> list[Candidate]:
     return [
         (rank, one["id"], place, one["row"],
-         Drawn(one["id"], one["language"], 0, one["rejected"], one["score"], one["cut"]))
+         Drawn(one["id"], one["language"], 0, one["rejected"], one["read"], one["score"], one["cut"]))
         for rank, one in zip(order.tolist(), table.to_pylist(), strict=True)
     ]  # fmt: skip
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 
 STAGE = "self_clean"
-COLUMNS = ["id", "language", "score", "cut_score"]
+COLUMNS = ["id", "language", "score", "cut_score", "bits_per_byte"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Place:
 def read_judged(output: str) -> Iterator[tuple[Place, pa.Table]]:
     """Yield the published documents that self-cleaning judged, a row group at a time, and where they are.
 
-    Columns: row (in the row group), id, language, rejected, score, cut. Score and cut are finite: whose stratum was too
-    small for a cut is left out.
+    Columns: row (in the row group), id, language, rejected, read, score, cut. What no TransNormer has `read` is never
+    rejected. Score and cut are finite: whose stratum was too small for a cut is left out.
     """
     for kind in ("documents", "rejected"):
         folder = storage.join(output, kind)
@@ -67,6 +67,7 @@ def _judged(table: pa.Table) -> pa.Table:
             "id": table["id"].take(pa.array(rows)),
             "language": table["language"].take(pa.array(rows)),
             "rejected": rejected[rows],
+            "read": np.isfinite(_numbers(table["bits_per_byte"]))[rows],
             "score": score[rows],
             "cut": cut[rows],
         }

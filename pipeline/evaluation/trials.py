@@ -66,12 +66,12 @@ def _judge(good: Good, folds: int) -> int:
 def _damaged(
     good: Good, rows: Sequence[dict[str, Any]], foreign: Sequence[str], turn: int, folds: int, number: int
 ) -> Trial | None:
-    """Return one damaged copy; None where a kind has no material."""
+    """Return one damaged copy; None where a kind has no material or changed nothing."""
     defect, severity = DEFECTS[turn % len(DEFECTS)], turn // len(DEFECTS) % len(SEVERITIES)
     if defect.foreign and not foreign:
         return None
     draw = random.Random(f"{good.id} {defect.name} {severity}")  # noqa: S311 - must come out the same again
     text = inject(good.text, defect, severity, draw, make_pool(rows[number], rows, foreign, draw))
-    if len(text.encode()) < LEAST_BYTES:
+    if len(text.encode()) < LEAST_BYTES or text == good.text:
         return None
     return Trial(good, defect.name, severity, _judge(good, folds), text)

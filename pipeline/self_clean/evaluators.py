@@ -163,11 +163,12 @@ class TrainTask:
 
 @dataclass(frozen=True, slots=True)
 class TrainingKey:
-    """What says which documents an evaluator did not see: those of one fold, of these folds."""
+    """What says which documents an evaluator did not see: those of one fold, of these folds, and the anchors."""
 
     folds: str  # fingerprint of their assignment to documents
     count: int
     seed: int
+    anchor_documents: int  # more of them are some that it was trained on
 
 
 KEY = "trained_on.json"  # beside the weights
@@ -187,7 +188,7 @@ def check_keys(given: Sequence[str], key: TrainingKey) -> None:
             )
 
 
-KEY_NAMES = ("folds", "count", "seed", "fold_left_out")
+KEY_NAMES = ("folds", "count", "seed", "anchor_documents", "fold_left_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +264,18 @@ class TrainEvaluator:
 WEIGHTS = ("model.safetensors", "config.json")
 
 
+def checksums(given: str) -> list[str]:
+    """Return what identifies a trained evaluator: the checksums of its files."""
+    return [storage.checksum(storage.join(given, name)) for name in _files(given)]
+
+
+def _files(given: str) -> tuple[str, ...]:
+    return (*WEIGHTS, KEY) if storage.exists(storage.join(given, KEY)) else WEIGHTS
+
+
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator."""
-    for name in (*WEIGHTS, KEY):
-        if name == KEY and not storage.exists(storage.join(given, name)):
-            continue
+    for name in _files(given):
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,

@@ -43,7 +43,7 @@ from pipeline.self_clean.scores import ScoreShard, choose_shifts
 from pipeline.self_clean.scoring import UNKNOWN, FitScore, FitTask, load_score
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage, read_manifest
-from pipeline.storage import checksum, exists, join
+from pipeline.storage import exists, join
 from pipeline.summary import Summary
 
 
@@ -173,18 +173,18 @@ def _training_keys(settings: SelfClean) -> dict[str, Any]:
 
 def _train(line: Line, entrance: Entrance, corpus: Corpus, number: int, sampled: Manifest) -> Manifest:
     """Train the evaluators, or take those that were given."""
-    config, count = line.config, line.config.self_clean.folds
+    config, settings, count = line.config, line.config.self_clean, line.config.self_clean.folds
     given = given_weights(entrance.given, number, count)
-    key = TrainingKey(corpus.folds.rpartition("/")[2], count, config.self_clean.seed)
+    key = TrainingKey(corpus.folds.rpartition("/")[2], count, settings.seed, settings.anchor_documents)
     if not entrance.external:
         check_keys(given, key)
-    checks = [checksum(join(folder, "model.safetensors")) for folder in given if folder]
+    checks = [evaluators.checksums(folder) for folder in given if folder]
     stage = line.stage(_name(number, "train"), evaluators.VERSION, checks, [sampled.stage])
     tasks = [
         TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
         for k in range(count)
     ]
-    seed = config.self_clean.seed + number
+    seed = settings.seed + number
     trainer = TrainEvaluator(stage.folder, sampled.stage.folder, corpus.tokenizer, config.evaluator, seed, key)
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 

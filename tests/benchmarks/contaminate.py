@@ -118,12 +118,14 @@ def contaminated(documents: dict[str, list[dict[str, Any]]], level: float) -> Di
 
 
 def damaged(rows: Sequence[dict[str, Any]], foreign: Sequence[str], language: str) -> Iterator[str]:
-    """Yield documents with damage of middle severity, kinds in turn."""
+    """Yield documents with damage of middle severity, kinds in turn; damage that changes nothing is left out."""
     number = 0
     while True:
         row, defect = rows[number % len(rows)], DEFECTS[number % len(DEFECTS)]
         draw = random.Random(f"{SEED} {language} {number}")
-        yield inject(row["text"], defect, MIDDLE, draw, make_pool(row, rows, foreign, draw))
+        text = inject(row["text"], defect, MIDDLE, draw, make_pool(row, rows, foreign, draw))
+        if text != row["text"]:
+            yield text
         number += 1
 
 

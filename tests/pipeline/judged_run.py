@@ -18,6 +18,7 @@ TEXTS = {
     "he": "שלום עולם, זה טקסט קצר על העיר מספר {0}.",
 }
 CUT = 4.0  # of every language
+READ = 0.5  # nearer to the cut all are read, below that every other one
 
 
 def identity(name: str) -> str:
@@ -36,6 +37,7 @@ def rows(language: str, count: int, draw: np.random.Generator) -> list[dict[str,
             "text": TEXTS[language].format(n),
             "score": float(value),
             "cut_score": CUT,
+            "bits_per_byte": 1.0 if value >= CUT - READ or n % 2 else None,
             "bad": bool(is_bad),
         }
         for n, (value, is_bad) in enumerate(zip(score, bad, strict=True))

@@ -1,5 +1,6 @@
 """Labels: files of people, what they say of a run whose truth is known, agreement, thresholds, the report."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import Config, ConfigError, SelfClean
-from pipeline.labelled import ENOUGH, applied, decide, measure, threshold, with_thresholds
+from pipeline.labelled import ENOUGH, applied, decide, measure, remarks, threshold, with_thresholds
 from pipeline.labels import Labels, read_labels
 from pipeline.report import render
 from pipeline.review import main
@@ -212,14 +213,44 @@ def test_few_labels_set_no_thresholds(tmp_path: Path) -> None:
     assert with_thresholds(config, few) == config
     changed = with_thresholds(config, many)
     assert changed.self_clean.cut_offset == pytest.approx(0.2, abs=0.15)
-    assert applied(many, "labels", changed.self_clean.cut_offset)
-    assert not applied(many, "labels", 0.0)
-    assert not applied(many, "drop", changed.self_clean.cut_offset)
     assert with_thresholds(Config(), many) == Config()
     with pytest.raises(ConfigError, match="needs --labels"):
         with_thresholds(config, None)
     with pytest.raises(ConfigError, match="give one of them"):
         with_thresholds(Config(self_clean=SelfClean(thresholds="labels", cut_offset=0.1)), many)
+
+
+def test_what_no_cut_rejects_sets_none(tmp_path: Path) -> None:
+    """Of bad documents that no TransNormer read, however many, labels ask for no lower cut and promise no recall."""
+    known = written(tmp_path, COUNTS)
+    sample = sampled(tmp_path, "--size", "600", "--near", "0.2")
+    said = {}
+    for one in sample["documents"]:
+        assert one["read"] == (known[one["id"]]["bits_per_byte"] is not None)
+        said[one["id"]] = "bad" if one["score"] >= CUT or not one["read"] else "good"
+    labels = read_labels([saved(tmp_path / "ana.json", sample, said)], str(tmp_path))
+    found = threshold(labels)
+    assert found is not None
+    assert found["step"] == pytest.approx(0, abs=0.06)
+    assert found["then"]["recall"][0] == pytest.approx(found["now"]["recall"][0], abs=0.05)
+    never = read_labels([saved(tmp_path / "ben.json", sample, {n: said[n] for n in unread(sample)})], str(tmp_path))
+    assert threshold(never) is None
+
+
+def unread(sample: dict[str, Any]) -> list[str]:
+    """Return the ids of what no TransNormer read."""
+    return [one["id"] for one in sample["documents"] if not one["read"]]
+
+
+@pytest.mark.parametrize("size", [ENOUGH - 1, 400])
+def test_cuts_copied_from_the_print_were_chosen_by_the_labels(tmp_path: Path, size: int) -> None:
+    """Whoever asked for the offset, the run or a person who read it, and however few labels it is from."""
+    labels = with_known_offset(tmp_path, size, 0.2)
+    facts = measure(labels, str(tmp_path))
+    (copied,) = (float(part) for line in remarks(facts) for part in re.findall(r"cut_offset = ([-.\w]+)", line))
+    assert applied(labels, copied)
+    assert applied(labels, facts["thresholds"]["offset"])
+    assert not applied(labels, 0.0)
 
 
 def test_labels_that_chose_the_cuts_do_not_praise_them(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 def of_texts(texts: list[tuple[str, str]], characters: int | None = None) -> Sample:
     """Return a sample of these (language, text)."""
     documents = tuple(
-        Drawn(identity(str(n)), language, 0, False, 1.0, 2.0, text, characters or len(text))
+        Drawn(identity(str(n)), language, 0, False, True, 1.0, 2.0, text, characters or len(text))
         for n, (language, text) in enumerate(texts)
     )
     return Sample(Design(), 0.0, (Stratum("en", "kept", 99, len(texts)),), documents)

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,14 @@ from tests.pipeline.conftest import sentence
 
 
 def goods(records: int, pieces: int, language: str = "en") -> list[Good]:
-    """Return documents of this many records, each text different."""
+    """Return documents of this many records, each text different, in paragraphs with a mark to misread in each."""
     draw = random.Random(language)
     return [
-        Good(f"{language}{r}-{p}", f"{language}{r}", "shelf", language, " ".join(sentence(draw) for _ in range(12)))
+        Good(f"{language}{r}-{p}", f"{language}{r}", "shelf", language,
+             "\n".join(f"It's {sentence(draw)}" for _ in range(12)))
         for r in range(records)
         for p in range(pieces)
-    ]
+    ]  # fmt: skip
 
 
 @given(st.text(alphabet="ab \n", max_size=200), st.integers(1, 300), st.text(max_size=3))
@@ -67,6 +69,14 @@ def test_all_kinds_and_severities_come_up() -> None:
     few = Counter((t.kind, t.severity) for t in make_trials(documents, (), folds=2, copies=3) if t.kind != CLEAN)
     assert len(few) == MOST_COPIES
     assert max(few.values()) - min(few.values()) <= 2
+
+
+def test_damage_that_changes_nothing_is_left_out() -> None:
+    """A text of one paragraph cannot repeat another: it would stand as damaged what is good."""
+    flat = [replace(good, text=good.text.replace("\n", " ")) for good in halved(goods(12, 6))]
+    damaged = [trial for trial in make_trials({"en": flat}, (), folds=2, copies=27) if trial.kind != CLEAN]
+    assert all(trial.text != trial.good.text for trial in damaged)
+    assert "repeated_paragraphs" not in {trial.kind for trial in damaged}
 
 
 def test_only_the_measured_half_is_damaged() -> None:

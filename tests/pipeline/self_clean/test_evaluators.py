@@ -11,9 +11,11 @@ from pipeline.self_clean.evaluators import (
     KEY,
     MAX_ANCHOR_SHARE,
     SPARE,
+    WEIGHTS,
     TrainingKey,
     anchor_rates,
     check_keys,
+    checksums,
     sampling_rates,
 )
 
@@ -61,7 +63,7 @@ def test_the_anchor_is_never_most_of_a_language() -> None:
 
 def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> None:
     """Weights without a key, of other folds, or of the other fold are refused with what to do; no weights are none."""
-    key = TrainingKey("a" * 16, 2, 1)
+    key = TrainingKey("a" * 16, 2, 1, 400)
     check_keys(["", ""], key)
     with pytest.raises(ConfigError, match="--evaluator-is-external"):
         check_keys([str(tmp_path)], key)
@@ -71,4 +73,15 @@ def test_given_weights_must_say_that_they_left_the_fold_out(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="without fold 1"):
         check_keys(["", str(tmp_path)], key)
     with pytest.raises(ConfigError, match="without fold 0"):
-        check_keys([str(tmp_path)], TrainingKey("b" * 16, 2, 1))
+        check_keys([str(tmp_path)], TrainingKey("b" * 16, 2, 1, 400))
+
+
+def test_given_weights_are_all_their_files(tmp_path: Path) -> None:
+    """A changed configuration or key is another evaluator, as changed weights are."""
+    for name in WEIGHTS:
+        (tmp_path / name).write_bytes(b"1")
+    found = [checksums(str(tmp_path))]
+    for name in (*WEIGHTS, KEY):
+        (tmp_path / name).write_bytes(b"2")
+        found.append(checksums(str(tmp_path)))
+    assert len({tuple(one) for one in found}) == 4

@@ -1,5 +1,6 @@
 """What a round must not do, and when rounds end."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -92,12 +93,12 @@ def test_missing_weights_are_named(tmp_path: Any, missing: str) -> None:
 
 def test_weights_that_may_have_seen_the_corpus_are_refused(tmp_path: Any) -> None:
     """Only weights that say they left this fold of these folds out may judge it."""
-    key = TrainingKey("abc", 2, 1)
-    told = {"folds": "abc", "count": 2, "seed": 1, "fold_left_out": "fold-0", "more": "is fine"}
+    key = TrainingKey("abc", 2, 1, 400)
+    told = {**asdict(key), "fold_left_out": "fold-0", "more": "is fine"}
     given = [join(str(tmp_path), "fold-0"), ""]
     write_json(join(given[0], KEY), told)
     check_keys(given, key)
-    for wrong in ({"folds": "abd"}, {"count": 3}, {"seed": 2}, {"fold_left_out": "fold-1"}):
+    for wrong in ({"folds": "abd"}, {"count": 3}, {"seed": 2}, {"anchor_documents": 500}, {"fold_left_out": "fold-1"}):
         write_json(join(given[0], KEY), {**told, **wrong})
         with pytest.raises(ConfigError, match="--evaluator-is-external"):
             check_keys(given, key)
