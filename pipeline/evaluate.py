@@ -76,13 +76,15 @@ def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
     from pipeline import storage
     from pipeline.evaluation.finished import EVALUATION, read_finished
     from pipeline.evaluation.shown import show
+    from pipeline.output_folder import write_report
 
     began, clock = time.monotonic(), time.process_time()
     run = read_finished(asked.output.rstrip("/"))
     found = measure(asked, run, console)
     found["cost"] |= {"seconds": time.monotonic() - began, "CPU seconds": time.process_time() - clock}
     storage.write_json(storage.join(run.output, EVALUATION), found)
-    add_to_report(run.output, found)
+    facts = storage.read_json(storage.join(run.output, "report.json"))
+    write_report(run.output, {**facts, "evaluation": found}, lambda: None)  # a finished run is nobody's
     show(found, console)
     return found
 
@@ -123,17 +125,6 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
         "rows": rows,
         "cost": {"texts": len(trials), "TransNormer tokens": seen.tokens, **spent},
     }
-
-
-def add_to_report(output: str, found: dict[str, Any]) -> None:
-    """Render the report again, with its section."""
-    from pipeline import storage
-    from pipeline.report import render
-
-    facts = {**storage.read_json(storage.join(output, "report.json")), "evaluation": found}
-    storage.write_json(storage.join(output, "report.json"), facts)
-    with storage.create(storage.join(output, "report.html")) as file:
-        file.write(render(facts).encode())
 
 
 if __name__ == "__main__":

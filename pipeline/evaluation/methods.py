@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.config import Config
-from pipeline.document import DOCUMENT
+from pipeline.document import DOCUMENT, read_batches
 from pipeline.evaluation.finished import Finished
 from pipeline.evaluation.trials import Trial
 from pipeline.self_clean import combine
@@ -201,8 +201,6 @@ def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:
 
 
 def _first_rows(path: str) -> list[dict[str, Any]]:
-    from pipeline.document import read_batches
-
     columns = ["id", "language", "source", "host", "text"]
     batch = next(read_batches(path, columns), None)
     rows = batch.to_pylist() if batch is not None else []

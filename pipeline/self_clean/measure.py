@@ -28,7 +28,6 @@ from pipeline.verdicts import read_kept
 
 VERSION = 2
 BIN = 50  # quanta of a score in a bin of the surrogate's histogram
-NOTHING = "nothing to judge"
 
 MEASURES = pa.schema(
     [

@@ -20,6 +20,7 @@ from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import Shape, excerpts, select
 from pipeline.self_clean.judges import Judges, by_transnormer
+from pipeline.self_clean.measure import BIN as SURROGATE_BIN
 from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
 from pipeline.self_clean.scoring import QUANTUM, Language, Score, load_score, on_grid, sides
 from pipeline.self_clean.signals import CHEAP, LEARNT, SIGNALS, Floats, Ints
@@ -171,8 +172,6 @@ def choose_shifts(
     summary: Mapping[str, Any], languages: Mapping[str, Language], most: float, fewest: int
 ) -> dict[str, float]:
     """Return how far each large source moves its cuts: towards its own median, by `most` robust deviations at most."""
-    from pipeline.self_clean.measure import BIN as SURROGATE_BIN
-
     cells = {name: cell for name, cell in summary.get("sources", {}).items() if " " in name}
     all_bins: dict[str, dict[str, int]] = {}
     for name, cell in cells.items():

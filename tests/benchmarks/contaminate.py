@@ -162,7 +162,7 @@ def run_line(folder: Path, documents: dict[str, list[dict[str, Any]]], level: fl
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one round made of the documents that entered it, in one order for all rounds."""
+    """What one round made of the documents that it judged."""
 
     ids: list[str]  # the records' own
     score: Floats
@@ -197,6 +197,7 @@ def _read_round(ingest: Path, scores: Path, verdicts: Path) -> Seen:
 
 def figures(rounds: Sequence[Seen]) -> list[dict[str, Any]]:
     """Return each round's AUC, recall and loss, and how far they lie above those of the first round."""
+    rounds = common(rounds)
     ids = rounds[0].ids
     dirty = np.array([name.startswith("dirt/") for name in ids])
     weights = draw_weights([_draw_of(name) for name in ids], SEED)
@@ -214,6 +215,14 @@ def figures(rounds: Sequence[Seen]) -> list[dict[str, Any]]:
         better = {name: _told(estimate(draws[name] - first[name])) for name in draws}
         rows.append({"figures": {name: _told(estimate(one)) for name, one in draws.items()}, "against_first": better})
     return rows
+
+
+def common(rounds: Sequence[Seen]) -> list[Seen]:
+    """Return the rounds' documents that every round judged, in one order: a language may be judged in some only."""
+    ids = sorted(set.intersection(*(set(seen.ids) for seen in rounds)))
+    places = [{name: row for row, name in enumerate(seen.ids)} for seen in rounds]
+    rows = [np.array([place[name] for name in ids], np.int64) for place in places]
+    return [Seen(ids, seen.score[own], seen.rejected[own]) for seen, own in zip(rounds, rows, strict=True)]
 
 
 def _draw_of(name: str) -> str:

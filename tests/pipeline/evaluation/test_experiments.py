@@ -102,6 +102,18 @@ def test_dirt_is_never_a_document_as_it_was() -> None:
     assert not {row["text"] for row in rows} & set(made)
 
 
+def test_rounds_are_compared_on_what_all_of_them_judged() -> None:
+    """A language that one round did not judge is left out, and the others' values stay with their documents."""
+    names = [f"en{n}" for n in range(40)] + [f"dirt/en/single/{n}" for n in range(40)]
+    high = np.array([float("dirt" in name) for name in names])
+    first = contaminate.Seen([*(f"zh{n}" for n in range(30)), *names], np.append(np.ones(30), high), np.zeros(110))
+    second = contaminate.Seen(names[::-1], high[::-1], high[::-1])
+    rows = contaminate.figures([first, second])
+    assert [row["figures"]["AUC"][0] for row in rows] == [1, 1]
+    assert [row["figures"]["recall"][0] for row in rows] == [0, 1]
+    assert rows[1]["figures"]["loss"][0] == 0
+
+
 def similarity(a: str, b: str) -> float:
     """Return the Jaccard similarity of two texts' shingles of five words."""
     first, second = ({tuple(words[i : i + 5]) for i in range(len(words) - 4)} for words in (a.split(), b.split()))
