@@ -13,9 +13,10 @@ from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
 from pipeline.line import Asked, Line
 from pipeline.plan import Plan
+from pipeline.self_clean.entrance import Entrance
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER
 from pipeline.self_clean.rejects import REJECTS
-from pipeline.self_clean.rounds import Cleaned, Entrance, self_clean
+from pipeline.self_clean.rounds import Cleaned, self_clean
 from pipeline.self_clean.scoring import SCORE
 from pipeline.shards import DocumentShard, document_shards
 from pipeline.stage import Manifest, Stage, make_stage

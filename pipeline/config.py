@@ -209,7 +209,7 @@ class Evaluator:
     context_length: int = _number(512, 16, 65_536)
     batch_tokens: int = _number(2048, 64)
     learning_rate: float = _number(8e-3, 1e-6, 1.0)
-    train_tokens: int = _number(1_500_000, 1_000)  # tokens each evaluator is trained on, a round
+    train_tokens: int = _number(2_000_000, 1_000)  # tokens each evaluator is trained on, a round
     threads: int = _number(1, 1, 256)  # per evaluator; the folds train side by side
 
 

@@ -107,10 +107,18 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
             seen = methods.observe(trials, run, lambda n, size: watch(batches, [{"documents": n, "bytes": size}], ""))
         with shown.stage("evaluate.compare") as watch:
             plain = methods.plain_values(trials, seen, run, SEED)
-            plain[methods.SURROGATE] = methods.surrogate_values(trials, seen, run)
+            surrogate = methods.surrogate_values(trials, seen, run, kinds)
             scores = methods.score_values(trials, seen, run, kinds)
             learnt = methods.fasttext_values(trials, run, kinds)
-            values = {kind: {methods.SCORE: scores[kind], **plain, "fasttext": learnt[kind]} for kind in kinds}
+            values = {
+                kind: {
+                    methods.SCORE: scores[kind],
+                    methods.SURROGATE: surrogate[kind],
+                    **plain,
+                    "fasttext": learnt[kind],
+                }
+                for kind in kinds
+            }
             rows = tables.rows_of(trials, seen.whole, values, SEED)
             watch(1, [{"documents": len(trials)}], "")
     spent = {f"CPU seconds of {name}": seconds for name, seconds in seen.seconds.items()}

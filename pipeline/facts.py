@@ -34,6 +34,7 @@ def collect(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Ta
         "duplicates": {**duplicates(corpus), **dedup_quality(corpus, config, manifests)},
         "rounds": [round_facts(one) for one in (corpus.cleaned.rounds if corpus.cleaned else ())],
         "decision": corpus.cleaned.decision if corpus.cleaned else "",
+        "not_judged": corpus.cleaned.not_judged if corpus.cleaned else {},
         "tokens": tokens(corpus),
         "stages": [stage_cost(manifest) for manifest in manifests],
         "sample": config.sample,

@@ -70,6 +70,7 @@ def view(facts: Table) -> Table:
         "sources": folded(facts["sources"]),
         "signals": [signal_chart(signal) for signal in facts["signals"]],
         "rounds": [round_view(one) for one in facts["rounds"]],
+        "not_judged": facts.get("not_judged", {}),
         "evaluation": evaluation_view(facts.get("evaluation", {})),
         "people": remarks(facts["labels"]) if "labels" in facts else [],
         "clusters": clusters(facts["duplicates"]),
@@ -193,7 +194,8 @@ def round_view(one: Table) -> Table:
     for row in one.get("found", []):
         kinds.setdefault(row["kind"], {})[row["severity"]] = row
     drawn = {"drawing": drawing, "cut_by": cut_by, "drawn": shown}
-    return {**one, **drawn, "languages": languages, "mainly": mainly, "kinds": kinds}
+    later = {name: one.get(name, {}) for name in ("seen", "agreement_of_judges")}  # than some finished runs
+    return {**one, **later, **drawn, "languages": languages, "mainly": mainly, "kinds": kinds}
 
 
 def _cuts(cuts: Mapping[str, float]) -> Iterator[charts.Cut]:

@@ -37,7 +37,7 @@ from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
-from pipeline.self_clean.rounds import given_weights
+from pipeline.self_clean.training import given_weights
 from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer

@@ -1,11 +1,11 @@
 """Train tokenizers on a deterministic sample: the published one, and the evaluators' small one."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
@@ -18,9 +18,10 @@ from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
-VERSION = 4
+VERSION = 5
 SAMPLE_MEMORY = 15  # bytes for a byte of the sample; SentencePiece takes 12 (264 MB for 10 MB, 739 for 50)
-SAMPLE_COLUMNS = ("id", "text")
+SAMPLE_COLUMNS = ("id", "language", "text")
+SAMPLE = pa.schema([("draw", pa.float64()), ("language", pa.string()), ("text", pa.large_string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,14 @@ class SampleTexts:
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write the sample of a shard with its draws; return its record."""
-        tables = [pa.table({"draw": np.zeros(0), "text": pa.array([], pa.large_string())})]
+        tables = [SAMPLE.empty_table()]
         size = 0
         for _, documents in read_kept(shard, self.verdicts, SAMPLE_COLUMNS):
             draws = uniform(documents["id"].to_pylist(), self.seed, "tokenizer")
             chosen = pa.array(draws < self.rate)
             size += text_bytes(documents)
-            tables.append(pa.table({"draw": draws, "text": documents["text"]}).filter(chosen))
+            columns = {"draw": draws, "language": documents["language"], "text": documents["text"]}
+            tables.append(pa.table(columns).cast(SAMPLE).filter(chosen))
         path = storage.join(self.folder, "sample", shard.name + ".parquet")
         write_table(path, pa.concat_tables(tables))
         return {"documents": sum(map(len, tables)), "bytes": size}
@@ -93,36 +95,41 @@ class TrainOne:
         tokenizer = Tokenizer(model)
         with storage.create(storage.join(self.folder, task.key + ".model")) as file:
             file.write(model)
-        rate = bytes_per_token(tokenizer, self._excerpts())
-        return {"vocab_size": tokenizer.vocab_size, "bytes_per_token": rate, "note": task.key}
+        rate, by_language = bytes_per_token(tokenizer, self._excerpts())
+        rates = {"bytes_per_token": rate, "languages": by_language}
+        return {"vocab_size": tokenizer.vocab_size, **rates, "note": task.key}
 
-    def _excerpts(self) -> Iterator[str]:
-        """Yield texts from every sample, so that no language that comes first decides."""
+    def _excerpts(self) -> Iterator[tuple[str, str]]:
+        """Yield languages and texts from every sample, so that no language that comes first decides."""
         budget = MEASURED_CHARACTERS // max(1, len(self.samples))
         for path in self.samples:
-            left = budget
-            for text in (value.as_py() for value in read_table(path)["text"]):
-                yield text[:left]
-                left -= len(text)
+            left, table = budget, read_table(path)
+            for language, text in zip(table["language"].to_pylist(), table["text"], strict=True):
+                excerpt = text.as_py()[:left]
+                yield language or "", excerpt
+                left -= len(excerpt)
                 if left <= 0:
                     break
 
 
-MEASURED_CHARACTERS = 200_000  # of texts that tell how many bytes a token has
+MEASURED_CHARACTERS = 1_000_000  # of texts that tell how many bytes a token has
 MEASURED_BYTES = 1_000_000  # to draw them from
 MEASURED_TOGETHER = 1000  # texts
 
 
-def bytes_per_token(tokenizer: Tokenizer, texts: Iterator[str]) -> float:
-    """Return the mean bytes of a token over texts; 4 where there are none."""
-    size = tokens = 0
+def bytes_per_token(tokenizer: Tokenizer, texts: Iterator[tuple[str, str]]) -> tuple[float, dict[str, float]]:
+    """Return the mean bytes of a token over (language, text), 4 where there are none, and by language."""
+    size: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
     for part in batched(texts, MEASURED_TOGETHER):
-        size += sum(len(text.encode()) for text in part)
-        tokens += sum(map(len, tokenizer.encode(part)))
-    return size / tokens if tokens else 4.0
+        for (language, text), ids in zip(part, tokenizer.encode([text for _, text in part]), strict=True):
+            size[language] += len(text.encode())
+            tokens[language] += len(ids)
+    every = size.total() / tokens.total() if tokens.total() else 4.0
+    return every, {name: size[name] / count for name, count in sorted(tokens.items()) if count}
 
 
-def batched(texts: Iterator[str], count: int) -> Iterator[list[str]]:
+def batched(texts: Iterator[tuple[str, str]], count: int) -> Iterator[list[tuple[str, str]]]:
     """Yield texts, so many at a time."""
     while part := list(islice(texts, count)):
         yield part

@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.document import DOCUMENT, read_batches
 from pipeline.evaluation.finished import Finished
 from pipeline.evaluation.trials import Trial
-from pipeline.self_clean import combine
+from pipeline.self_clean import combine, scoring
 from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, MOST_CHARACTERS, damage
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.defects import units
@@ -132,11 +132,11 @@ def rejected_by_rules(trials: Sequence[Trial], config: Config) -> Bools:
     return np.array([str(number) not in kept for number in range(len(trials))])
 
 
-def surrogate_values(trials: Sequence[Trial], seen: Observed, run: Finished) -> Floats:
-    """Return the cheap surrogate of the score (trials)."""
+def surrogate_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
+    """Return the cheap surrogate of the score (trials) by kind of damage: like the score, of weights without it."""
     signals = seen.signals[:, : len(CHEAP)]
     rows = _features(trials, signals, seen, run, lambda language: language.cheap)
-    return combine.score(rows, run.score.surrogate)
+    return {kind: combine.score(rows, without(run, kind)[1]) for kind in kinds}
 
 
 def score_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
@@ -145,7 +145,7 @@ def score_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: 
     Where none are, every kind has the score that the run had.
     """
     rows = _features(trials, seen.signals, seen, run, lambda language: language.every)
-    weights = {"": run.score.every, **{kind: without(run, kind) for kind in kinds}}
+    weights = {"": run.score.every, **{kind: without(run, kind)[0] for kind in kinds}}
     return {kind: combine.score(rows, one) for kind, one in weights.items()}
 
 
@@ -165,18 +165,17 @@ def _features(
     return out
 
 
-def without(run: Finished, kind: str) -> Weights:
-    """Return the score's weights as they are without one kind of damage among the anchors."""
+def without(run: Finished, kind: str) -> tuple[Weights, Weights]:
+    """Return the weights of score and surrogate as they are without one kind of damage among the anchors."""
     if not run.measured:
-        return run.score.every
-    kinds, features = [], []
-    for name, one in run.measured.items():
-        for judge, scale in enumerate(run.score.languages[name].every):
-            rows = (one.judge == judge) & (one.kind != kind)
-            kinds += one.kind[rows].tolist()
-            features.append(sides(one.signals[rows], one.size[rows], one.bytes[rows], scale))
-    damaged = np.array(kinds) != CLEAN
-    return combine.fit_weights(np.concatenate(features), damaged, combine.balanced(kinds, damaged))
+        return run.score.every, run.score.surrogate
+    own = {name: one.take(one.own) for name, one in run.measured.items()}
+    scales = run.score.languages
+    rows = {name: scoring.features(one, scales[name].every, len(SIGNALS)) for name, one in own.items()}
+    weights = scoring.fit_weights(own, rows, kind)
+    scores = {name: combine.score(rows[name], weights) for name in own}
+    near = {name: scoring.features(one, scales[name].cheap, len(CHEAP)) for name, one in own.items()}
+    return weights, scoring.fit_surrogate(own, near, scores, kind)
 
 
 def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
@@ -209,7 +208,7 @@ def _first_rows(path: str) -> list[dict[str, Any]]:
 
 def labelled(rows: Sequence[dict[str, Any]]) -> list[tuple[str, bool, str]]:
     """Return a language's texts as they are and damaged: the text in spaced words, whether it is good, the damage."""
-    bad = [(spaced(one.text), False, one.kind) for one in damage(rows, [], 1)]
+    bad = [(spaced(one.text), False, one.kind) for one in damage([{**row, "fold": 0} for row in rows], [])]
     return [*((spaced(row["text"]), True, CLEAN) for row in rows), *bad]
 
 

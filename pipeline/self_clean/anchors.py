@@ -1,12 +1,14 @@
 """Anchors: documents that no judge was trained on, as they are and damaged on purpose, measured by every judge.
 
 What the undamaged ones have is what a judge's values are compared with; what sets the damaged ones apart is what the
-score learns from. The material that damage is made of comes from anchors too, so that no judge knows a word of it.
+score learns from. An anchor belongs to a fold as any document does, and of look-alikes in its fold the fold's own judge
+alone saw none: it measures the anchors of its fold as it will measure documents, and damage is made of anchors of that
+fold. What the other judges find in the undamaged ones tells how well judges agree.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from pipeline.document import read_table, write_table
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import Shape, excerpts
+from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
 from pipeline.self_clean.signals import SIGNALS
 from pipeline.shards import DocumentShard
@@ -25,7 +28,7 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 4
+VERSION = 5
 CLEAN = "clean"
 MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
@@ -37,6 +40,7 @@ MEASURED = pa.schema(
         ("id", pa.string()),
         ("kind", pa.string()),  # of damage
         ("severity", pa.int8()),  # 0 mild, 1 middle, 2 severe; -1 undamaged
+        ("fold", pa.int8()),  # whose judge saw nothing like it
         ("judge", pa.int8()),
         ("size", pa.int64()),  # bytes of the excerpt
         ("bytes", pa.int64()),  # of the text
@@ -53,12 +57,14 @@ class GatherAnchors:
     corpus: Corpus
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
-        """Write the anchors; return the record with the number of those that can be damaged by language."""
-        parts, size = [], 0
-        for _, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "source", "host", "text")):
+        """Write the anchors; return the record with the number of those that can be damaged by language and fold."""
+        parts, size, fold = [], 0, read_folds(self.corpus.folds, shard)
+        for rows, documents in read_kept(shard, self.corpus.verdicts, ("id", "language", "source", "host", "text")):
             size += text_bytes(documents)
-            parts.append(documents.filter(pa.array(self.corpus.anchor(documents))))
-        empty = pa.table({"language": pa.array([], pa.string()), "text": pa.array([], pa.large_string())})
+            folded = documents.append_column("fold", pa.array(fold[rows], pa.int8()))
+            parts.append(folded.filter(pa.array(self.corpus.anchor(documents))))
+        strings = {"language": pa.array([], pa.string()), "text": pa.array([], pa.large_string())}
+        empty = pa.table({**strings, "fold": pa.array([], pa.int8())})
         table = pa.concat_tables(parts) if parts else empty
         texts = [text[:MOST_CHARACTERS] for text in table["text"].to_pylist()]
         if len(table):
@@ -67,8 +73,9 @@ class GatherAnchors:
                 anchor_path(self.folder, shard.name), table.set_column(at, "text", pa.array(texts, pa.large_string()))
             )
         long = [len(text.encode()) >= LEAST_BYTES for text in texts]
-        names = counts(name for name, enough in zip(table["language"].to_pylist(), long, strict=True) if enough)
-        return {"documents": len(table), "bytes": size, "languages": names}
+        own = zip(table["language"].to_pylist(), table["fold"].to_pylist(), long, strict=True)
+        numbers = counts(f"{name} {fold}" for name, fold, enough in own if enough)
+        return {"documents": len(table), "bytes": size, "anchors": numbers}
 
 
 def anchor_path(folder: str, name: str) -> str:
@@ -83,7 +90,7 @@ class Sample:
     id: str
     kind: str
     severity: int
-    judge: int
+    fold: int
     text: str
 
 
@@ -97,7 +104,7 @@ class AnchorTask:
 
 @dataclass(frozen=True, slots=True)
 class MeasureAnchors:
-    """Work on one language: its anchors, undamaged by every judge and damaged by one of them."""
+    """Work on one language: its anchors, undamaged by every judge and damaged by that of their fold."""
 
     folder: str
     judges: Judges
@@ -107,18 +114,17 @@ class MeasureAnchors:
         """Write what was measured; return the record."""
         anchors = pa.concat_tables([read_table(path) for path in task.paths]).sort_by("id").to_pylist()
         own = [row for row in anchors if row["language"] == task.key and len(row["text"].encode()) >= LEAST_BYTES]
-        foreign = [row["text"] for row in anchors if row["language"] != task.key]
-        damaged = damage(own, foreign, len(self.judges.weights))
-        tables, cost = [], 0
+        tables, cost, count = [], 0, 0
         for judge in range(len(self.judges.weights)):
-            table, tokens = self._measure(
-                task.key, judge, [*clean(own), *(row for row in damaged if row.judge == judge)]
-            )
+            foreign = [row["text"] for row in anchors if row["language"] != task.key and row["fold"] == judge]
+            damaged = damage([row for row in own if row["fold"] == judge], foreign)
+            table, tokens = self._measure(task.key, judge, [*clean(own), *damaged])
             tables.append(table)
             cost += tokens
+            count += len(damaged)
         table = pa.concat_tables(tables)
         write_table(measured_path(self.folder, task.key), table)
-        note = f"{task.key}: {len(own):,} documents, {len(damaged):,} of them damaged"
+        note = f"{task.key}: {len(own):,} documents, {count:,} of them damaged"
         return {"documents": len(table), "tokens": cost, "bytes": int(sum(table["size"].to_pylist())), "note": note}
 
     def _measure(self, language: str, judge: int, rows: Sequence[Sample]) -> tuple[pa.Table, int]:
@@ -130,6 +136,7 @@ class MeasureAnchors:
                 "id": [row.id for row in rows],
                 "kind": [row.kind for row in rows],
                 "severity": [row.severity for row in rows],
+                "fold": [row.fold for row in rows],
                 "judge": [judge] * len(rows),
                 "size": found.size,
                 "bytes": found.whole,
@@ -146,25 +153,24 @@ def measured_path(folder: str, language: str) -> str:
 
 def clean(rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
     """Return anchors as they are."""
-    return [Sample(row["id"], CLEAN, -1, -1, row["text"]) for row in rows]
+    return [Sample(row["id"], CLEAN, -1, row["fold"], row["text"]) for row in rows]
 
 
-def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str], judges: int) -> list[Sample]:
-    """Return each of a language's anchors with one damage: kinds, severities and judges take turns.
+def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sample]:
+    """Return each of a language's anchors of one fold with one damage: kinds and severities take turns.
 
     A kind that has no material to work with, another language say, is left out, as is damage that changed nothing.
     """
     out = []
     for number, row in enumerate(rows):
         turn, kind = divmod(number, len(DEFECTS))
-        severity, judge = turn % 3, turn // 3 % judges
-        defect = DEFECTS[kind]
+        severity, defect = turn % 3, DEFECTS[kind]
         if defect.foreign and not foreign:
             continue
         draw = random.Random(f"{row['id']} {defect.name}")  # noqa: S311 - must come out the same again
         text = inject(row["text"], defect, severity, draw, make_pool(row, rows, foreign, draw))
         if len(text.encode()) >= LEAST_BYTES and text != row["text"]:
-            out.append(Sample(row["id"], defect.name, severity, judge, text))
+            out.append(Sample(row["id"], defect.name, severity, row["fold"], text))
     return out
 
 
@@ -189,6 +195,7 @@ class Measured:
     id: list[str]
     kind: npt.NDArray[np.str_]
     severity: npt.NDArray[np.int64]
+    fold: npt.NDArray[np.int64]
     judge: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
     bytes: npt.NDArray[np.int64]
@@ -199,6 +206,16 @@ class Measured:
         """Tell which rows were damaged."""
         return self.kind != CLEAN
 
+    @property
+    def own(self) -> npt.NDArray[np.bool_]:
+        """Tell which rows come from the judge of their anchor's fold."""
+        return self.judge == self.fold
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "Measured":
+        """Return some of the rows."""
+        columns = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "id"}
+        return Measured(id=[name for name, taken in zip(self.id, rows.tolist(), strict=True) if taken], **columns)
+
 
 def read_measured(folder: str, language: str) -> Measured:
     """Return a language's measured anchors."""
@@ -208,6 +225,7 @@ def read_measured(folder: str, language: str) -> Measured:
         id=table["id"].to_pylist(),
         kind=np.array(table["kind"].to_pylist(), np.str_),
         severity=table["severity"].to_numpy().astype(np.int64),
+        fold=table["fold"].to_numpy().astype(np.int64),
         judge=table["judge"].to_numpy().astype(np.int64),
         size=table["size"].to_numpy(),
         bytes=table["bytes"].to_numpy(),

@@ -15,7 +15,7 @@ in which no known damage lies still counts for something.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -103,16 +103,15 @@ def features(z: Floats, scale: Scale) -> Floats:
     return np.concatenate([np.maximum(both, 0), np.maximum(-both, 0)], axis=1)
 
 
-def trusted(scales: Sequence[Scale], by_judge: Sequence[Floats]) -> tuple[Scale, ...]:
-    """Return the judges' scales with the trust that their z of the same documents (documents, signals) deserve.
+def trust(scales: Sequence[Scale], by_judge: Sequence[Floats]) -> Floats:
+    """Return the trust (2 x signals) that judges' z of the same documents (documents, signals) deserve.
 
-    Trust is the correlation of two judges, the least of all pairs, 0 where it is negative.
+    It is the correlation of two judges, the least of all pairs, 0 where it is negative.
     """
     sides = [features(z, scale) for z, scale in zip(by_judge, scales, strict=True)]
     signed = [one[:, : one.shape[1] // 2] - one[:, one.shape[1] // 2 :] for one in sides]
     pairs = [(a, b) for number, a in enumerate(signed) for b in signed[:number]]
-    trust = np.min([_correlations(a, b) for a, b in pairs], axis=0)
-    return tuple(replace(scale, trust=np.maximum(trust, 0)) for scale in scales)
+    return np.maximum(np.min([_correlations(a, b) for a, b in pairs], axis=0), 0)
 
 
 def _correlations(a: Floats, b: Floats) -> Floats:

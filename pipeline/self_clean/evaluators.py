@@ -1,6 +1,6 @@
 """Evaluators: small TransNormers, one a fold, each trained on documents of the other folds only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.config import TrainingConfig, TransNormerConfig
 from model.train import train
 from pipeline import storage
-from pipeline.config import ConfigError, Evaluator, SelfClean
+from pipeline.config import ConfigError, Evaluator
 from pipeline.draw import uniform
 from pipeline.needs import Needs
 from pipeline.self_clean.folds import read_folds
@@ -25,11 +25,9 @@ from pipeline.token_shards import index_table, token_column, token_schema, write
 from pipeline.verdicts import read_kept
 from tokenizer.encode import Tokenizer
 
-VERSION = 1
-SPARE = 1.1  # sampled beyond the budget, since a sample by hash is not exact
+VERSION = 2
 TRAINING_BYTES = 1_500_000_000  # of memory: the largest process of a run with the default sizes, torch and all
 LONGEST_SHARE = 0.01  # of the training tokens that one document may be
-MAX_ANCHOR_SHARE = 0.3  # of a language's documents
 
 
 @cache
@@ -37,36 +35,6 @@ def load_tokenizer(path: str) -> Tokenizer:
     """Load a tokenizer once a process."""
     with storage.open_input(path) as file:
         return Tokenizer(file.read())
-
-
-def sampling_rates(
-    sizes: Mapping[str, int], wanted_tokens: int, settings: SelfClean, bytes_per_token: float
-) -> dict[str, float]:
-    """Return the share of each language's documents that a judge is trained on, for so many tokens in all.
-
-    A language's part of the token budget is in proportion to its bytes^language_power (multilingual BERT's smoothing,
-    0.7 there); what a small language cannot fill goes to the others.
-    """
-    available = {name: size * (settings.folds - 1) / settings.folds for name, size in sizes.items()}
-    wanted = wanted_tokens * bytes_per_token * SPARE
-    rates: dict[str, float] = {}
-    open_ = dict(available)
-    while open_:
-        weights = {name: size**settings.language_power for name, size in open_.items()}
-        total = sum(weights.values()) or 1.0
-        full = [name for name in open_ if wanted * weights[name] / total >= open_[name]]
-        if not full:
-            rates |= {name: wanted * weights[name] / total / size for name, size in open_.items()}
-            break
-        for name in full:
-            rates[name] = 1.0
-            wanted -= open_.pop(name)
-    return {name: max(0.0, rate) for name, rate in rates.items()}
-
-
-def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
-    """Return the share of each language's documents that all judges score and none is trained on."""
-    return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,24 +179,21 @@ class TrainEvaluator:
         """Write weights, configuration and log to the task's folder; return its record."""
         target = storage.join(self.folder, task.key)
         tokenizer = load_tokenizer(self.tokenizer)
+        if task.given:
+            return {**copy_weights(task.given, target), "given": task.given}
         shards = [orjson.loads(shard) for shard in task.shards]
         languages: dict[str, int] = {}
         for shard in shards:
             for name, count in shard["languages"].items():
                 languages[name] = languages.get(name, 0) + count
-        if task.given:
-            return {**copy_weights(task.given, target), "languages": languages, "given": task.given}
         available = sum(shard["tokens"] for shard in shards)
-        if not available:
-            return {"tokens": 0, "loss": 0.0, "languages": {}, "note": f"{task.key}: nothing to train on", "given": ""}
         data = storage.join(self.sample, task.key)
         index = index_table(tokenizer, storage.checksum(self.tokenizer), shards)
         storage.write_json(storage.join(data, "index.json"), index)
         files = ["index.json", *(shard["path"] for shard in shards)]
         with storage.on_disk(data, files) as here, at_work(target) as (place, follow):
             result = train(here, place, self._model(tokenizer), self._training(available), say=follow)
-        total = max(1, available)
-        seen = {name: round(count * result["tokens"] / total) for name, count in languages.items()}
+        seen = {name: round(count * result["tokens"] / available) for name, count in languages.items()}
         told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
         storage.write_json(storage.join(target, KEY), {**told, "shards": index["shards"]})
         note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
@@ -274,14 +239,16 @@ def _files(given: str) -> tuple[str, ...]:
 
 
 def copy_weights(given: str, target: str) -> dict[str, Any]:
-    """Copy the weights of a trained evaluator."""
+    """Copy the weights of a trained evaluator; return the record, with the tokens it saw where its key tells them."""
     for name in _files(given):
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,
         ):
             copy.write(file.read())
-    return {"tokens": 0, "loss": 0.0, "note": f"taken from {given}"}
+    key = storage.join(given, KEY)
+    seen = storage.read_json(key).get("tokens_by_language") if storage.exists(key) else None
+    return {"tokens": 0, "loss": 0.0, "languages": seen, "note": f"taken from {given}"}
 
 
 def training_note(folder: str) -> str:

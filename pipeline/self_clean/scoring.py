@@ -5,8 +5,9 @@ language is judged when its judges saw enough of it and agree about documents th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from pipeline.self_clean.anchors import CLEAN, Measured, read_measured
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 2
+VERSION = 3
 LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
 UNKNOWN = "und"
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
 SCORE = "score.json"
+PARTS = 4  # of the anchors: what is learnt of three is told of the fourth
+OF_NOBODY = ("repetition", "tokens_per_byte")  # signals that no judge has a part in
 QUANTUM = 1e-3  # of a score; thresholds never see a difference below it
 
 
@@ -93,45 +96,60 @@ def score_path(folder: str) -> str:
 def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | None, dict[str, Any]]:
     """Return the score of languages, and facts about it: agreement, and how well each kind of damage is found.
 
-    None without a language, or where the judges agree about none.
+    What the score is fitted on is what judges find in anchors of their own folds; the others' findings tell how far
+    judges agree. None without a language, or where the judges agree about none.
     """
     if not measured:
-        return None, {"agreement": {}, "found": [], "held_out": {}}
-    cheap = {name: _scales(one, settings.folds, len(CHEAP)) for name, one in measured.items()}
-    every = {name: _scales(one, settings.folds, len(SIGNALS)) for name, one in measured.items()}
-    by_language = {name: _features(one, every[name], len(SIGNALS)) for name, one in measured.items()}
-    weights = _fit(measured, by_language)
-    scores = {name: combine.score(by_language[name], weights) for name in measured}
-    near = {name: _features(one, cheap[name], len(CHEAP)) for name, one in measured.items()}
-    surrogate = combine.fit_surrogate(np.concatenate(list(near.values())), np.concatenate(list(scores.values())))
+        return None, {"agreement": {}, "agreement_of_judges": {}, "found": [], "held_out": {}}
+    own = {name: one.take(one.own) for name, one in measured.items()}
+    cheap = {name: _scales(one, len(CHEAP)) for name, one in measured.items()}
+    every = {name: _scales(one, len(SIGNALS)) for name, one in measured.items()}
+    by_language = {name: features(one, every[name], len(SIGNALS)) for name, one in own.items()}
+    weights = fit_weights(own, by_language)
+    scores = {name: combine.score(by_language[name], weights) for name in own}
+    near = {name: features(one, cheap[name], len(CHEAP)) for name, one in own.items()}
+    surrogate = fit_surrogate(own, near, scores)
+    agreement = {name: _agreement(one, [weights, _of_judges(weights)]) for name, one in measured.items()}
     languages = {
-        name: _language(one, scores[name], cheap[name], every[name], settings) for name, one in measured.items()
+        name: _language(one, scores[name], cheap[name], every[name], agreement[name][0], settings)
+        for name, one in own.items()
     }
     facts = {
-        "agreement": {name: round(one.agreement, 4) for name, one in languages.items()},
-        "found": _found(measured, by_language),
-        "held_out": {name: round(_held_out(one), 4) for name, one in measured.items()},
-        "surrogate": round(_surrogate_agreement(measured, near, surrogate, scores), 4),
+        "agreement": {name: round(both[0], 4) for name, both in agreement.items()},
+        "agreement_of_judges": {name: round(both[1], 4) for name, both in agreement.items()},
+        "found": _found(own, by_language),
+        "held_out": {name: round(_held_out(one), 4) for name, one in own.items()},
+        "surrogate": round(_surrogate_agreement(own, near, surrogate, scores), 4),
         "weights": _told(weights),
     }
     judged = {name: one for name, one in languages.items() if one.agreement >= settings.min_agreement}
     return (Score(judged, surrogate, weights) if judged else None), facts
 
 
-def _scales(one: Measured, folds: int, signals: int) -> tuple[Scale, ...]:
-    """Return a language's scales by judge; each measured the same undamaged anchors, in the order of their ids."""
-    rows = [(one.judge == judge) & ~one.damaged for judge in range(folds)]
-    classes = length_class(one.bytes)
-    count = len(LENGTH_CLASSES) + 1
-    scales = [combine.fit_scale(one.signals[r, :signals], one.size[r], classes[r], count) for r in rows]
-    z = [
-        combine.standardised(one.signals[r, :signals], one.size[r], classes[r], scale)
-        for r, scale in zip(rows, scales, strict=True)
-    ]
-    return combine.trusted(scales, z)
+def _scales(one: Measured, signals: int) -> tuple[Scale, ...]:
+    """Return a language's scales by judge, each from the anchors of its own fold."""
+    return tuple(scales[fold] for fold, scales in enumerate(every_scale(one, signals)))
 
 
-def _features(one: Measured, scales: Sequence[Scale], signals: int) -> Floats:
+def every_scale(one: Measured, signals: int) -> list[list[Scale]]:
+    """Return scales by fold and judge, from what the judge finds in the undamaged anchors of the fold.
+
+    A judge that was trained on what is like a fold's anchors finds all of them usual, so that its findings there have a
+    scale of their own. In every fold all judges measured the same anchors; how far they agree is their trust.
+    """
+    classes, count, judges = length_class(one.bytes), len(LENGTH_CLASSES) + 1, range(int(one.judge.max()) + 1)
+    table, trust = [], []
+    for fold in judges:
+        rows = [~one.damaged & (one.fold == fold) & (one.judge == judge) for judge in judges]
+        parts = [(one.signals[own, :signals], one.size[own], classes[own]) for own in rows]
+        scales = [combine.fit_scale(*part, count) for part in parts]
+        z = [combine.standardised(*part, scale) for part, scale in zip(parts, scales, strict=True)]
+        table.append(scales)
+        trust.append(combine.trust(scales, z))
+    return [[replace(scale, trust=np.mean(trust, axis=0)) for scale in scales] for scales in table]
+
+
+def features(one: Measured, scales: Sequence[Scale], signals: int) -> Floats:
     """Return the features (rows, 4 x signals) of measured anchors, each row by its judge's scale."""
     out = np.zeros((len(one.id), 4 * signals))
     for judge, scale in enumerate(scales):
@@ -140,80 +158,148 @@ def _features(one: Measured, scales: Sequence[Scale], signals: int) -> Floats:
     return out
 
 
-def _fit(measured: Mapping[str, Measured], features: Mapping[str, Floats], without: str = "") -> Weights:
-    """Return weights from the anchors of all languages, without one kind of damage."""
-    kinds = np.concatenate([one.kind for one in measured.values()])
-    rows = np.concatenate([features[name] for name in measured])
+def fit_weights(own: Mapping[str, Measured], by_language: Mapping[str, Floats], without: str = "") -> Weights:
+    """Return weights from the anchors of all languages and their features, without one kind of damage."""
+    kinds = np.concatenate([one.kind for one in own.values()])
+    rows = np.concatenate([by_language[name] for name in own])
     use = kinds != without
     damaged = kinds[use] != CLEAN
     return combine.fit_weights(rows[use], damaged, combine.balanced(kinds[use].tolist(), damaged))
 
 
+def fit_surrogate(
+    own: Mapping[str, Measured], near: Mapping[str, Floats], scores: Mapping[str, Floats], without: str = ""
+) -> Weights:
+    """Return the surrogate's weights from cheap features and scores of all languages, without one kind of damage."""
+    use = {name: one.kind != without for name, one in own.items()}
+    rows, wanted = (np.concatenate([table[name][use[name]] for name in own]) for table in (near, scores))
+    return combine.fit_surrogate(rows, wanted)
+
+
 def _language(
-    one: Measured, score: Floats, cheap: tuple[Scale, ...], every: tuple[Scale, ...], settings: SelfClean
+    own: Measured,
+    score: Floats,
+    cheap: tuple[Scale, ...],
+    every: tuple[Scale, ...],
+    agreement: float,
+    settings: SelfClean,
 ) -> Language:
     """Return what a language is judged with; its limit lies so many robust deviations above its median."""
-    clean = score[~one.damaged]
-    low, middle, high = np.quantile(clean, [0.25, 0.5, 0.75]).tolist()
+    low, middle, high = np.quantile(score[~own.damaged], [0.25, 0.5, 0.75]).tolist()
     deviation = (high - low) / NORMAL_IQR
     limit = middle + settings.outlier * deviation
-    return Language(cheap, every, float(limit), float(deviation), _agreement(one, score))
+    return Language(cheap, every, float(limit), float(deviation), agreement)
 
 
-def _agreement(one: Measured, score: Floats) -> float:
-    """Return the least rank correlation of two judges' scores on undamaged anchors."""
-    judges = np.unique(one.judge)
-    by_judge = [score[(one.judge == judge) & ~one.damaged] for judge in judges]  # each in the order of ids
-    pairs = [(a, b) for a in range(len(judges)) for b in range(a + 1, len(judges))]
-    return min((combine.spearman(by_judge[a], by_judge[b]) for a, b in pairs), default=0.0)
+def _agreement(one: Measured, weights: Sequence[Weights]) -> list[float]:
+    """Return for each weights the least rank correlation of two judges' scores on a fold's anchors, the folds' mean.
+
+    Each anchor is scored by scales, and the trust in them, of the other parts.
+    """
+    clean = one.take(~one.damaged)
+    part, first = _parts(clean.id), clean.judge == 0
+    scores = np.zeros((len(weights), int(clean.judge.max()) + 1, int(first.sum())))
+    for number in np.unique(part).tolist():
+        scales = every_scale(clean.take(part != number), len(SIGNALS))
+        asked = clean.take(part == number)
+        scores[:, :, part[first] == number] = [_by_judge(asked, scales, each) for each in weights]
+    fold = clean.fold[first]
+    return [float(np.mean([_least(found[:, fold == number]) for number in np.unique(fold)])) for found in scores]
 
 
-def judges_overlap(anchors: str, fitted: Score, drop: float) -> float:
-    """Return the Jaccard overlap of what two judges would drop of the undamaged anchors, a share of each language.
+def _least(found: Floats) -> float:
+    """Return the least rank correlation of two judges' scores (judges, anchors)."""
+    pairs = [(a, b) for number, a in enumerate(found) for b in found[:number]]
+    return min((combine.spearman(a, b) for a, b in pairs), default=0.0)
 
-    `anchors` is the folder of measured anchors. No part of the fit, which another drop budget leaves as it is.
+
+def _parts(ids: Sequence[str]) -> Ints:
+    """Return the part that each anchor belongs to, damaged or not."""
+    return np.array([blake2b(name.encode(), digest_size=2).digest()[0] % PARTS for name in ids])
+
+
+def _by_judge(one: Measured, scales: Sequence[Sequence[Scale]], weights: Weights) -> Floats:
+    """Return the scores (judges, undamaged anchors in the order of their ids) by scales of each fold and judge."""
+    clean = one.take(~one.damaged)
+    score = np.zeros(len(clean.id))
+    for fold, by_judge in enumerate(scales):
+        rows = clean.fold == fold
+        score[rows] = combine.score(features(clean.take(rows), by_judge, len(SIGNALS)), weights)
+    return np.stack([score[clean.judge == judge] for judge in range(len(scales))])
+
+
+def _of_judges(weights: Weights) -> Weights:
+    """Return weights without the signals that are the same whoever judges."""
+    each = weights.each.reshape(4, len(SIGNALS)).copy()
+    each[:, [SIGNALS.index(name) for name in OF_NOBODY]] = 0
+    return Weights(each.ravel(), weights.bias)
+
+
+def judges_overlap(anchors: str, fitted: Score, cuts: Mapping[str, int]) -> float:
+    """Return the Jaccard overlap of what two judges' scores of undamaged anchors put above the cuts of a round.
+
+    `anchors` is the folder of measured anchors; `cuts` (quanta) are by stratum. 1 when both reject nothing.
     """
     both = either = 0
-    for name, language in fitted.languages.items():
+    for name in fitted.languages:
         one = read_measured(anchors, name)
-        score = combine.score(_features(one, language.every, len(SIGNALS)), fitted.every)
-        first, second = (score[(one.judge == judge) & ~one.damaged] for judge in (0, 1))
-        count = round(drop * len(first))
-        worst = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (first, second)]
-        both, either = both + len(worst[0] & worst[1]), either + len(worst[0] | worst[1])
+        scores = np.round(_by_judge(one, every_scale(one, len(SIGNALS)), fitted.every) / QUANTUM)
+        classes = length_class(one.bytes[~one.damaged & (one.judge == 0)])
+        cut = np.array([cuts.get(f"{name} {number}", np.inf) for number in classes.tolist()])
+        first, second = scores[0] >= cut, scores[1] >= cut
+        both, either = both + int((first & second).sum()), either + int((first | second).sum())
     return round(both / either, 4) if either else 1.0
 
 
-def _held_out(one: Measured) -> float:
+def _held_out(own: Measured) -> float:
     """Return the mean bits per byte of undamaged anchors."""
-    values = one.signals[~one.damaged, SIGNALS.index("bits_per_byte")]
+    values = own.signals[~own.damaged, SIGNALS.index("bits_per_byte")]
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
 
 def _surrogate_agreement(
-    measured: Mapping[str, Measured], near: Mapping[str, Floats], surrogate: Weights, scores: Mapping[str, Floats]
+    own: Mapping[str, Measured], near: Mapping[str, Floats], surrogate: Weights, scores: Mapping[str, Floats]
 ) -> float:
     """Return the rank correlation of surrogate and score on undamaged anchors of all languages."""
-    told = [combine.score(near[name], surrogate)[~one.damaged] for name, one in measured.items()]
-    true = [scores[name][~one.damaged] for name, one in measured.items()]
+    told = [combine.score(near[name], surrogate)[~one.damaged] for name, one in own.items()]
+    true = [scores[name][~one.damaged] for name, one in own.items()]
     return combine.spearman(np.concatenate(told), np.concatenate(true))
 
 
-def _found(measured: Mapping[str, Measured], features: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Return for each kind of damage how well weights that never saw it tell it from undamaged text (AUC)."""
-    kinds = sorted({kind for one in measured.values() for kind in one.kind[one.damaged].tolist()})
+def _found(own: Mapping[str, Measured], by_language: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """Return for each kind of damage how well it is told from undamaged text (AUC).
+
+    By weights that saw neither the kind nor the part of the anchors in which it is looked for; the mean of the parts.
+    """
+    part = {name: _parts(one.id) for name, one in own.items()}
     rows = []
-    for kind in kinds:
-        weights = _fit(measured, features, kind)
-        scores = {name: combine.score(features[name], weights) for name in measured}
-        clean = np.concatenate([scores[name][~one.damaged] for name, one in measured.items()])
+    for kind in sorted({kind for one in own.values() for kind in one.kind[one.damaged].tolist()}):
+        cells = [_found_in(own, by_language, part, number, kind) for number in range(PARTS)]
         for severity in range(3):
-            chosen = {name: (one.kind == kind) & (one.severity == severity) for name, one in measured.items()}
-            bad = np.concatenate([scores[name][chosen[name]] for name in measured])
-            if len(bad):
-                found = round(combine.auc(clean, bad), 4)
-                rows.append({"kind": kind, "severity": severity, "documents": len(bad), "auc": found})
+            told = [cell[severity] for cell in cells if severity in cell]
+            if told:
+                documents = sum(n for n, _ in told)
+                found = round(sum(n * value for n, value in told) / documents, 4)
+                rows.append({"kind": kind, "severity": severity, "documents": documents, "auc": found})
     return rows
+
+
+def _found_in(
+    own: Mapping[str, Measured], by_language: Mapping[str, Floats], part: Mapping[str, Ints], number: int, kind: str
+) -> dict[int, tuple[int, float]]:
+    """Return by severity how many of one part's anchors were damaged in a way, and how well that is found."""
+    known = {name: one.take(part[name] != number) for name, one in own.items()}
+    weights = fit_weights(known, {name: by_language[name][part[name] != number] for name in own}, kind)
+    asked = {name: one.take(part[name] == number) for name, one in own.items()}
+    scores = {name: combine.score(by_language[name][part[name] == number], weights) for name in own}
+    clean = np.concatenate([scores[name][~one.damaged] for name, one in asked.items()])
+    found = {}
+    for severity in range(3):
+        chosen = {name: (one.kind == kind) & (one.severity == severity) for name, one in asked.items()}
+        bad = np.concatenate([scores[name][chosen[name]] for name in asked])
+        if len(bad) and len(clean):
+            found[severity] = (len(bad), combine.auc(clean, bad))
+    return found
 
 
 def _told(weights: Weights) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ and languages by damaged documents; differences are paired, with 95 % intervals 
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pipeline.evaluation.resampling import Floats, auc, draw_weights, estimate
 from pipeline.evaluation.shown import interval, three
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import Measured
-from pipeline.self_clean.scoring import LENGTH_CLASSES, length_class
+from pipeline.self_clean.scoring import every_scale, features, fit_weights
 from pipeline.self_clean.signals import LEARNT, SIGNALS
 
 PARTS = 5
@@ -56,14 +56,14 @@ def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
     sums: dict[str, Floats] = {}
     count: dict[str, int] = {}
     for part in range(PARTS):
-        features = {name: _features(one, given.part[name] != part, columns) for name, one in given.rows.items()}
+        rows = {name: _features(one, given.part[name] != part, columns) for name, one in given.rows.items()}
         for kind in _kinds(given.rows):
-            weights = _weights(given, features, part, kind)
+            weights = _weights(given, rows, part, kind)
             for name, one in given.rows.items():
                 own = given.part[name] == part
-                good, bad = own & ~one.damaged, own & (one.kind == kind)
+                good, bad = own & ~one.damaged & one.own, own & (one.kind == kind)
                 if bad.any():
-                    score = combine.score(features[name], weights)
+                    score = combine.score(rows[name], weights)
                     drawn = given.weights[name]
                     draws = auc(score[good], score[bad], drawn[:, good], drawn[:, bad])
                     sums[kind] = sums.get(kind, 0) + bad.sum() * np.nan_to_num(draws, nan=0.5)
@@ -78,27 +78,16 @@ def _kinds(rows: Rows) -> list[str]:
 
 def _features(one: Measured, known: np.ndarray, columns: Sequence[int]) -> Floats:
     """Return the features of a language's anchors by scales of the known ones."""
-    signals, classes = one.signals[:, columns], length_class(one.bytes)
-    judges = np.unique(one.judge).tolist()
-    clean = [(one.judge == judge) & ~one.damaged & known for judge in judges]
-    count = len(LENGTH_CLASSES) + 1
-    scales = [combine.fit_scale(signals[r], one.size[r], classes[r], count) for r in clean]
-    z = [combine.standardised(signals[r], one.size[r], classes[r], s) for r, s in zip(clean, scales, strict=True)]
-    out = np.zeros((len(one.id), 4 * len(columns)))
-    for judge, scale in zip(judges, combine.trusted(scales, z), strict=True):
-        rows = one.judge == judge
-        own = combine.standardised(signals[rows], one.size[rows], classes[rows], scale)
-        out[rows] = combine.features(own, scale)
-    return out
+    some = replace(one, signals=one.signals[:, columns])
+    scales = every_scale(some.take(known), len(columns))
+    return features(some, [by_judge[fold] for fold, by_judge in enumerate(scales)], len(columns))
 
 
-def _weights(given: Split, features: dict[str, Floats], part: int, without: str) -> combine.Weights:
+def _weights(given: Split, by_language: dict[str, Floats], part: int, without: str) -> combine.Weights:
     """Return weights from the other parts, without a kind of damage."""
-    use = {name: (given.part[name] != part) & (one.kind != without) for name, one in given.rows.items()}
-    kinds = np.concatenate([one.kind[use[name]] for name, one in given.rows.items()])
-    damaged = np.concatenate([one.damaged[use[name]] for name, one in given.rows.items()])
-    rows = np.concatenate([features[name][use[name]] for name in given.rows])
-    return combine.fit_weights(rows, damaged, combine.balanced(kinds.tolist(), damaged))
+    use = {name: (given.part[name] != part) & one.own for name, one in given.rows.items()}
+    known = {name: one.take(use[name]) for name, one in given.rows.items()}
+    return fit_weights(known, {name: by_language[name][use[name]] for name in known}, without)
 
 
 def read_rows(output: Path) -> Rows:

@@ -259,12 +259,26 @@ def test_an_early_threshold_runs_what_it_touches(finished: Path, tmp_path: Path,
     assert len(read(again, "documents")) < len(read(finished, "documents"))
 
 
-def test_a_round_that_judges_no_language_does_not_count(
+def test_where_no_language_can_be_judged_nothing_is_trained(
     finished: Path, tmp_path: Path, run: Run, settings: Path
 ) -> None:
-    """Where judges saw too little of every language nothing is rejected by them, and the report says why."""
+    """Where there is too little of every language no judge rejects anything, and the report says why."""
     changed, again = tmp_path / "changed.toml", tmp_path / "again"
     changed.write_text(settings.read_text().replace("min_language_tokens = 1000", "min_language_tokens = 10_000_000"))
+    shutil.copytree(finished, again)
+    run(again, config=changed)
+    facts = report(again)
+    assert facts["decision"].startswith("no language can be judged; en: its judges can see about")
+    assert facts["rounds"] == []
+    assert set(facts["not_judged"]) == {"en", "zh"}
+    assert all("fewer than 10,000,000" in reason for reason in facts["not_judged"].values())
+    assert "why no judge was trained for it" in (again / "report.html").read_text()
+
+
+def test_a_round_whose_judges_disagree_does_not_count(finished: Path, tmp_path: Path, run: Run, settings: Path) -> None:
+    """Where judges disagree about every language the round rejects nothing, and the report says why."""
+    changed, again = tmp_path / "changed.toml", tmp_path / "again"
+    changed.write_text(settings.read_text().replace("min_agreement = -1", "min_agreement = 1"))
     shutil.copytree(finished, again)
     run(again, config=changed)
     facts = report(again)
@@ -272,7 +286,7 @@ def test_a_round_that_judges_no_language_does_not_count(
     (one,) = facts["rounds"]
     assert (one["accepted"], one["judged"], one["rejected"], one["scored"]) == (False, [], 0, 0)
     assert set(one["not_judged"]) == {"en", "zh"}
-    assert all("fewer than 10,000,000" in reason for reason in one["not_judged"].values())
+    assert all("on the anchor, less than 1" in reason for reason in one["not_judged"].values())
     assert set(read(again, "rejected")["stage"].to_pylist()) == {"ingest", "deduplicate"}
     assert set(read(again, "documents")["score"].to_pylist()) == {None}
 

@@ -72,7 +72,8 @@ def make_run(output: Path) -> None:
     """Write what a run publishes and an evaluation reads."""
     evaluator, anchors = output / "evaluator", output / "stages" / DAMAGE / "f"
     make_judges(evaluator_made(evaluator))
-    write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(rows("anchor", 120)))
+    anchored = [{**row, "fold": number % 2} for number, row in enumerate(rows("anchor", 120))]
+    write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(anchored))
     task = AnchorTask("en", (anchor_path(str(anchors), "a"),))
     MeasureAnchors(str(anchors), published(str(evaluator), 1, 2), Shape(4, 1024))(task)
     fitted, _ = scoring.fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
@@ -188,5 +189,13 @@ def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:
     """Where OUT/stages is gone, every kind is judged by weights that saw it, and the evaluation says so."""
     run = read_finished(str(output))
     bare = replace(run, measured={})
-    assert without(bare, "ocr") is run.score.every
-    assert (without(run, "ocr").each != run.score.every.each).any()
+    assert without(bare, "ocr") == (run.score.every, run.score.surrogate)
+    for found, own in zip(without(run, "ocr"), (run.score.every, run.score.surrogate), strict=True):
+        assert (found.each != own.each).any()
+
+
+def test_weights_without_a_kind_are_the_runs_where_there_was_none_of_it(output: Path) -> None:
+    """From the anchors of the stages come the weights that the run published, of score and surrogate."""
+    run = read_finished(str(output))
+    for found, own in zip(without(run, "nothing"), (run.score.every, run.score.surrogate), strict=True):
+        assert found.each == pytest.approx(own.each, abs=1e-6)

@@ -20,6 +20,7 @@ from pipeline.self_clean.anchors import (
 )
 from pipeline.self_clean.defects import DEFECTS
 from pipeline.self_clean.evaluators import Corpus
+from pipeline.self_clean.folds import fold_path
 from pipeline.shards import DocumentShard
 
 KINDS = {defect.name for defect in DEFECTS}
@@ -35,17 +36,17 @@ def rows(count: int, hosts: int = 4) -> list[dict[str, Any]]:
         draw = random.Random(number)
         lines = (" ".join(draw.choices(WORDS, k=12)) + "'s." for _ in range(6))
         host = f"host{number % hosts}" if number % 5 else ""
-        out.append({"id": f"{number:032x}", "host": host, "source": "web", "text": "\n".join(lines) + f" {number}."})
+        text = "\n".join(lines) + f" {number}."
+        out.append({"id": f"{number:032x}", "host": host, "source": "web", "fold": 1, "text": text})
     return out
 
 
-def test_every_kind_at_every_severity_for_every_judge() -> None:
-    """Kinds, severities and judges take turns, so that each has about as many anchors as the others."""
-    found = damage(rows(9 * 3 * 2 * 4), OTHERS, 2)
-    assert {(one.kind, one.severity, one.judge) for one in found} == {
-        (kind, severity, judge) for kind in KINDS for severity in range(3) for judge in range(2)
-    }
-    counts = Counter((one.kind, one.severity, one.judge) for one in found)
+def test_every_kind_at_every_severity() -> None:
+    """Kinds and severities take turns, so that each has about as many anchors as the others, all of their fold."""
+    found = damage(rows(9 * 3 * 8), OTHERS)
+    assert {(one.kind, one.severity) for one in found} == {(kind, severity) for kind in KINDS for severity in range(3)}
+    assert {one.fold for one in found} == {1}
+    counts = Counter((one.kind, one.severity) for one in found)
     assert max(counts.values()) - min(counts.values()) <= 2  # damage that changes nothing is left out
 
 
@@ -53,7 +54,7 @@ def test_an_anchor_is_damaged_once_and_differs() -> None:
     """A damaged text bears its anchor's id, is not its text, and is long enough to tell anything by."""
     anchors = rows(60)
     texts = {row["id"]: row["text"] for row in anchors}
-    found = damage(anchors, OTHERS, 2)
+    found = damage(anchors, OTHERS)
     assert len({one.id for one in found}) == len(found) > 50
     assert all(one.text != texts[one.id] and len(one.text.encode()) >= LEAST_BYTES for one in found)
     assert [(one.id, one.text) for one in clean(anchors)] == list(texts.items())
@@ -62,12 +63,12 @@ def test_an_anchor_is_damaged_once_and_differs() -> None:
 
 def test_damage_follows_from_ids_and_texts() -> None:
     """The same anchors are damaged the same again."""
-    assert damage(rows(40), OTHERS, 2) == damage(rows(40), OTHERS, 2)
+    assert damage(rows(40), OTHERS) == damage(rows(40), OTHERS)
 
 
 def test_a_kind_without_material_is_left_out() -> None:
     """Where there is no other language no text is mixed with one, and nothing else is missing."""
-    found = damage(rows(60), [], 2)
+    found = damage(rows(60), [])
     assert {one.kind for one in found} == KINDS - FOREIGN
 
 
@@ -103,7 +104,9 @@ def gathered(folder: Path, texts: list[str], rate: float) -> tuple[dict[str, Any
     languages = ["en" if number % 2 else "fi" for number in range(len(texts))]
     table = {"id": ids, "language": languages, **columns, "text": pa.array(texts, pa.large_string())}
     write_table(shard.path("documents"), pa.table(table))
-    work = GatherAnchors(str(folder), Corpus((), "", "", {"en": rate, "fi": rate}, 1))
+    folds = pa.array([number // 2 % 2 for number in range(len(texts))], pa.int8())
+    write_table(fold_path(str(folder), shard), pa.table({"fold": folds}))
+    work = GatherAnchors(str(folder), Corpus((), str(folder), "", {"en": rate, "fi": rate}, 1))
     return work(shard), Path(anchor_path(str(folder), "a"))
 
 
@@ -111,11 +114,14 @@ def test_gathered_anchors_are_drawn_and_bounded(tmp_path: Path) -> None:
     """About the share asked for, of each language, none longer than measured; none at all leaves no file."""
     record, path = gathered(tmp_path / "some", ["word " * (MOST_CHARACTERS // 2)] * 400, 0.3)
     table = read_table(str(path))
-    assert len(table) == record["documents"] == sum(record["languages"].values())
-    assert all(30 < count < 90 for count in record["languages"].values())
+    assert len(table) == record["documents"] == sum(record["anchors"].values())
+    places = zip(table["language"].to_pylist(), table["fold"].to_pylist(), strict=True)
+    assert record["anchors"] == Counter(f"{language} {fold}" for language, fold in places)
+    assert set(record["anchors"]) == {"en 0", "en 1", "fi 0", "fi 1"}
+    assert all(15 < count < 45 for count in record["anchors"].values())
     assert {len(text) for text in table["text"].to_pylist()} == {MOST_CHARACTERS}
     record, path = gathered(tmp_path / "none", ["word " * 100] * 20, 0.0)
-    assert (record["documents"], record["languages"]) == (0, {})
+    assert (record["documents"], record["anchors"]) == (0, {})
     assert not path.exists()
 
 
@@ -123,4 +129,4 @@ def test_anchors_too_short_to_damage_are_not_counted(tmp_path: Path) -> None:
     """A language whose anchors nobody will measure must not be taken for one that has enough of them."""
     short, long = "é" * (LEAST_BYTES // 2 - 1), "é" * (LEAST_BYTES // 2)
     record, _ = gathered(tmp_path, [short, long] * 50, 1.0)
-    assert record["languages"] == {"en": 50}
+    assert record["anchors"] == {"en 0": 25, "en 1": 25}

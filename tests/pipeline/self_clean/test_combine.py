@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from pipeline.self_clean.combine import (
     score,
     spearman,
     standardised,
-    trusted,
+    trust,
 )
 
 Floats = NDArray[np.float64]
@@ -156,7 +157,7 @@ def test_a_residual_tells_what_the_other_signals_do_not() -> None:
     assert odd[[0, 7]] == pytest.approx([1, 1], abs=0.1)
 
 
-def test_judges_are_trusted_as_far_as_they_agree() -> None:
+def test_judges_are_trust_as_far_as_they_agree() -> None:
     """Equal judges have trust 1, unlike ones none, and what contradicts itself counts for nothing."""
     found, sizes = drawn(4_000, 7)
     classes = np.zeros(len(sizes), np.int64)
@@ -165,11 +166,10 @@ def test_judges_are_trusted_as_far_as_they_agree() -> None:
     other[:, 2] = -other[:, 2]
     scales = [fit_scale(one, sizes, classes, 1) for one in (found, other)]
     z = [standardised(one, sizes, classes, scale) for one, scale in zip((found, other), scales, strict=True)]
-    first, second = trusted(scales, z)
-    assert first.trust.tolist() == second.trust.tolist()
-    assert first.trust[:3] == pytest.approx([1, 0, 0], abs=0.01)
-    assert (trusted(scales[:1] * 2, z[:1] * 2)[0].trust == pytest.approx(np.ones(6))) is True
-    assert features(z[0], first)[:, [1, 2]].max() < 0.1
+    found_trust = trust(scales, z)
+    assert found_trust[:3] == pytest.approx([1, 0, 0], abs=0.01)
+    assert trust(scales[:1] * 2, z[:1] * 2) == pytest.approx(np.ones(6))
+    assert features(z[0], replace(scales[0], trust=found_trust))[:, [1, 2]].max() < 0.1
 
 
 def damaged_features(seed: int) -> tuple[Floats, NDArray[np.bool_]]:
@@ -283,7 +283,7 @@ def test_rank_correlation_is_scipys(both: tuple[Floats, Floats]) -> None:
 
 def test_a_fit_survives_its_file() -> None:
     """Scales and weights read from their tables are those that were written."""
-    scale = trusted([fit_scale(*drawn(50, 14), np.zeros(50, np.int64), 2)] * 2, [np.ones((4, 3))] * 2)[0]
+    scale = replace(fit_scale(*drawn(50, 14), np.zeros(50, np.int64), 2), trust=np.arange(6) / 7)
     for name in Scale.__slots__:
         assert getattr(read_scale(as_table(scale)), name).tolist() == getattr(scale, name).tolist(), name
     weights = fit_weights(*damaged_features(15), np.ones(600))

@@ -1,0 +1,100 @@
+"""Languages: which of them judges can be trained for, and on how many tokens of each.
+
+A judge's tokens go to languages that may be judged in the end, the largest first where there are too many for its
+budget: what it learns of the others, nobody asks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.config import SelfClean
+from pipeline.self_clean.scoring import UNKNOWN
+
+SPARE = 1.1  # sampled beyond what is wanted, since a sample by hash is not exact
+MAX_ANCHOR_SHARE = 0.3  # of a language's documents
+STEPS = 60  # halvings in which a share is found
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of a language entered stage 4."""
+
+    documents: int
+    bytes: int
+    bytes_per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The languages that may be judged."""
+
+    available: dict[str, float]  # tokens of each that one judge may be trained on
+    reasons: dict[str, str]  # of every other language, why not
+
+
+def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
+    """Return the share of each language's documents that all judges score and none is trained on."""
+    return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
+
+
+def choose(sizes: Mapping[str, Size], settings: SelfClean, budget: int) -> Chosen:
+    """Return the languages that judges with so many training tokens may judge, and why not the others."""
+    rates = anchor_rates({name: size.documents for name, size in sizes.items()}, settings)
+    others = (settings.folds - 1) / settings.folds
+    available = {name: one.bytes / one.bytes_per_token * others * (1 - rates[name]) for name, one in sizes.items()}
+    reasons = {
+        name: too_little(name, available[name], rates[name] * one.documents, settings, "can see about")
+        for name, one in sizes.items()
+    }
+    fit = sorted((name for name in sizes if not reasons[name]), key=lambda name: (-available[name], name))
+    most = max(1, int(budget / least_tokens(settings))) if settings.min_language_tokens else len(fit)
+    for name in fit[most:]:
+        reasons[name] = (
+            f"[evaluator] train_tokens = {budget:,} give {most} languages at least {settings.min_language_tokens:,} "
+            "tokens each, and larger ones come first"
+        )
+    return Chosen(
+        {name: available[name] for name in fit[:most]}, {name: said for name, said in reasons.items() if said}
+    )
+
+
+def too_little(name: str, tokens: float, anchors: float, settings: SelfClean, sees: str = "saw") -> str:
+    """Say why no judge may judge a language; empty when they may, if they agree."""
+    if name == UNKNOWN:
+        return "the language of these documents was a guess"
+    if tokens < settings.min_language_tokens:
+        return f"its judges {sees} {tokens:,.0f} tokens of it, fewer than {settings.min_language_tokens:,}"
+    if anchors < settings.min_anchor_documents:
+        return f"the anchor sample holds {anchors:.0f} documents of it, fewer than {settings.min_anchor_documents}"
+    return ""
+
+
+def too_few_anchors(by_fold: Mapping[int, int], settings: SelfClean) -> str:
+    """Say why the anchors of a language, by fold, are too few for the judge of one; empty when they are not."""
+    least, wanted = min(by_fold.get(fold, 0) for fold in range(settings.folds)), settings.min_anchor_documents
+    if least < wanted / settings.folds / 2:
+        return f"the anchor sample holds {least} documents of it in one fold, of {wanted:,} wanted in all"
+    return ""
+
+
+def least_tokens(settings: SelfClean) -> float:
+    """Return how many tokens are wanted at least of a language that is judged."""
+    return settings.min_language_tokens * SPARE
+
+
+def sampling_rates(available: Mapping[str, float], wanted: int, settings: SelfClean) -> dict[str, float]:
+    """Return the share of each language's documents that a judge is trained on, for so many tokens in all.
+
+    A language's part is in proportion to its tokens^language_power (multilingual BERT's smoothing, 0.7 there), but no
+    less than what it takes to be judged; what a small language cannot fill goes to the others.
+    """
+    least = least_tokens(settings)
+
+    def parts(scale: float) -> dict[str, float]:
+        return {name: min(size, max(least, scale * size**settings.language_power)) for name, size in available.items()}
+
+    low, high = 0.0, max((size ** (1 - settings.language_power) for size in available.values()), default=0.0)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(parts(middle).values()) <= wanted else (low, middle)
+    return {name: min(1.0, SPARE * part / max(available[name], 1)) for name, part in parts(high).items()}

@@ -1,0 +1,191 @@
+"""Training: from the documents that entered, or that the round before left, to the judges of a round."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from pipeline import storage
+from pipeline.config import ConfigError, SelfClean
+from pipeline.line import Line
+from pipeline.self_clean import counting, evaluators, rejects
+from pipeline.self_clean.counting import CountNgrams, CountTask
+from pipeline.self_clean.entrance import Entrance
+from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
+from pipeline.self_clean.languages import Chosen, sampling_rates
+from pipeline.self_clean.rejects import SampleRejects
+from pipeline.stage import Manifest
+from pipeline.storage import exists, join
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A round as it begins."""
+
+    line: Line
+    entrance: Entrance
+    corpus: Corpus
+    languages: Chosen
+    number: int
+    before: str  # folder of the verdicts of the round before; empty in the first
+
+    def name(self, what: str) -> str:
+        """Return the name of one of the round's stages."""
+        return f"self_clean.round-{self.number}.{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The judges of a round and what they were trained on."""
+
+    judges: Judges
+    seen: dict[str, int]  # tokens of each language that the judge who saw least of it saw
+    trained: Manifest
+    counted: Manifest
+
+
+def sample(begun: Begun) -> Manifest:
+    """Draw what the judges of a round are trained on from what the round before left."""
+    line, entrance = begun.line, begun.entrance
+    evaluator, settings = line.config.evaluator, line.config.self_clean
+    rates, counted = (
+        sampling_rates(begun.languages.available, tokens, settings)
+        for tokens in (evaluator.train_tokens, max(settings.count_tokens, evaluator.train_tokens))
+    )
+    rejected = (begun.before,) if begun.before else ()
+    keys = {"evaluator": asdict(evaluator), "self_clean": _keys(settings)}
+    upstream = [entrance.tokenizer.stage, begun.corpus.folds, *rejected]
+    stage = line.stage(begun.name("sample"), evaluators.VERSION, keys, upstream)
+    longest = max(1, round(evaluator.train_tokens * evaluators.LONGEST_SHARE * entrance.bytes_per_token))
+    work = SampleShard(stage.folder, begun.corpus, rejected, rates, counted, settings.folds, longest, begun.number)
+    return line.each(stage, work, entrance.shards)
+
+
+def empty_fold(sampled: Manifest, count: int) -> str:
+    """Return the name of a fold whose judge has nothing to train on; empty when there is none."""
+    tokens = [sum(record["shards"][k]["tokens"] for record in sampled.records) for k in range(count)]
+    return next((f"fold-{k}" for k, n in enumerate(tokens) if not n), "")
+
+
+def _keys(settings: SelfClean) -> dict[str, Any]:
+    names = ("folds", "anchor_documents", "language_power", "count_tokens", "seed")
+    least = ("min_language_tokens", "min_anchor_documents")
+    return {name: value for name, value in asdict(settings).items() if name in {*names, *least}}
+
+
+def train(begun: Begun, sampled: Manifest) -> Trained:
+    """Train the evaluators, or take those that were given, and count n-grams."""
+    trained = _train(begun, sampled)
+    counted, seen = _count(begun, sampled)
+    for record in trained.records:
+        if record["languages"] is not None:  # of external weights nobody knows
+            seen = {name: min(count, record["languages"].get(name, 0)) for name, count in seen.items()}
+    weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
+    paths = {record["key"]: counted.stage.path(record["key"], COUNTS) for record in counted.records}
+    rejected = paths.pop(rejects.REJECTS, "")
+    judges = Judges(begun.corpus.tokenizer, tuple(paths.values()), weights, rejected)
+    return Trained(judges, seen, trained, counted)
+
+
+def _train(begun: Begun, sampled: Manifest) -> Manifest:
+    line, entrance = begun.line, begun.entrance
+    settings, count = line.config.self_clean, line.config.self_clean.folds
+    given = given_weights(entrance.given, begun.number, count)
+    key = TrainingKey(begun.corpus.folds.rpartition("/")[2], count, settings.seed, settings.anchor_documents)
+    if not entrance.external:
+        evaluators.check_keys(given, key)
+    checks = [evaluators.checksums(folder) for folder in given if folder]
+    stage = line.stage(begun.name("train"), evaluators.VERSION, checks, [sampled.stage])
+    tasks = [
+        TrainTask(f"fold-{k}", tuple(_json(record["shards"][k]) for record in sampled.records), given[k])
+        for k in range(count)
+    ]
+    seed = settings.seed + begun.number
+    trainer = TrainEvaluator(
+        stage.folder, sampled.stage.folder, begun.corpus.tokenizer, line.config.evaluator, seed, key
+    )
+    return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def given_weights(folder: str, number: int, count: int) -> list[str]:
+    """Return the folder of each fold's weights for a round under --evaluator, or empty strings to train.
+
+    A round beyond those that are there takes the last one's. Raises ConfigError when weights or their tokenizer are
+    missing, or are the same for two folds.
+    """
+    if not folder:
+        return [""] * count
+    if not exists(join(folder, EVALUATOR_TOKENIZER)):
+        raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}")
+    found = [join(folder, "round-1", f"fold-{k}") for k in range(count)]
+    for one in range(1, number + 1):
+        paths = [join(folder, f"round-{one}", f"fold-{k}") for k in range(count)]
+        there = [exists(join(path, evaluators.WEIGHTS[0])) for path in paths]
+        if one > 1 and not any(there):
+            break
+        if not all(there):
+            raise ConfigError(f"--evaluator {folder} holds no weights at {paths[there.index(False)]}")
+        found = paths
+    _check_differ(found)
+    return found
+
+
+def _check_differ(folders: Sequence[str]) -> None:
+    """Raise ConfigError where two folds have the same weights: such judges always agree, which says nothing."""
+    by_sum: dict[str, str] = {}
+    for folder in folders:
+        other = by_sum.setdefault(storage.checksum(join(folder, evaluators.WEIGHTS[0])), folder)
+        if other != folder:
+            raise ConfigError(
+                f"--evaluator: {other} and {folder} hold the same weights; each fold needs a judge of its own, whose "
+                "agreement with the other tells which languages can be judged"
+            )
+
+
+def _sample_rejects(begun: Begun) -> Manifest:
+    """Draw as much of what the rules rejected as a judge's n-grams are counted on, an equal part of each shard."""
+    line, entrance = begun.line, begun.entrance
+    settings, per_token = line.config.self_clean, entrance.bytes_per_token
+    size = round(settings.count_tokens * per_token / max(1, len(entrance.shards)))
+    longest = max(1, round(settings.count_tokens * evaluators.LONGEST_SHARE * per_token))
+    ingest = [shard.folder for shard in entrance.shards[:1]]
+    stage = line.stage(
+        "self_clean.rejects", rejects.VERSION, [size, longest, settings.seed], [entrance.tokenizer.stage, *ingest]
+    )
+    work = SampleRejects(stage.folder, begun.corpus.tokenizer, size, longest, settings.seed)
+    return line.each(stage, work, entrance.shards)
+
+
+def _count(begun: Begun, sampled: Manifest) -> tuple[Manifest, dict[str, int]]:
+    """Count n-grams; return the tokens of each language that the judge who saw least of it saw, too."""
+    line, folder = begun.line, sampled.stage.folder
+    rejected = _sample_rejects(begun)
+    enough = rejects.enough(rejected.records, line.config.self_clean.min_language_tokens)
+    by_fold = [
+        [(f"{kind}-{k}", record[column][k]) for record in sampled.records for kind, column in _KINDS]
+        for k in range(line.config.self_clean.folds)
+    ]
+    languages = sorted({name for parts in by_fold for _, part in parts for name in part["languages"]})
+    stage = line.stage(begun.name("count"), counting.VERSION, [sorted(enough)], [sampled.stage, rejected.stage])
+    tasks = []
+    for k, parts in enumerate(by_fold):
+        paths = tuple(join(folder, kind, part["path"]) for kind, part in parts if part["tokens"])
+        tasks.append(CountTask(f"fold-{k}", paths, tuple(languages), sum(part["tokens"] for _, part in parts)))
+    if enough:
+        paths = tuple(rejects.rejects_path(rejected.stage.folder, record["key"]) for record in rejected.records)
+        tasks.append(CountTask(rejects.REJECTS, paths, tuple(enough), sum(enough.values())))
+    counted = line.each(stage, CountNgrams(stage.folder, begun.corpus.tokenizer), tasks)
+    return counted, {name: min(_tokens(parts, name) for parts in by_fold) for name in languages}
+
+
+_KINDS = (("fold", "shards"), ("more", "more"))  # folders of a sample's token shards, and the records' names of them
+
+
+def _tokens(parts: Sequence[tuple[str, Mapping[str, Any]]], language: str) -> int:
+    return sum(part["languages"].get(language, 0) for _, part in parts)
