@@ -25,7 +25,7 @@ from pipeline.self_clean.signals import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
 
-FARTHEST = 6.0  # a z beyond it counts as it
+FARTHEST = 12.0  # a z beyond it counts as it
 PRIOR_WEIGHT = 0.2
 PRIOR_STRENGTH = 0.5  # of the pull to it, in documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other

@@ -55,12 +55,17 @@ def corpus(line: Line, entrance: Entrance, folded: Manifest) -> Corpus:
     )
 
 
-def languages(line: Line, entrance: Entrance) -> Chosen:
+def languages(line: Line, entrance: Entrance, folded: Manifest) -> Chosen:
     """Return the languages that may be judged: weights that were given have no budget that could run out."""
     settings, per_token = line.config.self_clean, entrance.tokenizer.records[0]["languages"]
+    held = folded.summary["language_bytes"]
     sizes = {
-        name: Size(entrance.kept["documents"].get(name, 0), size, per_token.get(name) or entrance.bytes_per_token)
-        for name, size in entrance.kept["bytes"].items()
+        name: Size(
+            documents,
+            tuple(held.get(f"{name} {k}", 0) for k in range(settings.folds)),
+            per_token.get(name) or entrance.bytes_per_token,
+        )
+        for name, documents in entrance.kept["documents"].items()
     }
     budget = line.config.evaluator.train_tokens
     return choose(sizes, settings, max(budget, settings.count_tokens) if entrance.given else budget)

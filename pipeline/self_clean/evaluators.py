@@ -1,6 +1,6 @@
 """Evaluators: small TransNormers, one a fold, each trained on documents of the other folds only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -61,9 +61,8 @@ class SampleShard:
     folder: str
     corpus: Corpus
     rejected_before: tuple[str, ...]  # verdicts of the round before
-    rates: dict[str, float]  # of a language's documents that train the TransNormer
-    counted: dict[str, float]  # of those that the n-gram model counts, them and more
-    count: int  # folds
+    rates: tuple[dict[str, float], ...]  # by judge: of a language's documents that train the TransNormer
+    counted: tuple[dict[str, float], ...]  # of those that the n-gram model counts, them and more
     longest: int  # characters of a document that are trained on
     round: int  # each draws anew, so that rounds that agree say something
 
@@ -72,21 +71,23 @@ class SampleShard:
         tokenizer = load_tokenizer(self.corpus.tokenizer)
         fold = read_folds(self.corpus.folds, shard)
         schema = token_schema(tokenizer.dtype)
-        trained: list[list[pa.Table]] = [[] for _ in range(self.count)]
-        more: list[list[pa.Table]] = [[] for _ in range(self.count)]
+        trained: list[list[pa.Table]] = [[] for _ in self.rates]
+        more: list[list[pa.Table]] = [[] for _ in self.rates]
         columns = ("id", "source", "language", "text")
         size = 0
         for rows, documents in read_kept(shard, (*self.corpus.verdicts, *self.rejected_before), columns):
             draws = self._draws(documents)
-            chosen = draws < self._rates(documents, self.counted)
-            trains = (draws < self._rates(documents, self.rates))[chosen]
+            others = fold[rows] != np.arange(len(self.rates))[:, None]
+            counts = others & (draws < self._rates(documents, self.counted))
+            trains = counts & (draws < self._rates(documents, self.rates))
+            chosen = counts.any(axis=0)
             size += text_bytes(documents)
-            taken, folds = documents.filter(pa.array(chosen)), fold[rows[chosen]]
+            taken = documents.filter(pa.array(chosen))
             tokens, _ = token_column(self._encode(taken, tokenizer), tokenizer)
             encoded = taken.drop_columns(["text"]).append_column("tokens", tokens).cast(schema)
-            for number in range(self.count):
-                trained[number].append(encoded.filter(pa.array((folds != number) & trains)))
-                more[number].append(encoded.filter(pa.array((folds != number) & ~trains)))
+            for number in range(len(self.rates)):
+                trained[number].append(encoded.filter(pa.array(trains[number, chosen])))
+                more[number].append(encoded.filter(pa.array((counts & ~trains)[number, chosen])))
         shards = [self._write(f"fold-{number}", shard, parts, schema) for number, parts in enumerate(trained)]
         others = [self._write(f"more-{number}", shard, parts, schema) for number, parts in enumerate(more)]
         documents = sum(s["documents"] for s in (*shards, *others))
@@ -104,8 +105,10 @@ class SampleShard:
         draws = uniform(documents["id"].to_pylist(), self.corpus.seed, f"train {self.round}")
         return np.where(self.corpus.anchor(documents), 1.0, draws)
 
-    def _rates(self, documents: pa.Table, rates: dict[str, float]) -> npt.NDArray[np.float64]:
-        return np.asarray([rates.get(name, 0.0) for name in documents["language"].to_pylist()])
+    def _rates(self, documents: pa.Table, rates: Sequence[Mapping[str, float]]) -> npt.NDArray[np.float64]:
+        """Return the rate of each document for each judge (judges, documents)."""
+        names = documents["language"].to_pylist()
+        return np.array([[by_language.get(name, 0.0) for name in names] for by_language in rates])
 
     def _write(self, name: str, shard: DocumentShard, parts: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
         """Write what trains one judge from this shard to a folder."""

@@ -26,7 +26,7 @@ from pipeline.sign import HASH_WORDS
 from pipeline.storage import join
 from pipeline.verdicts import kept_mask
 
-VERSION = 1
+VERSION = 2
 DOCUMENT_BYTES = 80  # of memory, for each document of the run
 BALANCED_GROUPS = 4096  # placed by weight; the others are too small to unbalance a fold
 
@@ -92,20 +92,30 @@ class AssignFolds:
             for s in self.shards
         ]
         size = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-        fold = assign(parent, size, _languages(self.shards), self.folds, self.seed)
+        language, names = _languages(self.shards)
+        fold = assign(parent, size, language, self.folds, self.seed)
         for shard in self.shards:
             part = fold[shard.first : shard.first + shard.rows]
             write_table(fold_path(self.folder, shard), pa.table({"fold": pa.array(part, pa.int8())}))
-        held = np.bincount(fold, weights=size, minlength=self.folds).astype(np.int64)
-        return {"bytes": read + size.nbytes, "summary": {"fold_bytes": {str(k): int(n) for k, n in enumerate(held)}}}
+        held = np.bincount(language * self.folds + fold, weights=size, minlength=len(names) * self.folds)
+        by_language = held.astype(np.int64).reshape(len(names), self.folds)
+        summary = {
+            "fold_bytes": {str(k): n for k, n in enumerate(by_language.sum(0).tolist())},
+            "language_bytes": {
+                f"{name} {k}": n
+                for name, row in zip(names, by_language.tolist(), strict=True)
+                for k, n in enumerate(row)
+            },
+        }
+        return {"bytes": read + size.nbytes, "summary": summary}
 
 
-def _languages(shards: Sequence[DocumentShard]) -> npt.NDArray[np.int64]:
-    """Return a number for the language of each document (documents)."""
+def _languages(shards: Sequence[DocumentShard]) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return a number for the language of each document (documents), and the languages' names."""
     columns = [read_table(shard.path("documents"), ["language"])["language"] for shard in shards]
     chunks = [chunk for column in columns for chunk in column.chunks]
     names = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
-    return np.asarray(names.indices.to_numpy(), np.int64)
+    return np.asarray(names.indices.to_numpy(), np.int64), names.dictionary.to_pylist()
 
 
 def assign(

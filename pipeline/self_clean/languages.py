@@ -12,6 +12,7 @@ from pipeline.self_clean.scoring import UNKNOWN
 
 SPARE = 1.1  # sampled beyond what is wanted, since a sample by hash is not exact
 MAX_ANCHOR_SHARE = 0.3  # of a language's documents
+MARGIN = 1.2  # beyond the tokens that it takes to be judged: documents are drawn, and some are long
 STEPS = 60  # halvings in which a share is found
 
 
@@ -20,7 +21,7 @@ class Size:
     """How much of a language entered stage 4."""
 
     documents: int
-    bytes: int
+    bytes: tuple[int, ...]  # by fold
     bytes_per_token: float
 
 
@@ -28,8 +29,13 @@ class Size:
 class Chosen:
     """The languages that may be judged."""
 
-    available: dict[str, float]  # tokens of each that one judge may be trained on
+    available: tuple[dict[str, float], ...]  # by judge: tokens of each that it may be trained on
     reasons: dict[str, str]  # of every other language, why not
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The languages, in order."""
+        return tuple(sorted(self.available[0]))
 
 
 def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str, float]:
@@ -40,22 +46,24 @@ def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str,
 def choose(sizes: Mapping[str, Size], settings: SelfClean, budget: int) -> Chosen:
     """Return the languages that judges with so many training tokens may judge, and why not the others."""
     rates = anchor_rates({name: size.documents for name, size in sizes.items()}, settings)
-    others = (settings.folds - 1) / settings.folds
-    available = {name: one.bytes / one.bytes_per_token * others * (1 - rates[name]) for name, one in sizes.items()}
-    reasons = {
-        name: too_little(name, available[name], rates[name] * one.documents, settings, "can see about")
+    available = {
+        name: [(sum(one.bytes) - own) / one.bytes_per_token * (1 - rates[name]) for own in one.bytes]
         for name, one in sizes.items()
     }
-    fit = sorted((name for name in sizes if not reasons[name]), key=lambda name: (-available[name], name))
+    least = {name: min(tokens) for name, tokens in available.items()}
+    reasons = {
+        name: too_little(name, least[name], rates[name] * one.documents, settings, "can see about")
+        for name, one in sizes.items()
+    }
+    fit = sorted((name for name in sizes if not reasons[name]), key=lambda name: (-least[name], name))
     most = max(1, int(budget / least_tokens(settings))) if settings.min_language_tokens else len(fit)
     for name in fit[most:]:
         reasons[name] = (
             f"[evaluator] train_tokens = {budget:,} give {most} languages at least {settings.min_language_tokens:,} "
             "tokens each, and larger ones come first"
         )
-    return Chosen(
-        {name: available[name] for name in fit[:most]}, {name: said for name, said in reasons.items() if said}
-    )
+    taken = tuple({name: available[name][judge] for name in fit[:most]} for judge in range(settings.folds))
+    return Chosen(taken, {name: said for name, said in reasons.items() if said})
 
 
 def too_little(name: str, tokens: float, anchors: float, settings: SelfClean, sees: str = "saw") -> str:
@@ -79,7 +87,7 @@ def too_few_anchors(by_fold: Mapping[int, int], settings: SelfClean) -> str:
 
 def least_tokens(settings: SelfClean) -> float:
     """Return how many tokens are wanted at least of a language that is judged."""
-    return settings.min_language_tokens * SPARE
+    return settings.min_language_tokens * MARGIN
 
 
 def sampling_rates(available: Mapping[str, float], wanted: int, settings: SelfClean) -> dict[str, float]:

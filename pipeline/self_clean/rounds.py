@@ -60,14 +60,14 @@ class Cleaned:
 def self_clean(line: Line, entered: Entrance) -> Cleaned:
     """Run the rounds."""
     settings = line.config.self_clean
-    corpus = entrance.corpus(line, entered, entrance.fold(line, entered))
-    languages = entrance.languages(line, entered)
+    folded = entrance.fold(line, entered)
+    corpus, languages = entrance.corpus(line, entered, folded), entrance.languages(line, entered, folded)
     rounds: list[Round] = []
     samples: list[Manifest] = []
     decision = f"all {settings.rounds} rounds were run" if settings.rounds > 1 else "one round was run, as asked"
-    if not languages.available:
+    if not languages.names:
         decision = f"no language can be judged; {_largest(entered, languages.reasons)}"
-    for number in range(1, (settings.rounds if languages.available else 0) + 1):
+    for number in range(1, (settings.rounds if languages.names else 0) + 1):
         begun = Begun(line, entered, corpus, languages, number, rounds[-1].verdicts if rounds else "")
         samples.append(training.sample(begun))
         empty = training.empty_fold(samples[-1], settings.folds)
@@ -131,13 +131,13 @@ def _damage(begun: Begun, trained: Trained) -> tuple[Manifest, tuple[str, ...], 
     )
     gathered = line.each(gathered_stage, GatherAnchors(gathered_stage.folder, begun.corpus), begun.entrance.shards)
     reasons = dict(begun.languages.reasons)
-    for name in begun.languages.available:
+    for name in begun.languages.names:
         numbers = {
             fold: sum(r["anchors"].get(f"{name} {fold}", 0) for r in gathered.records) for fold in range(settings.folds)
         }
         said = too_little(name, trained.seen.get(name, 0), sum(numbers.values()), settings)
         reasons[name] = said or too_few_anchors(numbers, settings)
-    judged = tuple(name for name in sorted(begun.languages.available) if not reasons[name])
+    judged = tuple(name for name in begun.languages.names if not reasons[name])
     keys = [settings.windows, settings.window_bytes, settings.scoring, judged]
     upstream = [gathered_stage, trained.counted.stage, trained.trained.stage]
     stage = line.stage(begun.name("damage"), anchors.VERSION, keys, upstream)

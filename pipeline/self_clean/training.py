@@ -51,7 +51,7 @@ def sample(begun: Begun) -> Manifest:
     line, entrance = begun.line, begun.entrance
     evaluator, settings = line.config.evaluator, line.config.self_clean
     rates, counted = (
-        sampling_rates(begun.languages.available, tokens, settings)
+        tuple(sampling_rates(available, tokens, settings) for available in begun.languages.available)
         for tokens in (evaluator.train_tokens, max(settings.count_tokens, evaluator.train_tokens))
     )
     rejected = (begun.before,) if begun.before else ()
@@ -59,7 +59,7 @@ def sample(begun: Begun) -> Manifest:
     upstream = [entrance.tokenizer.stage, begun.corpus.folds, *rejected]
     stage = line.stage(begun.name("sample"), evaluators.VERSION, keys, upstream)
     longest = max(1, round(evaluator.train_tokens * evaluators.LONGEST_SHARE * entrance.bytes_per_token))
-    work = SampleShard(stage.folder, begun.corpus, rejected, rates, counted, settings.folds, longest, begun.number)
+    work = SampleShard(stage.folder, begun.corpus, rejected, rates, counted, longest, begun.number)
     return line.each(stage, work, entrance.shards)
 
 
