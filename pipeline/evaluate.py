@@ -3,8 +3,9 @@
 Give good text whose whole source, a book, a site, a collection, was not in the run's input. It passes the run's rules
 and edits; half of its records set a cut that costs 2 % of them, the other half is damaged in known ways and judged. The
 score of a kind of damage is that of weights that never saw the kind, where OUT/stages still holds the anchors. Beside
-it stand length, n-grams, token priors, the TransNormer's bits per byte, the run's rules, fastText and chance. Intervals
-are 95 %, from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of OUT/report.html.
+it stand length, n-grams, token priors, the TransNormer's bits per byte, the run's rules, fastText and chance; bits once
+where high is worse, once where far from the middle is. Intervals are 95 %, from a bootstrap over records. Prints
+tables, writes OUT/evaluate.json and a section of OUT/report.html.
 
 Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
 """
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--documents", metavar="N", type=int, default=2000,
                       help="most documents of a language, pieces counted (default: 2000)")  # fmt: skip
     line.add_argument("--copies", metavar="N", type=int, default=9,
-                      help="damaged copies of a measured document (1 to 27, default: 9)")  # fmt: skip
+                      help="damaged copies of a measured document, no two alike (default: 9)")  # fmt: skip
     return line
 
 
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(asked: argparse.Namespace) -> None:
     """Raise ConfigError for a number out of its range."""
-    for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, 27)):
+    from pipeline.evaluation.trials import MOST_COPIES
+
+    for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, MOST_COPIES)):
         if not low <= getattr(asked, name) <= high:
             raise ConfigError(f"--{name} must be from {low:,} to {high:,}, got {getattr(asked, name):,}")
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.evaluation.methods import METHODS, SCORE, SURROGATE
+from pipeline.evaluation.methods import EITHER_SIDE, METHODS, SCORE, SURROGATE
 
 MOST_REASONS = 5
 
@@ -29,7 +29,7 @@ def _main_table(language: str, rows: Sequence[Mapping[str, Any]], loss: float) -
     for name in ("damage", "severity"):
         table.add_column(name)
     for name in ("texts", "AUC", "by length", f"recall at {loss:.0%}", "loss", "best baseline", "better by"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "best baseline")
     for row in rows:
         score, best = row["methods"][SCORE], row["best"]
         table.add_row(
@@ -47,13 +47,16 @@ def _main_table(language: str, rows: Sequence[Mapping[str, Any]], loss: float) -
 
 
 def _all_methods(language: str, rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str]) -> Table:
-    table = Table(title=f"{language}: AUC of every method", title_justify="left")
+    title = f"{language}: AUC of every method; after a stroke{EITHER_SIDE} of the middle counted as bad"
+    table = Table(title=title, title_justify="left")
     for name in ("damage", "severity"):
         table.add_column(name)
-    for name in methods:
+    plain = [name for name in methods if not name.endswith(EITHER_SIDE)]
+    forms = [[form for form in (name, name + EITHER_SIDE) if form in methods] for name in plain]
+    for name, *_ in forms:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        cells = [three(row["methods"][name]["auc"][0]) for name in methods]
+        cells = [" / ".join(three(row["methods"][form]["auc"][0]) for form in own) for own in forms]
         table.add_row(row["kind"].replace("_", " "), row["severity"], *cells)
     return table
 

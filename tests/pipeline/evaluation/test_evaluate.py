@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.config import Config, Ingest, Input, SelfClean, as_table
 from pipeline.document import write_table
 from pipeline.evaluate import main
+from pipeline.evaluation import trials
 from pipeline.evaluation.finished import read_evaluation, read_finished
 from pipeline.evaluation.methods import without
 from pipeline.self_clean import scoring
@@ -129,6 +130,8 @@ def test_damage_is_found_and_what_is_left_out_is_said(
     assert shuffled["score"]["auc"][0] > 0.95
     assert shuffled["trigrams"]["auc"][0] > 0.9
     assert abs(shuffled["random"]["auc"][0] - 0.5) < 0.3
+    repeated = cells["repeated_paragraphs", "severe"]["methods"]
+    assert repeated["trigrams"]["auc"][0] < 0.6 < repeated["trigrams, either side"]["auc"][0]
     assert 0 <= found["languages"]["en"]["loss"][0] < 0.2
     assert found["left_out"]
     printed = capsys.readouterr().out
@@ -182,6 +185,15 @@ def test_mistakes_are_named(
     asked = {"--output": str(output), "--good": good, "--text": "body", **names}
     assert main([part for pair in asked.items() for part in pair]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_there_are_as_many_copies_as_kinds_and_severities(
+    output: Path, good: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The most that may be asked for is what there is to make."""
+    monkeypatch.setattr(trials, "MOST_COPIES", 12)
+    assert main(["--output", str(output), "--good", good, "--text", "body", "--copies", "13"]) == 2
+    assert "--copies must be from 1 to 12, got 13" in capsys.readouterr().err
 
 
 def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:

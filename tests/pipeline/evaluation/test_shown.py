@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.evaluate import WIDE
+from pipeline.evaluation.methods import METHODS
 from pipeline.evaluation.shown import show
 from pipeline.report import render
 from tests.pipeline.test_report import empty_facts, read
@@ -66,6 +68,22 @@ def test_figures_that_cannot_be_told_are_dashes() -> None:
         row["difference"] = [None, None, None]
     assert "–" in render({**empty_facts(), "evaluation": found})
     show(found, Console(quiet=True))
+
+
+def test_both_forms_of_a_baseline_are_printed_in_one_column() -> None:
+    """Tables with the longest names fit the width; on the page each form has a column."""
+    found = copy.deepcopy(FOUND)
+    found["methods"] = METHODS
+    for row in found["rows"]:
+        row |= {"kind": "repeated_paragraphs", "best": "transnormer, either side"}
+        row["methods"] = dict.fromkeys(METHODS, BASELINE)
+        row["methods"]["trigrams, either side"] = {**BASELINE, "auc": [0.777, 0.7, 0.8]}
+    console = Console(width=WIDE)
+    with console.capture() as printed:
+        show(found, console)
+    assert ".833 / .777" in printed.get()
+    assert "…" not in printed.get()
+    assert "trigrams, either side" in render({**empty_facts(), "evaluation": found})
 
 
 def test_what_was_left_out_is_printed() -> None:
