@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.self_clean.scoring import length_class
-from tests.benchmarks import ablate, contaminate
+from tests.benchmarks import ablate, cascade, contaminate
 from tests.pipeline.evaluation.test_evaluate import story
 
 
@@ -112,6 +112,41 @@ def test_rounds_are_compared_on_what_all_of_them_judged() -> None:
     assert [row["figures"]["AUC"][0] for row in rows] == [1, 1]
     assert [row["figures"]["recall"][0] for row in rows] == [0, 1]
     assert rows[1]["figures"]["loss"][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rejected", "drawn", "there", "missed"),
+    [
+        ([470, 4, 0], [1000, 300, 300], [1000, 1000, 12_000], 120.0),  # 3 of 300
+        ([470, 0, 0], [1000, 300, 2000], [1000, 1000, 12_000], 28.0),  # 10 and 18
+        ([470, 4, 1], [1000, 300, 300], [1000, 1000, 12_000], 0.0),
+        ([470, 4, 0], [1000, 300, 500], [1000, 1000, 500], 0.0),  # all of them were read
+        ([470, 4, 0], [1000, 300, 0], [1000, 1000, 7], 7.0),  # nobody looked
+        ([0, 4, 0], [0, 300, 0], [0, 1000, 0], 0.0),
+    ],
+)
+def test_nothing_seen_is_not_nothing_there(
+    rejected: list[int], drawn: list[int], there: list[int], missed: float
+) -> None:
+    """A part of which no drawn document is rejected may hold 3/n of its documents that are; one that was read, none."""
+    assert cascade.unseen(rejected, drawn, there) == pytest.approx(missed)
+
+
+def test_what_may_be_missed_is_in_the_low_end() -> None:
+    """An interval of hits alone has no width here; with what may be missed its low end is lower, and nothing else."""
+    found, weights = np.ones(90, bool), np.ones((501, 90))
+    assert cascade.recall(found, weights, 0.0) == [1, 1, 1]
+    assert cascade.recall(found, weights, 10.0) == [1, 0.9, 1]
+    assert cascade.recall(found[:0], weights[:, :0], 10.0) == [None, None, None]
+
+
+def test_a_rows_low_end_has_the_parts_that_showed_nothing() -> None:
+    """Of 100 documents that stand for 10,000, none rejected, 300 may be: what a row says of 100 that were found."""
+    group = np.repeat([cascade.READ, cascade.OTHERS], 100)
+    full = group == cascade.READ
+    weights = np.where(full, 1.0, 100.0) * np.ones((501, 1))
+    row = cascade.row(np.ones(200, bool), full, full, group, weights, [100, 0, 10_000])
+    assert row[2:] == ["100 = 100 + 0 + 0", "100", "300", "1.000 (.250 to 1.000)", "1.000 (1.000 to 1.000)"]
 
 
 def similarity(a: str, b: str) -> float:
