@@ -1,9 +1,12 @@
 """The contaminated corpus and the equal-token variants are what their benchmarks say they are."""
 
+import re
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from pipeline.self_clean.scoring import length_class
@@ -79,6 +82,41 @@ def test_the_random_drop_is_of_equal_size() -> None:
     ]
     assert counts[0] == counts[1]
     assert (after != dropped).any()
+
+
+FILES = ("run.json", ablate.BOOKS, *ablate.WIKI, ablate.ARTICLES)
+SETTINGS = {
+    "SIZES": {"width": 64},
+    "INITIAL_STD": 0.02,
+    "RATE": 1e-3,
+    "TOKENS": 9,
+    "HELD_OUT": 0.2,
+    "NEWS": re.compile("press"),
+    "FEWEST_NEWS": 9,
+    "CLEAN_BYTES": 9,
+    "LONGEST": 9,
+    "PROBED": 9,
+    "FEWEST_PROBED": 9,
+    "STRENGTH": 0.1,
+}
+
+
+def test_results_of_other_files_and_settings_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of an ablation is done for its files and settings only: with another of any it is made anew."""
+    for name in FILES:
+        (tmp_path / name).write_bytes(b"{}")
+    setup = ablate.Setup(tmp_path, tmp_path, tmp_path)
+    digests = {setup.digest}
+    for name in FILES:
+        (tmp_path / name).write_bytes(b"{ }")
+        digests.add(setup.digest)
+    for name, value in SETTINGS.items():
+        monkeypatch.setattr(ablate, name, value)
+        digests.add(setup.digest)
+    assert len(digests) == 1 + len(FILES) + len(SETTINGS)
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b"".join(orjson.dumps({"setup": name}) + b"\n" for name in sorted(digests)))
+    assert ablate.read_log(log, setup) == [{"setup": setup.digest}]
 
 
 @pytest.mark.parametrize("level", [0.05, 0.2])
