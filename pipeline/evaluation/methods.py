@@ -190,11 +190,17 @@ def without(run: Finished, kind: str) -> Weights:
     return combine.fit_weights(np.concatenate(features), damaged, combine.balanced(kinds, damaged))
 
 
-def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
-    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind."""
+def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Values]:
+    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind.
+
+    Where the run's documents are gone there is none.
+    """
     samples = [sample for rows in corpus_texts(run).values() for sample in labelled(rows)]
     texts = pa.array([spaced(trial.text) for trial in trials], pa.large_string())
-    return {kind: _fasttext([(text, good) for text, good, name in samples if name != kind], texts) for kind in kinds}
+    if not samples:
+        return {kind: {} for kind in kinds}
+    learns = {kind: [(text, good) for text, good, name in samples if name != kind] for kind in kinds}
+    return {kind: {"fasttext": _fasttext(own, texts)} for kind, own in learns.items()}
 
 
 def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """The command on a small run whose judges were made in place: counted, not trained, on sentences of one pattern."""
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,47 @@ def test_the_same_evaluation_comes_out_again(output: Path, good: str) -> None:
         assert main(line) == 0
         found.append({name: part for name, part in read_evaluation(str(output)).items() if name != "cost"})
     assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("drawn", "quick")
+def test_good_text_of_the_corpus_is_left_out(
+    output: Path, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that kept and rejected some of it is evaluated on the rest; with all of it in the corpus there is none."""
+    run = tmp_path / "out"
+    shutil.copytree(output, run)
+    texts = [orjson.loads(line)["body"] for line in Path(good).read_bytes().split(b"\n")[:80]]
+    place = {"id": "x", "language": "en", "source": "a", "host": ""}
+    for folder, own in (("documents", texts[:9]), ("rejected", texts[9:12])):
+        write_table(str(run / folder / "b.parquet"), pa.Table.from_pylist([{**place, "text": text} for text in own]))
+    line = ["--output", str(run), "--good", good, "--text", "body", "--copies", "1"]
+    assert main(line) == 0
+    found = read_evaluation(str(run))
+    assert found["corpus"] == {"looked": {"documents": 129, "rejected": 3}, "left_out": {"en": 12}, "records": 12,
+                               "names": {}}  # fmt: skip
+    assert found["languages"]["en"]["documents"] == 68
+    printed = capsys.readouterr().out
+    assert "evaluate.corpus: 3 of 3 · 132 documents" in printed
+    assert "12 good documents left out: found in the corpus (en 12), of 12 records" in printed
+    write_table(str(run / "rejected/c.parquet"), pa.Table.from_pylist([{**place, "text": text} for text in texts]))
+    assert main(line) == 2
+    assert "left out, since the corpus holds them: 80" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("drawn")
+def test_without_the_runs_documents_the_rest_is_evaluated(
+    output: Path, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where OUT/documents is gone nothing is looked for, fastText has nothing to learn from, and both are said."""
+    run = tmp_path / "out"
+    shutil.copytree(output, run)
+    shutil.rmtree(run / "documents")
+    assert main(["--output", str(run), "--good", good, "--text", "body", "--copies", "1"]) == 0
+    assert "fasttext" not in read_evaluation(str(run))["methods"]
+    printed = capsys.readouterr().out
+    assert "OUT/documents is gone: nobody looked" in printed
+    assert "fastText had nothing to learn from" in printed
+    assert "no good document was found" not in printed
 
 
 @pytest.mark.usefixtures("drawn", "quick")

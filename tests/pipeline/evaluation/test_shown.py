@@ -26,6 +26,8 @@ FOUND: dict[str, Any] = {
     "methods": {"score": "the final score", "trigrams": "trigram bits"},
     "read": {"read": 321, "rejected": {"en": {"no_stop_words": 17}}, "not_judged": {"de": 5},
              "too_few": {"fr": "31 documents"}, "unreadable": {"bad bytes": 2}},
+    "corpus": {"looked": {"documents": 4000, "rejected": 500}, "left_out": {"en": 12}, "records": 3,
+               "names": {"<i>.org": [7, 1300]}},
     "languages": {"en": {"documents": 299, "records": 23, "loss": [0.0123, 0.0046, 0.0234], "without_cut": 7}},
     "rows": [
         {"language": "en", "kind": "shuffled_words", "severity": level, "documents": 61, "best": "trigrams",
@@ -43,6 +45,8 @@ def test_the_page_has_every_figure() -> None:
     for said in ("shuffled words", "0.912", "0.871 – 0.953", "0.833", "0.079", "0.031 – 0.122", "0.611", "0.904", "61"):
         assert said in text
     assert "lose at most 1.2 % (0.5 – 2.3 %) of 299 good documents" in text
+    assert "12 good documents left out: found in the corpus (en 12), of 3 records" in text
+    assert "<i>.org (7 good documents, 1,300 of the corpus)" in text
     assert 'href="#evaluation"' in page
 
 
@@ -96,6 +100,7 @@ def test_what_was_left_out_is_printed() -> None:
         "no_stop_words 17",
         "de 5",
         "fr is left out",
+        "12 good documents left out",
         "2 records not read: bad bytes",
         "4,321 texts",
         "7 lie in",
