@@ -95,6 +95,24 @@ def find_overlap(index: Index, texts: pa.Array) -> Overlap:
     return Overlap(matches, share, pa.array(ngrams, pa.string()), pa.array(names, pa.string()))
 
 
+def mark(index: Index, texts: pa.Array, marked: NDArray[np.bool_]) -> None:
+    """Mark those n-grams of an index (slots) that texts have; raise as text_buffers does."""
+    first, hashes, _ = _read_words(texts)
+    _mark(first, hashes, index.lengths, index.keys, index.owners, marked)
+
+
+def marked_share(
+    index: Index, marked: NDArray[np.bool_], items: Sequence[str], words: int = WORDS
+) -> NDArray[np.float64]:
+    """Return the share of each item's n-grams that are marked (items), 0 for one without words.
+
+    The index must be of these items, each looked for by so many words.
+    """
+    first, hashes, _ = _read_words(string_array(items))
+    share: NDArray[np.float64] = _marked_share(first, hashes, words, index.keys, index.owners, marked)
+    return share
+
+
 def _read_words(texts: pa.Array) -> tuple[Array, Array, Array]:
     """Return where each text's words begin (texts + 1), their hashes, and their places among all words."""
     words = split_words(texts)
@@ -193,3 +211,31 @@ def _look_up(first: Array, hashes: Array, lengths: Array, keys: Array, owners: A
                 free = max(free, begin + length)
                 break
     return matches, covered, hits
+
+
+@njit(cache=True, nogil=True)
+def _mark(first: Array, hashes: Array, lengths: Array, keys: Array, owners: Array, marked: Array) -> None:
+    """Mark the slots of n-grams that texts have."""
+    sums, scales = _sums(hashes)
+    for text in range(first.shape[0] - 1):
+        for begin in range(first[text], first[text + 1]):
+            for length in lengths:
+                if begin + length <= first[text + 1]:
+                    slot = _slot(keys, owners, _key(sums, scales, begin, length))
+                    marked[slot] |= owners[slot] >= 0
+
+
+@njit(cache=True, nogil=True)
+def _marked_share(first: Array, hashes: Array, words: int, keys: Array, owners: Array, marked: Array) -> Array:
+    """Return the share of each item's n-grams whose slots are marked (items)."""
+    sums, scales = _sums(hashes)
+    share = np.zeros(first.shape[0] - 1)
+    for item in range(first.shape[0] - 1):
+        length = min(words, first[item + 1] - first[item])
+        if not length:
+            continue
+        count = first[item + 1] - first[item] - length + 1
+        for begin in range(first[item], first[item] + count):
+            share[item] += marked[_slot(keys, owners, _key(sums, scales, begin, length))]
+        share[item] /= count
+    return share

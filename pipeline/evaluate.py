@@ -1,10 +1,12 @@
 """Measure how well a finished run finds damage: `python -m pipeline.evaluate --output OUT --good 'books/*.jsonl'`.
 
 Give good text whose whole source, a book, a site, a collection, was not in the run's input. It passes the run's rules
-and edits; half of its records set a cut that costs 2 % of them, the other half is damaged in known ways and judged. The
-score of a kind of damage is that of weights that never saw the kind, where OUT/stages still holds the anchors. Beside
-it stand length, n-grams, token priors, the TransNormer's bits per byte, the run's rules, fastText and chance. Intervals
-are 95 %, from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of OUT/report.html.
+and edits. What the run kept or rejected is read through: good documents that are found there are left out, hosts and
+sources that both have are named. Half of the rest, by records, sets a cut that costs 2 % of it, the other half is
+damaged in known ways and judged. The score of a kind of damage is that of weights that never saw the kind, where
+OUT/stages still holds the anchors. Beside it stand length, n-grams, token priors, the TransNormer's bits per byte, the
+run's rules, fastText and chance; bits once where high is worse, once where far from the middle is. Intervals are 95 %,
+from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of OUT/report.html.
 
 Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
 """
@@ -13,6 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -39,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--documents", metavar="N", type=int, default=2000,
                       help="most documents of a language, pieces counted (default: 2000)")  # fmt: skip
     line.add_argument("--copies", metavar="N", type=int, default=9,
-                      help="damaged copies of a measured document (1 to 27, default: 9)")  # fmt: skip
+                      help="damaged copies of a measured document, no two alike (default: 9)")  # fmt: skip
     return line
 
 
@@ -66,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(asked: argparse.Namespace) -> None:
     """Raise ConfigError for a number out of its range."""
-    for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, 27)):
+    from pipeline.evaluation.trials import MOST_COPIES
+
+    for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, MOST_COPIES)):
         if not low <= getattr(asked, name) <= high:
             raise ConfigError(f"--{name} must be from {low:,} to {high:,}, got {getattr(asked, name):,}")
 
@@ -92,47 +97,59 @@ def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
 def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, Any]:
     """Return what was found, as evaluate.json has it."""
     from pipeline.evaluation import methods, tables
-    from pipeline.evaluation.good_text import gather
+    from pipeline.evaluation.good_text import gather, halve
+    from pipeline.evaluation.overlap import facts_of, look
     from pipeline.evaluation.trials import make_trials
     from pipeline.progress import display
-    from pipeline.self_clean.anchors import CLEAN
 
     good = gather(Input(name="good", paths=tuple(asked.good), text=asked.text), run.config, [*run.score.languages],
                   asked.documents)  # fmt: skip
-    trials = make_trials(good.documents, good.foreign, run.config.self_clean.folds, asked.copies)
-    kinds = sorted({trial.kind for trial in trials} - {CLEAN})
-    batches = -(-len(trials) // methods.BATCH) + len(run.judges.weights) - 1  # at most
     with display(console) as shown:
-        with shown.stage("evaluate.judge") as watch:
-            seen = methods.observe(trials, run, lambda n, size: watch(batches, [{"documents": n, "bytes": size}], ""))
-        with shown.stage("evaluate.compare") as watch:
-            plain = methods.plain_values(trials, seen, run, SEED)
-            surrogate = methods.surrogate_values(trials, seen, run, kinds)
-            scores = methods.score_values(trials, seen, run, kinds)
-            learnt = methods.fasttext_values(trials, run, kinds)
-            values = {
-                kind: {
-                    methods.SCORE: scores[kind],
-                    methods.SURROGATE: surrogate[kind],
-                    **plain,
-                    "fasttext": learnt[kind],
-                }
-                for kind in kinds
-            }
-            rows = tables.rows_of(trials, seen.whole, values, SEED)
-            watch(1, [{"documents": len(trials)}], "")
+        with shown.stage("evaluate.corpus") as watch:
+            corpus = look(good.documents, run.output, watch)
+        halves = halve(good, corpus.held, asked.documents)
+        trials = make_trials(halves.documents, halves.foreign, run.config.self_clean.folds, asked.copies)
+        seen, score, names, rows = compare(trials, run, shown)
     spent = {f"CPU seconds of {name}": seconds for name, seconds in seen.seconds.items()}
     return {
         "digest": run.digest,
         "round": run.round,
         "left_out": bool(run.measured),
         "loss": tables.LOSS,
-        "methods": {name: said for name, said in methods.METHODS.items() if name in values[kinds[0]]},
-        "read": {name: getattr(good, name) for name in ("read", "rejected", "not_judged", "too_few", "unreadable")},
-        "languages": tables.clean_loss(trials, seen.whole, scores[""], run.cuts, SEED),
+        "methods": {name: said for name, said in methods.METHODS.items() if name in names},
+        "read": {
+            "read": good.read,
+            "rejected": good.rejected,
+            "not_judged": {name: count for name, count in good.kept.items() if name not in run.score.languages},
+            "too_few": halves.too_few,
+            "unreadable": good.unreadable,
+        },
+        "corpus": facts_of(corpus, good.documents, chain(*halves.documents.values())),
+        "languages": tables.clean_loss(trials, seen.whole, score, run.cuts, SEED),
         "rows": rows,
         "cost": {"texts": len(trials), "TransNormer tokens": seen.tokens, **spent},
     }
+
+
+def compare(trials: Any, run: Any, shown: Any) -> tuple[Any, Any, Any, Any]:
+    """Return what the judges saw, the run's own score (trials), the names of the methods and their figures."""
+    from pipeline.evaluation import methods, tables
+    from pipeline.self_clean.anchors import CLEAN
+
+    kinds = sorted({trial.kind for trial in trials} - {CLEAN})
+    batches = -(-len(trials) // methods.BATCH) + len(run.judges.weights) - 1  # at most
+    with shown.stage("evaluate.judge") as watch:
+        seen = methods.observe(trials, run, lambda n, size: watch(batches, [{"documents": n, "bytes": size}], ""))
+    with shown.stage("evaluate.compare") as watch:
+        plain = methods.plain_values(trials, seen, run, SEED)
+        scores = methods.score_values(trials, seen, run, kinds)
+        surrogate = methods.surrogate_values(trials, seen, run, kinds)
+        learnt = methods.fasttext_values(trials, run, kinds)
+        both = {kind: {methods.SCORE: scores[kind], methods.SURROGATE: surrogate[kind]} for kind in kinds}
+        values = {kind: {**both[kind], **plain, **learnt[kind]} for kind in kinds}
+        rows = tables.rows_of(trials, seen.whole, values, SEED)
+        watch(1, [{"documents": len(trials)}], "")
+    return seen, scores[""], set(values[kinds[0]]), rows
 
 
 if __name__ == "__main__":

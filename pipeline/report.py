@@ -16,6 +16,7 @@ import jinja2
 
 from pipeline import charts
 from pipeline.axis import between, number, percent
+from pipeline.evaluation.remarks import about_corpus
 from pipeline.labelled import estimated, remarks
 
 Table = dict[str, Any]
@@ -206,7 +207,7 @@ def _cuts(cuts: Mapping[str, float]) -> Iterator[charts.Cut]:
 
 
 def evaluation_view(found: Table) -> Table:
-    """Return an evaluation by language: what its cuts lose, a drawing of middle severity, rows for the table."""
+    """Return an evaluation by language: what its cuts lose, a drawing, rows; and what the corpus holds."""
     languages = []
     for language, cell in found.get("languages", {}).items():
         rows = [row for row in found["rows"] if row["language"] == language]
@@ -216,7 +217,7 @@ def evaluation_view(found: Table) -> Table:
             for row in middle
         ]
         languages.append({"name": language, "rows": rows, "drawing": charts.found(dots), **cell})
-    return {**found, "languages": languages}
+    return {**found, "languages": languages, "said": about_corpus(found["corpus"]) if "corpus" in found else []}
 
 
 def clusters(duplicates: Table) -> Table:

@@ -7,7 +7,7 @@ for an interval is records.
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -43,43 +43,70 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Good text by language, and what became of the rest."""
+    """Good text that was chosen, and what became of the rest."""
+
+    chosen: dict[str, list[Good]]  # by judged language, those first that are to be taken first
+    foreign: list[Good]  # of other languages
+    read: int  # documents, pieces counted one by one
+    kept: dict[str, int]  # by the run's rules: by language
+    rejected: dict[str, dict[str, int]]  # by the run's rules: language -> reason
+    unreadable: dict[str, int]  # records by error
+
+    @property
+    def documents(self) -> list[Good]:
+        """All that were chosen."""
+        return [*(good for own in self.chosen.values() for good in own), *self.foreign]
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Good text to evaluate by."""
 
     documents: dict[str, list[Good]]  # by judged language
-    foreign: tuple[Good, ...]  # of other languages
-    read: int  # documents, pieces counted one by one
-    rejected: dict[str, dict[str, int]]  # by the run's rules: language -> reason
-    not_judged: dict[str, int]  # by language
+    foreign: list[Good]  # of other languages
     too_few: dict[str, str]  # language -> why it is not evaluated
-    unreadable: dict[str, int]  # records by error
 
 
 def gather(given: Input, config: Config, judged: Sequence[str], most: int) -> Gathered:
-    """Return up to `most` documents of each judged language; raises ConfigError where there is none.
+    """Return documents of each judged language, twice as many as are asked for: some may be in the corpus.
 
     All good text is held in memory.
     """
     lost: Counter[str] = Counter()
     kept, rejected, read = _filtered(_pieces(given, lost), config)
     long = [good for good in kept if len(good.text.encode()) >= LEAST_BYTES]
+    chosen = {name: choose([good for good in long if good.language == name], 2 * most) for name in judged}
+    foreign = [good for good in long if good.language not in judged][:FOREIGN]
+    return Gathered(chosen, foreign, read, dict(Counter(good.language for good in kept)), rejected, dict(lost))
+
+
+def halve(good: Gathered, held: Collection[str], most: int) -> Halves:
+    """Return up to `most` chosen documents of a language, none of those that the corpus holds, by their ids.
+
+    Raises ConfigError where no language has enough.
+    """
     found: dict[str, list[Good]] = {}
     too_few: dict[str, str] = {}
-    for language in judged:
-        halves = halved(choose([good for good in long if good.language == language], most))
-        least = min(sum(good.measured for good in halves), sum(not good.measured for good in halves))
+    foreign = list(good.foreign)
+    for language, own in good.chosen.items():
+        halves = halved([one for one in own if one.id not in held][:most])
+        least = min(sum(one.measured for one in halves), sum(not one.measured for one in halves))
         if least >= FEWEST:
             found[language] = halves
-        elif halves:
-            too_few[language] = f"{len(halves)} documents of {len({good.record for good in halves})} records"
+        elif own:
+            too_few[language] = f"{len(halves)} documents of {len({one.record for one in halves})} records"
+            foreign += halves
     if not found:
-        seen = Counter(good.language for good in kept).most_common(5)
-        said = ", ".join(f"{name} {count:,}" for name, count in seen) or "nothing that the run's rules keep"
-        raise ConfigError(
-            f"no judged language ({', '.join(judged)}) has {FEWEST} good documents for each half; there are: {said}"
-        )
-    others = [good for good in long if good.language not in found]
-    not_judged = Counter(good.language for good in kept if good.language not in judged)
-    return Gathered(found, tuple(others[:FOREIGN]), read, rejected, dict(not_judged), too_few, dict(lost))
+        raise ConfigError(_none_left(good, held))
+    return Halves(found, [one for one in foreign if one.id not in held][:FOREIGN], too_few)
+
+
+def _none_left(good: Gathered, held: Collection[str]) -> str:
+    commonest = Counter(good.kept).most_common(5)
+    said = ", ".join(f"{name} {count:,}" for name, count in commonest) or "nothing that the run's rules keep"
+    away = f"; left out, since the corpus holds them: {len(held):,}" if held else ""
+    judged = ", ".join(good.chosen)
+    return f"no judged language ({judged}) has {FEWEST} good documents for each half; there are: {said}{away}"
 
 
 def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:

@@ -29,20 +29,24 @@ from pipeline.steps import apply, make_steps
 
 Bools = npt.NDArray[np.bool_]
 Values = dict[str, Floats]  # method -> (trials)
-SCORE, SURROGATE = "score", "surrogate"
+SCORE, SURROGATE, RANDOM = "score", "surrogate", "random"
+EITHER_SIDE = ", either side"
 METHODS = {
     SCORE: "the final score",
     SURROGATE: "the cheap surrogate, n-grams alone",
     "length": "short is worse",
-    "unigrams": "unigram bits per byte",
-    "trigrams": "trigram bits per byte, with backoff",
+    "unigrams": "unigram bits per byte, high is worse",
+    "unigrams" + EITHER_SIDE: "how far unigram bits per byte lie from the median",
+    "trigrams": "trigram bits per byte, with backoff, high is worse",
+    "trigrams" + EITHER_SIDE: "how far trigram bits per byte lie from the median",
     "priors": "how far mean or deviation of the tokens' priors lies from the median (arXiv:2509.18577)",
-    "transnormer": "TransNormer bits per byte",
+    "transnormer": "TransNormer bits per byte, high is worse",
+    "transnormer" + EITHER_SIDE: "how far TransNormer bits per byte lie from the median",
     "rules": "rejected by the run's rules",
     "fasttext": "fastText, trained on the corpus's documents, undamaged and damaged",
-    "random": "random",
+    RANDOM: "random",
 }
-BASELINES = tuple(name for name in METHODS if name not in {SCORE, SURROGATE})
+BASELINES = tuple(name for name in METHODS if name not in {SCORE, SURROGATE, RANDOM})  # chance is best at nothing
 BATCH = 64
 TRAINED_ON = 200  # documents of a language that fastText learns from, each as it is and damaged
 FASTTEXT = {
@@ -92,29 +96,36 @@ def plain_values(trials: Sequence[Trial], seen: Observed, run: Finished, seed: i
     """Return what the methods say that learn nothing of damage."""
     cheap = seen.signals[:, : len(CHEAP)]
     unigrams = cheap[:, CHEAP.index("unigram_bits")]
-    return {
-        "length": -seen.whole.astype(np.float64),
+    bits = {
         "unigrams": unigrams,
         "trigrams": trigram_bits(cheap),
-        "priors": _priors(trials, cheap),
         "transnormer": seen.signals[:, SIGNALS.index("bits_per_byte")],
+    }
+    priors = (unigrams / cheap[:, CHEAP.index("tokens_per_byte")], cheap[:, CHEAP.index("prior_deviation")])
+    return {
+        "length": -seen.whole.astype(np.float64),
+        **bits,
+        **{name + EITHER_SIDE: far(trials, values) for name, values in bits.items()},
+        "priors": far(trials, *priors),
         "rules": rejected_by_rules(trials, run.config).astype(np.float64),
-        "random": np.random.default_rng(seed).random(len(trials)),
+        RANDOM: np.random.default_rng(seed).random(len(trials)),
     }
 
 
-def _priors(trials: Sequence[Trial], cheap: Floats) -> Floats:
-    """Return the larger robust z of the mean and the deviation of a text's token priors (trials)."""
-    mean = cheap[:, CHEAP.index("unigram_bits")] / cheap[:, CHEAP.index("tokens_per_byte")]
-    both = np.stack([mean, cheap[:, CHEAP.index("prior_deviation")]], axis=1)
+def far(trials: Sequence[Trial], *values: Floats) -> Floats:
+    """Return the largest distance of a text's values from their medians, in median absolute deviations (trials).
+
+    Both are of the language's good texts that set the cut.
+    """
+    every = np.stack(values, axis=1)
     language = np.array([trial.good.language for trial in trials])
     known = np.array([trial.kind == CLEAN and not trial.good.measured for trial in trials])
     out = np.zeros(len(trials))
     for name in np.unique(language):
         own = language == name
-        middle = np.nanmedian(both[own & known], axis=0)
-        spread = np.nanmedian(np.abs(both[own & known] - middle), axis=0)
-        out[own] = (np.abs(both[own] - middle) / np.maximum(spread, 1e-9)).max(1)
+        middle = np.nanmedian(every[own & known], axis=0)
+        spread = np.nanmedian(np.abs(every[own & known] - middle), axis=0)
+        out[own] = (np.abs(every[own] - middle) / np.maximum(spread, 1e-9)).max(1)
     return out
 
 
@@ -178,11 +189,17 @@ def without(run: Finished, kind: str) -> tuple[Weights, Weights]:
     return weights, scoring.fit_surrogate(own, near, scores, kind)
 
 
-def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
-    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind."""
+def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Values]:
+    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind.
+
+    Where the run's documents are gone there is none.
+    """
     samples = [sample for rows in corpus_texts(run).values() for sample in labelled(rows)]
     texts = pa.array([spaced(trial.text) for trial in trials], pa.large_string())
-    return {kind: _fasttext([(text, good) for text, good, name in samples if name != kind], texts) for kind in kinds}
+    if not samples:
+        return {kind: {} for kind in kinds}
+    learns = {kind: [(text, good) for text, good, name in samples if name != kind] for kind in kinds}
+    return {kind: {"fasttext": _fasttext(own, texts)} for kind, own in learns.items()}
 
 
 def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:

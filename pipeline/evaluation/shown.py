@@ -7,20 +7,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.evaluation.methods import METHODS, SCORE, SURROGATE
-
-MOST_REASONS = 5
+from pipeline.evaluation.methods import EITHER_SIDE, METHODS, SCORE, SURROGATE
+from pipeline.evaluation.remarks import about_corpus, about_text
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
-    """Print the tables, what became of the good text, and the cost."""
+    """Print the tables, what became of the good text, what the corpus holds of it, and the cost."""
     for language in found["languages"]:
         rows = [row for row in found["rows"] if row["language"] == language]
         console.print(_main_table(language, rows, found["loss"]))
         console.print(_all_methods(language, rows, found["methods"]))
     for language, cell in found["languages"].items():
         console.print(escape(f"{language}: {lost(cell)}"), highlight=False)
-    for line in (*about_text(found["read"]), about_weights(found), about_cost(found["cost"])):
+    about_good = (*about_text(found["read"]), *about_corpus(found["corpus"]))
+    for line in (*about_good, about_weights(found), about_cost(found["cost"])):
         console.print(escape(line), highlight=False)
 
 
@@ -29,7 +29,7 @@ def _main_table(language: str, rows: Sequence[Mapping[str, Any]], loss: float) -
     for name in ("damage", "severity"):
         table.add_column(name)
     for name in ("texts", "AUC", "by length", f"recall at {loss:.0%}", "loss", "best baseline", "better by"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "best baseline")
     for row in rows:
         score, best = row["methods"][SCORE], row["best"]
         table.add_row(
@@ -47,13 +47,16 @@ def _main_table(language: str, rows: Sequence[Mapping[str, Any]], loss: float) -
 
 
 def _all_methods(language: str, rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str]) -> Table:
-    table = Table(title=f"{language}: AUC of every method", title_justify="left")
+    title = f"{language}: AUC of every method; after a stroke{EITHER_SIDE} of the middle counted as bad"
+    table = Table(title=title, title_justify="left")
     for name in ("damage", "severity"):
         table.add_column(name)
-    for name in methods:
+    plain = [name for name in methods if not name.endswith(EITHER_SIDE)]
+    forms = [[form for form in (name, name + EITHER_SIDE) if form in methods] for name in plain]
+    for name, *_ in forms:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        cells = [three(row["methods"][name]["auc"][0]) for name in methods]
+        cells = [" / ".join(three(row["methods"][form]["auc"][0]) for form in own) for own in forms]
         table.add_row(row["kind"].replace("_", " "), row["severity"], *cells)
     return table
 
@@ -76,25 +79,6 @@ def lost(cell: Mapping[str, Any]) -> str:
     none = f"; {cell['without_cut']:,} lie in length classes without a cut" if cell["without_cut"] else ""
     of = f"{cell['documents']:,} good documents of {cell['records']:,} records"
     return f"the run's own cuts would lose at most {value:.1%}{range_} of {of}{none}"
-
-
-def about_text(read: Mapping[str, Any]) -> list[str]:
-    """Say what became of the good text that was not judged."""
-    reasons: dict[str, int] = {}
-    for cell in read["rejected"].values():
-        for reason, count in cell.items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    commonest = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:MOST_REASONS]
-    named = ", ".join(f"{reason} {count:,}" for reason, count in commonest)
-    said = [f"{read['read']:,} good documents read, pieces of long records counted one by one"]
-    if reasons:
-        said.append(f"the run's rules reject {sum(reasons.values()):,} of them: {named}")
-    if read["not_judged"]:
-        others = ", ".join(f"{name} {count:,}" for name, count in sorted(read["not_judged"].items()))
-        said.append(f"in languages that the run did not judge: {others}")
-    said += [f"{name} is left out, too few for two halves: {why}" for name, why in sorted(read["too_few"].items())]
-    said += [f"{count:,} records not read: {error}" for error, count in sorted(read["unreadable"].items())]
-    return said
 
 
 def about_weights(found: Mapping[str, Any]) -> str:

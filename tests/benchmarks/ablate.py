@@ -73,6 +73,8 @@ LONGEST = 8192  # characters of a judged document
 PROBED = 40  # documents of a source in the probe, half to learn from
 FEWEST_PROBED = 30
 STRENGTH = 1e-2  # of the probe's pull to zero
+BOOKS, ARTICLES = "en_public_domain_books.jsonl.gz", "zh_lctt_articles.jsonl.gz"
+WIKI = ("wikitext-2.valid.txt", "wikitext-2.test.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,11 @@ def _probed(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def clean_sets(data: Path, news: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
     """Return clean texts by language and set: books and articles of Wikipedia, LCTT's articles, held-out news."""
-    books = [part for text in _texts(data / "en_public_domain_books.jsonl.gz") for part in re.split(r"\n(?=## )", text)]
-    wiki = [a for name in ("valid", "test") for a in articles((data / f"wikitext-2.{name}.txt").read_text("utf-8"))]
+    books = [part for text in _texts(data / BOOKS) for part in re.split(r"\n(?=## )", text)]
+    wiki = [article for name in WIKI for article in articles((data / name).read_text("utf-8"))]
     sets: dict[str, dict[str, list[str]]] = {
         "en": {"books": books, "wikitext": wiki},
-        "zh": {"LCTT": list(_texts(data / "zh_lctt_articles.jsonl.gz"))},
+        "zh": {"LCTT": list(_texts(data / ARTICLES))},
     }
     for language, found in sorted(news.items()):
         sets.setdefault(language, {})["news"] = list(found)
@@ -281,9 +283,12 @@ class Setup:
 
     @property
     def digest(self) -> str:
-        """Return a name for the corpus and the settings: results of other ones are not mixed in."""
-        run = hashlib.sha256((self.corpus / "run.json").read_bytes()).hexdigest()
-        return hashlib.sha256(orjson.dumps([run, SIZES, RATE, TOKENS, HELD_OUT, CLEAN_BYTES, PROBED])).hexdigest()[:12]
+        """Return a name for corpus, clean text and settings: results of other ones are not mixed in."""
+        paths = [self.corpus / "run.json", *(self.data / name for name in (BOOKS, *WIKI, ARTICLES))]
+        files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+        model = [SIZES, INITIAL_STD, RATE, TOKENS]
+        judging = [HELD_OUT, NEWS.pattern, FEWEST_NEWS, CLEAN_BYTES, LONGEST, PROBED, FEWEST_PROBED, STRENGTH]
+        return hashlib.sha256(orjson.dumps([files, model, judging])).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,19 @@
 """What the cascade rejects of what its TransNormers would reject had they read every document, and the other way round.
 
-    python -m tests.benchmarks.cascade --run OUT --documents 400         a finished run with its stages
+    python -m tests.benchmarks.cascade --run OUT         a finished run with its stages
 
-Of the documents that were read the full score is known. Of those that were not, a sample is read here: as many of the
-next ones of each stratum, as many again as were read, as of all others; each counts for those that it stands for. Full
-cuts are chosen as the run's are, from the full scores. Intervals are 95 %, from a bootstrap over documents.
+Of the documents that were read the full score is known. Of those that were not, a sample is read here: of the next ones
+of each stratum, as many again as were read, and of all others; each counts for those that it stands for. Full cuts are
+chosen as the run's are, from the full scores. Intervals are 95 %, from a bootstrap over documents.
+
+A bootstrap takes a part of which nothing drawn is rejected for one that holds nothing to reject. So the low end of
+"full, also cascade" counts 3/n of such a part's documents, n of them drawn, as rejects that the cascade did not find:
+the upper 95 % bound of a share of which n draws show none (the rule of three: Hanley and Lippman-Hand 1983, "If nothing
+goes wrong, is everything all right?").
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +38,7 @@ from pipeline.self_clean.signals import CHEAP, SIGNALS
 
 SEED = 1
 BATCH = 64
+NONE_SEEN = 3.0  # of n draws: the share may yet be 3/n (Hanley and Lippman-Hand 1983)
 READ, NEXT, OTHERS = range(3)
 
 
@@ -75,11 +82,11 @@ class Sample:
     score: Floats  # (sample): full, less the source's shift
 
 
-def draw(table: pa.Table, group: Any, count: int, run: Finished) -> Sample:
-    """Return all documents that were read, and `count` of each other group, read here."""
+def draw(table: pa.Table, group: Any, counts: Mapping[int, int], run: Finished) -> Sample:
+    """Return all documents that were read, and so many of each other group, read here."""
     random = np.random.default_rng(SEED)
     chosen, stands = [np.flatnonzero(group == READ)], [np.ones(int((group == READ).sum()))]
-    for which in (NEXT, OTHERS):
+    for which, count in counts.items():
         there = np.flatnonzero(group == which)
         taken = np.sort(random.permutation(there)[:count])
         chosen.append(taken)
@@ -126,16 +133,36 @@ def _also(verdicts: Any, weights: Floats) -> list[float | None]:
     return estimate(share_above(verdicts.astype(np.float64), 1, weights)).as_list()
 
 
-def row(own: Any, full: Any, cascade: Any, group: Any, weights: Floats) -> list[str]:
-    """Return the figures of some documents of the sample (sample): weights (1 + resamples, sample)."""
-    places = [f"{float(weights[0, own & full & (group == which)].sum()):,.0f}" for which in (READ, NEXT, OTHERS)]
-    pairs = ((full, cascade), (cascade, full))
+def unseen(rejected: Sequence[int], drawn: Sequence[int], there: Sequence[int]) -> float:
+    """Return how many documents full cuts may yet reject in the parts of which they reject none that was drawn."""
+    parts = zip(rejected, drawn, there, strict=True)
+    return sum(min(size, NONE_SEEN / max(1, n) * size) for hits, n, size in parts if not hits and n < size)
+
+
+def recall(cascade: Any, weights: Floats, missed: float) -> list[float | None]:
+    """Return the share of what full cuts reject (documents) that the cascade does; `missed` more are in the low end."""
+    found = _also(cascade, weights)
+    if missed and weights.shape[1]:
+        found[1] = estimate(weights @ cascade / (weights.sum(1) + missed)).as_list()[1]
+    return found
+
+
+def row(own: Any, full: Any, cascade: Any, group: Any, weights: Floats, there: Sequence[int]) -> list[str]:
+    """Return the figures of some documents of the sample (sample): weights (1 + resamples, sample).
+
+    `there` is how many documents each group has of them.
+    """
+    parts = [own & (group == which) for which in (READ, NEXT, OTHERS)]
+    places = [f"{float(weights[0, part & full].sum()):,.0f}" for part in parts]
+    missed = unseen([int((part & full).sum()) for part in parts], [int(part.sum()) for part in parts], there)
     return [
         f"{int((own & (group == READ)).sum()):,}",
         f"{int((own & (group != READ)).sum()):,}",
         f"{float(weights[0, own & full].sum()):,.0f} = {' + '.join(places)}",
         f"{int((own & cascade).sum()):,}",
-        *(interval(_also(b[own & a], weights[:, own & a])) for a, b in pairs),
+        f"{missed:,.0f}",
+        interval(recall(cascade[own & full], weights[:, own & full], missed)),
+        interval(_also(full[own & cascade], weights[:, own & cascade])),
     ]
 
 
@@ -143,27 +170,30 @@ def main() -> None:
     """Draw, read, compare and print."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
-    line.add_argument("--documents", type=int, default=400, help="unread documents to read of each of the two groups")
+    line.add_argument("--documents", type=int, default=400, help="of the next ones to read")
+    line.add_argument("--others", type=int, default=2000, help="of all others to read: they stand for most of a corpus")
     asked = line.parse_args()
     run = read_finished(str(asked.run))
     table = judged_documents(asked.run, run.round)
     every = strata(table["language"].to_pylist(), table["bytes"].to_numpy())
     group = groups(table["scored"].to_numpy(), every, table["surrogate"].to_numpy().astype(np.float64))
-    sample = draw(table, group, asked.documents, run)
+    sample = draw(table, group, {NEXT: asked.documents, OTHERS: asked.others}, run)
     taken = table.take(pa.array(sample.rows))
     stratum = [every[row] for row in sample.rows.tolist()]
     cut, never = full_cuts(sample, stratum, run), np.iinfo(np.int64).max
     full = np.round(sample.score / QUANTUM).astype(np.int64) >= np.array([cut.get(name, never) for name in stratum])
     cascade = taken["rejected"].to_numpy().astype(bool)
     weights = draw_weights(taken["id"].to_pylist(), SEED) * sample.stands_for
-    languages = np.array(taken["language"].to_pylist())
+    languages, all_languages = (np.array(one["language"].to_pylist()) for one in (taken, table))
     shown = Table(title=f"{len(table):,} judged documents", title_justify="left")
-    columns = ("read", "read here", "full rejects: of read + next + others", "cascade", "full, also cascade")
-    for name in ("language", *columns, "cascade, also full"):
+    shown.caption = "may be missed: 3/n of each part of which full cuts reject none of n drawn; in the low end beside"
+    columns = ["read", "read here", "full rejects: of read + next + others", "cascade", "may be missed"]
+    for name in ("language", *columns, "full, also cascade", "cascade, also full"):
         shown.add_column(name, justify="left" if name == "language" else "right", no_wrap=True)
     for name in ("all", *run.score.languages):
-        own = (languages == name) | (name == "all")
-        shown.add_row(name, *row(own, full, cascade, group[sample.rows], weights))
+        own, all_own = ((there == name) | (name == "all") for there in (languages, all_languages))
+        there = [int((all_own & (group == which)).sum()) for which in (READ, NEXT, OTHERS)]
+        shown.add_row(name, *row(own, full, cascade, group[sample.rows], weights, there))
     Console(width=150).print(shown)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.contamination import build_index, find_overlap
+from filters.contamination import build_index, find_overlap, mark, marked_share
 from filters.words import split_words
 
 ITEM = "What is the name of the river that flows through the old capital of the northern province?"
@@ -97,3 +97,20 @@ def test_the_table_finds_what_a_search_finds(items: list[str], texts: list[str])
         assert found.matches[row] == len(begins)
         assert (found.ngram[row].as_py() is None) == (not begins)
     assert np.all((found.share >= 0) & (found.share <= 1))
+
+
+@given(
+    st.lists(st.text(alphabet=st.sampled_from("aAbB ,.漢1\n"), max_size=40), min_size=1, max_size=4),
+    st.lists(st.text(alphabet=st.sampled_from("aAbB ,.漢1\n"), max_size=60), max_size=4),
+)
+def test_an_items_share_is_what_a_search_finds_of_it(items: list[str], texts: list[str]) -> None:
+    """Texts, one after the other, mark what a plain search finds; the share is of all n-grams of the item."""
+    index = build_index([("set", items)], 4, 1)
+    marked = np.zeros(len(index.keys), bool)
+    for text in texts:
+        mark(index, pa.array([text], pa.large_string()), marked)
+    there = {tuple(words[i : i + n]) for words in map(words_of, texts) for i in range(len(words)) for n in (1, 2, 3, 4)}
+    for words, share in zip(map(words_of, items), marked_share(index, marked, items, 4), strict=True):
+        length = min(4, len(words))
+        ngrams = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)] if words else []
+        assert share == (sum(ngram in there for ngram in ngrams) / len(ngrams) if ngrams else 0)

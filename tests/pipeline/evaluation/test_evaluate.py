@@ -1,6 +1,7 @@
 """The command on a small run whose judges were made in place: counted, not trained, on sentences of one pattern."""
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline import storage
 from pipeline.config import Config, Ingest, Input, SelfClean, as_table
 from pipeline.document import write_table
 from pipeline.evaluate import main
+from pipeline.evaluation import trials
 from pipeline.evaluation.finished import read_evaluation, read_finished
 from pipeline.evaluation.methods import without
 from pipeline.self_clean import scoring
@@ -130,6 +132,8 @@ def test_damage_is_found_and_what_is_left_out_is_said(
     assert shuffled["score"]["auc"][0] > 0.95
     assert shuffled["trigrams"]["auc"][0] > 0.9
     assert abs(shuffled["random"]["auc"][0] - 0.5) < 0.3
+    repeated = cells["repeated_paragraphs", "severe"]["methods"]
+    assert repeated["trigrams"]["auc"][0] < 0.6 < repeated["trigrams, either side"]["auc"][0]
     assert 0 <= found["languages"]["en"]["loss"][0] < 0.2
     assert found["left_out"]
     printed = capsys.readouterr().out
@@ -152,6 +156,47 @@ def test_the_same_evaluation_comes_out_again(output: Path, good: str) -> None:
         assert main(line) == 0
         found.append({name: part for name, part in read_evaluation(str(output)).items() if name != "cost"})
     assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("drawn", "quick")
+def test_good_text_of_the_corpus_is_left_out(
+    output: Path, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that kept and rejected some of it is evaluated on the rest; with all of it in the corpus there is none."""
+    run = tmp_path / "out"
+    shutil.copytree(output, run)
+    texts = [orjson.loads(line)["body"] for line in Path(good).read_bytes().split(b"\n")[:80]]
+    place = {"id": "x", "language": "en", "source": "a", "host": ""}
+    for folder, own in (("documents", texts[:9]), ("rejected", texts[9:12])):
+        write_table(str(run / folder / "b.parquet"), pa.Table.from_pylist([{**place, "text": text} for text in own]))
+    line = ["--output", str(run), "--good", good, "--text", "body", "--copies", "1"]
+    assert main(line) == 0
+    found = read_evaluation(str(run))
+    assert found["corpus"] == {"looked": {"documents": 129, "rejected": 3}, "left_out": {"en": 12}, "records": 12,
+                               "names": {}}  # fmt: skip
+    assert found["languages"]["en"]["documents"] == 68
+    printed = capsys.readouterr().out
+    assert "evaluate.corpus: 3 of 3 · 132 documents" in printed
+    assert "12 good documents left out: found in the corpus (en 12), of 12 records" in printed
+    write_table(str(run / "rejected/c.parquet"), pa.Table.from_pylist([{**place, "text": text} for text in texts]))
+    assert main(line) == 2
+    assert "left out, since the corpus holds them: 80" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("drawn")
+def test_without_the_runs_documents_the_rest_is_evaluated(
+    output: Path, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where OUT/documents is gone nothing is looked for, fastText has nothing to learn from, and both are said."""
+    run = tmp_path / "out"
+    shutil.copytree(output, run)
+    shutil.rmtree(run / "documents")
+    assert main(["--output", str(run), "--good", good, "--text", "body", "--copies", "1"]) == 0
+    assert "fasttext" not in read_evaluation(str(run))["methods"]
+    printed = capsys.readouterr().out
+    assert "OUT/documents is gone: nobody looked" in printed
+    assert "fastText had nothing to learn from" in printed
+    assert "no good document was found" not in printed
 
 
 @pytest.mark.usefixtures("drawn", "quick")
@@ -183,6 +228,15 @@ def test_mistakes_are_named(
     asked = {"--output": str(output), "--good": good, "--text": "body", **names}
     assert main([part for pair in asked.items() for part in pair]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_there_are_as_many_copies_as_kinds_and_severities(
+    output: Path, good: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The most that may be asked for is what there is to make."""
+    monkeypatch.setattr(trials, "MOST_COPIES", 12)
+    assert main(["--output", str(output), "--good", good, "--text", "body", "--copies", "13"]) == 2
+    assert "--copies must be from 1 to 12, got 13" in capsys.readouterr().err
 
 
 def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:

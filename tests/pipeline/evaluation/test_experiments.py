@@ -1,13 +1,16 @@
 """The contaminated corpus and the equal-token variants are what their benchmarks say they are."""
 
+import re
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from pipeline.self_clean.scoring import length_class
-from tests.benchmarks import ablate, contaminate
+from tests.benchmarks import ablate, cascade, contaminate
 from tests.pipeline.evaluation.test_evaluate import story
 
 
@@ -81,6 +84,41 @@ def test_the_random_drop_is_of_equal_size() -> None:
     assert (after != dropped).any()
 
 
+FILES = ("run.json", ablate.BOOKS, *ablate.WIKI, ablate.ARTICLES)
+SETTINGS = {
+    "SIZES": {"width": 64},
+    "INITIAL_STD": 0.02,
+    "RATE": 1e-3,
+    "TOKENS": 9,
+    "HELD_OUT": 0.2,
+    "NEWS": re.compile("press"),
+    "FEWEST_NEWS": 9,
+    "CLEAN_BYTES": 9,
+    "LONGEST": 9,
+    "PROBED": 9,
+    "FEWEST_PROBED": 9,
+    "STRENGTH": 0.1,
+}
+
+
+def test_results_of_other_files_and_settings_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of an ablation is done for its files and settings only: with another of any it is made anew."""
+    for name in FILES:
+        (tmp_path / name).write_bytes(b"{}")
+    setup = ablate.Setup(tmp_path, tmp_path, tmp_path)
+    digests = {setup.digest}
+    for name in FILES:
+        (tmp_path / name).write_bytes(b"{ }")
+        digests.add(setup.digest)
+    for name, value in SETTINGS.items():
+        monkeypatch.setattr(ablate, name, value)
+        digests.add(setup.digest)
+    assert len(digests) == 1 + len(FILES) + len(SETTINGS)
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b"".join(orjson.dumps({"setup": name}) + b"\n" for name in sorted(digests)))
+    assert ablate.read_log(log, setup) == [{"setup": setup.digest}]
+
+
 @pytest.mark.parametrize("level", [0.05, 0.2])
 def test_dirt_is_the_share_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, level: float) -> None:
     """Half of the dirt is templated; copies of a template differ by more than deduplication would forgive."""
@@ -112,6 +150,41 @@ def test_rounds_are_compared_on_what_all_of_them_judged() -> None:
     assert [row["figures"]["AUC"][0] for row in rows] == [1, 1]
     assert [row["figures"]["recall"][0] for row in rows] == [0, 1]
     assert rows[1]["figures"]["loss"][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rejected", "drawn", "there", "missed"),
+    [
+        ([470, 4, 0], [1000, 300, 300], [1000, 1000, 12_000], 120.0),  # 3 of 300
+        ([470, 0, 0], [1000, 300, 2000], [1000, 1000, 12_000], 28.0),  # 10 and 18
+        ([470, 4, 1], [1000, 300, 300], [1000, 1000, 12_000], 0.0),
+        ([470, 4, 0], [1000, 300, 500], [1000, 1000, 500], 0.0),  # all of them were read
+        ([470, 4, 0], [1000, 300, 0], [1000, 1000, 7], 7.0),  # nobody looked
+        ([0, 4, 0], [0, 300, 0], [0, 1000, 0], 0.0),
+    ],
+)
+def test_nothing_seen_is_not_nothing_there(
+    rejected: list[int], drawn: list[int], there: list[int], missed: float
+) -> None:
+    """A part of which no drawn document is rejected may hold 3/n of its documents that are; one that was read, none."""
+    assert cascade.unseen(rejected, drawn, there) == pytest.approx(missed)
+
+
+def test_what_may_be_missed_is_in_the_low_end() -> None:
+    """An interval of hits alone has no width here; with what may be missed its low end is lower, and nothing else."""
+    found, weights = np.ones(90, bool), np.ones((501, 90))
+    assert cascade.recall(found, weights, 0.0) == [1, 1, 1]
+    assert cascade.recall(found, weights, 10.0) == [1, 0.9, 1]
+    assert cascade.recall(found[:0], weights[:, :0], 10.0) == [None, None, None]
+
+
+def test_a_rows_low_end_has_the_parts_that_showed_nothing() -> None:
+    """Of 100 documents that stand for 10,000, none rejected, 300 may be: what a row says of 100 that were found."""
+    group = np.repeat([cascade.READ, cascade.OTHERS], 100)
+    full = group == cascade.READ
+    weights = np.where(full, 1.0, 100.0) * np.ones((501, 1))
+    row = cascade.row(np.ones(200, bool), full, full, group, weights, [100, 0, 10_000])
+    assert row[2:] == ["100 = 100 + 0 + 0", "100", "300", "1.000 (.250 to 1.000)", "1.000 (1.000 to 1.000)"]
 
 
 def similarity(a: str, b: str) -> float:

@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.evaluate import WIDE
+from pipeline.evaluation.methods import METHODS
 from pipeline.evaluation.shown import show
 from pipeline.report import render
 from tests.pipeline.test_report import empty_facts, read
@@ -24,6 +26,8 @@ FOUND: dict[str, Any] = {
     "methods": {"score": "the final score", "trigrams": "trigram bits"},
     "read": {"read": 321, "rejected": {"en": {"no_stop_words": 17}}, "not_judged": {"de": 5},
              "too_few": {"fr": "31 documents"}, "unreadable": {"bad bytes": 2}},
+    "corpus": {"looked": {"documents": 4000, "rejected": 500}, "left_out": {"en": 12}, "records": 3,
+               "names": {"<i>.org": [7, 1300]}},
     "languages": {"en": {"documents": 299, "records": 23, "loss": [0.0123, 0.0046, 0.0234], "without_cut": 7}},
     "rows": [
         {"language": "en", "kind": "shuffled_words", "severity": level, "documents": 61, "best": "trigrams",
@@ -41,6 +45,8 @@ def test_the_page_has_every_figure() -> None:
     for said in ("shuffled words", "0.912", "0.871 – 0.953", "0.833", "0.079", "0.031 – 0.122", "0.611", "0.904", "61"):
         assert said in text
     assert "lose at most 1.2 % (0.5 – 2.3 %) of 299 good documents" in text
+    assert "12 good documents left out: found in the corpus (en 12), of 3 records" in text
+    assert "<i>.org (7 good documents, 1,300 of the corpus)" in text
     assert 'href="#evaluation"' in page
 
 
@@ -68,6 +74,22 @@ def test_figures_that_cannot_be_told_are_dashes() -> None:
     show(found, Console(quiet=True))
 
 
+def test_both_forms_of_a_baseline_are_printed_in_one_column() -> None:
+    """Tables with the longest names fit the width; on the page each form has a column."""
+    found = copy.deepcopy(FOUND)
+    found["methods"] = METHODS
+    for row in found["rows"]:
+        row |= {"kind": "repeated_paragraphs", "best": "transnormer, either side"}
+        row["methods"] = dict.fromkeys(METHODS, BASELINE)
+        row["methods"]["trigrams, either side"] = {**BASELINE, "auc": [0.777, 0.7, 0.8]}
+    console = Console(width=WIDE)
+    with console.capture() as printed:
+        show(found, console)
+    assert ".833 / .777" in printed.get()
+    assert "…" not in printed.get()
+    assert "trigrams, either side" in render({**empty_facts(), "evaluation": found})
+
+
 def test_what_was_left_out_is_printed() -> None:
     """Rejects, other languages, thin languages and unreadable records are each a line, and so is the cost."""
     console = Console(record=True, width=150, quiet=True)
@@ -78,6 +100,7 @@ def test_what_was_left_out_is_printed() -> None:
         "no_stop_words 17",
         "de 5",
         "fr is left out",
+        "12 good documents left out",
         "2 records not read: bad bytes",
         "4,321 texts",
         "7 lie in",
