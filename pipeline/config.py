@@ -234,8 +234,8 @@ class SelfClean:
     min_anchor_documents: int = _number(200, 3)  # fewer of a language say nothing about how its judges agree
     min_stratum_documents: int = _number(50, 2)
     language_power: float = _number(0.5, 0, 1)  # training tokens of a language in proportion to bytes^power
-    loose_bands: int = _number(28, 1, 256)  # 28 x 4: look-alikes at Jaccard (1/28)^(1/4) = 0.43 share a fold
-    loose_rows: int = _number(4, 1, 64)
+    loose_bands: int = _number(37, 1, 256)  # 37 x 3: look-alikes at Jaccard (1/37)^(1/3) = 0.30 share a fold
+    loose_rows: int = _number(3, 1, 64)
     source_shift: float = _number(0, 0, 0.5)  # robust deviations by which a source may move its cuts, at most
     max_stratum_loss: float = _number(0.1, 0, 1)  # floor: share of one language and length class that may go
     max_language_loss: float = _number(0.1, 0, 1)  # floor: share of one language's bytes
