@@ -142,14 +142,12 @@ def compare(trials: Any, run: Any, shown: Any) -> tuple[Any, Any, Any, Any]:
         seen = methods.observe(trials, run, lambda n, size: watch(batches, [{"documents": n, "bytes": size}], ""))
     with shown.stage("evaluate.compare") as watch:
         plain = methods.plain_values(trials, seen, run, SEED)
-        scores = methods.score_values(trials, seen, run, kinds)
-        surrogate = methods.surrogate_values(trials, seen, run, kinds)
-        learnt = methods.fasttext_values(trials, run, kinds)
-        both = {kind: {methods.SCORE: scores[kind], methods.SURROGATE: surrogate[kind]} for kind in kinds}
-        values = {kind: {**both[kind], **plain, **learnt[kind]} for kind in kinds}
+        own = methods.learnt_values(trials, seen, run, kinds)
+        other = methods.fasttext_values(trials, run, kinds)
+        values = {kind: {**own[kind], **plain, **other[kind]} for kind in kinds}
         rows = tables.rows_of(trials, seen.whole, values, SEED)
         watch(1, [{"documents": len(trials)}], "")
-    return seen, scores[""], set(values[kinds[0]]), rows
+    return seen, own[""][methods.SCORE], set(values[kinds[0]]), rows
 
 
 if __name__ == "__main__":

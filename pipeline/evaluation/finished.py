@@ -11,7 +11,6 @@ from pipeline.self_clean.anchors import Measured, measured_path, read_measured
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.judges import Judges, published
 from pipeline.self_clean.scoring import Score, load_score, score_path
-from pipeline.self_clean.signals import SIGNALS
 
 HIDDEN = ("families", "sample")  # of run.json's configuration: no tables of a file
 EVALUATION = "evaluate.json"
@@ -51,7 +50,7 @@ def read_finished(output: str) -> Finished:
         raise ConfigError(f"{folder} holds no score: the run is of a version that published none")
     tables = {name: table for name, table in run["config"].items() if name not in HIDDEN}
     config = from_tables(tables, run["config"]["families"])
-    score = _read_score(folder)
+    score = load_score(folder)
     return Finished(
         output=output,
         config=config,
@@ -62,17 +61,6 @@ def read_finished(output: str) -> Finished:
         cuts=last["cuts"],
         measured=_measured(output, run["fingerprints"], last["number"], score),
     )
-
-
-def _read_score(folder: str) -> Score:
-    """Return a published score; raises ConfigError for one of other signals than this version has."""
-    try:
-        score = load_score(folder)
-    except (KeyError, TypeError, ValueError):
-        score = None
-    if score is None or (score.languages and len(score.every.each) != 4 * len(SIGNALS)):
-        raise ConfigError(f"{score_path(folder)} is of another version: run this version over the same input first")
-    return score
 
 
 def _measured(output: str, fingerprints: Mapping[str, str], number: int, score: Score) -> dict[str, Measured]:

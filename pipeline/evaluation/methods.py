@@ -17,11 +17,12 @@ from pipeline.config import Config
 from pipeline.document import DOCUMENT, read_batches
 from pipeline.evaluation.finished import Finished
 from pipeline.evaluation.trials import Trial
-from pipeline.self_clean import combine, scoring
+from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, MOST_CHARACTERS, damage
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.defects import units
 from pipeline.self_clean.excerpt import excerpts
+from pipeline.self_clean.fitting import fit_surrogate, fit_weights, make_taught
 from pipeline.self_clean.judges import by_ngrams, by_transnormer
 from pipeline.self_clean.scoring import Language, sides
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints, trigram_bits
@@ -143,21 +144,28 @@ def rejected_by_rules(trials: Sequence[Trial], config: Config) -> Bools:
     return np.array([str(number) not in kept for number in range(len(trials))])
 
 
-def surrogate_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
-    """Return the cheap surrogate of the score (trials) by kind of damage: like the score, of weights without it."""
-    signals = seen.signals[:, : len(CHEAP)]
-    rows = _features(trials, signals, seen, run, lambda language: language.cheap)
-    return {kind: combine.score(rows, without(run, kind)[1]) for kind in kinds}
+def learnt_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Values]:
+    """Return score and surrogate (trials) by kind of damage: of weights that never saw it, where anchors are stored.
 
-
-def score_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds: Sequence[str]) -> dict[str, Floats]:
-    """Return the score (trials) by kind of damage: of weights that never saw it, where anchors are stored, "" of all.
-
-    Where none are, every kind has the score that the run had.
+    Where none are, every kind has those that the run had; "" has them in any case.
     """
-    rows = _features(trials, seen.signals, seen, run, lambda language: language.every)
-    weights = {"": run.score.every, **{kind: without(run, kind)[0] for kind in kinds}}
-    return {kind: combine.score(rows, one) for kind, one in weights.items()}
+    every = _features(trials, seen.signals, seen, run, lambda language: language.every)
+    cheap = _features(trials, seen.signals[:, : len(CHEAP)], seen, run, lambda language: language.cheap)
+    return {
+        kind: {SCORE: combine.score(every, weights), SURROGATE: combine.score(cheap, surrogate)}
+        for kind, (weights, surrogate) in weights_without(run, kinds).items()
+    }
+
+
+def weights_without(run: Finished, kinds: Sequence[str]) -> dict[str, tuple[Weights, Weights]]:
+    """Return the weights of score and surrogate as they are without one kind of damage among the anchors, by kind."""
+    found = dict.fromkeys(["", *kinds], (run.score.every, run.score.surrogate))
+    if run.measured:
+        taught = make_taught(run.measured)
+        for kind in kinds:
+            weights = fit_weights(taught, kind)
+            found[kind] = weights, fit_surrogate(taught, weights, kind)
+    return found
 
 
 def _features(
@@ -174,19 +182,6 @@ def _features(
             rows = [n for n, trial in enumerate(trials) if trial.good.language == name and trial.judge == judge]
             out[rows] = sides(signals[rows], seen.size[rows], seen.whole[rows], scale)
     return out
-
-
-def without(run: Finished, kind: str) -> tuple[Weights, Weights]:
-    """Return the weights of score and surrogate as they are without one kind of damage among the anchors."""
-    if not run.measured:
-        return run.score.every, run.score.surrogate
-    own = {name: one.take(one.own) for name, one in run.measured.items()}
-    scales = run.score.languages
-    rows = {name: scoring.features(one, scales[name].every, len(SIGNALS)) for name, one in own.items()}
-    weights = scoring.fit_weights(own, rows, kind)
-    scores = {name: combine.score(rows[name], weights) for name in own}
-    near = {name: scoring.features(one, scales[name].cheap, len(CHEAP)) for name, one in own.items()}
-    return weights, scoring.fit_surrogate(own, near, scores, kind)
 
 
 def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Values]:

@@ -1,6 +1,6 @@
 """What the corpus holds of good text: documents of it, and hosts and sources that both name.
 
-A document is held where a fifth of its shingles of 13 words, or more, stands in what the run kept or rejected: below
+A document is held, and with it all of its record, where a fifth of its shingles of 13 words, or more, stands in what the run kept or rejected: below
 that Touvron et al. 2023 (arXiv:2307.09288), appendix A.6, call a sample clean. Words are those of decontamination. The
 table of shingles is of the good text; the corpus goes by once, a row group at a time.
 """
@@ -31,7 +31,7 @@ class Corpus:
     """What was looked through, and what of good text is in it."""
 
     looked: dict[str, int]  # documents with a text, by folder
-    held: frozenset[str]  # ids of good documents that the corpus holds
+    held: frozenset[str]  # ids of good documents, all pieces of a record of which the corpus holds one
     names: dict[str, int]  # host or source of good text -> documents of the corpus that have it, too
 
 
@@ -56,7 +56,8 @@ def look(goods: Sequence[Good], output: str, watch: Watch) -> Corpus:
         looked[folder] += record["documents"]
         watch(len(files), [dict(record)], "")
     share = marked_share(index, marked, texts)
-    held = frozenset(good.id for good, part in zip(goods, share.tolist(), strict=True) if part >= SHARE)
+    records = {good.record for good, part in zip(goods, share.tolist(), strict=True) if part >= SHARE}
+    held = frozenset(good.id for good in goods if good.record in records)
     return Corpus({folder: looked[folder] for folder in (KEPT, REJECTED)}, held, dict(names))
 
 

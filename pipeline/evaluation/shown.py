@@ -84,7 +84,7 @@ def lost(cell: Mapping[str, Any]) -> str:
 def about_weights(found: Mapping[str, Any]) -> str:
     """Say which weights judged."""
     if found["left_out"]:
-        return f"{SCORE}: {METHODS[SCORE]}, for each kind of damage with weights that never saw it; {SURROGATE}: of all"
+        return f"{SCORE}: {METHODS[SCORE]}, and {SURROGATE}: for each kind of damage with weights that never saw it"
     return f"{SCORE}: the run's own weights, which saw all kinds of damage: OUT/stages no longer holds the anchors"
 
 

@@ -30,6 +30,7 @@ PRIOR_WEIGHT = 0.2
 PRIOR_STRENGTH = 0.5  # of the pull to it, in documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
+PULL = 5.0  # documents
 ALIKE = 1e-6  # sizes that differ by less, relatively, tell nothing about what bytes do to noise
 
 
@@ -56,14 +57,12 @@ class Weights:
 def fit_scale(values: Floats, sizes: Ints, classes: Ints, count: int) -> Scale:
     """Return the scale of values (documents, signals) of one language, with bytes and length classes (documents).
 
-    Means are medians; a class that is empty has that of all. Variance = sigma^2 + tau^2 / bytes by least squares on
-    squared deviations, none counted beyond ten times their median: the sample may hold what it is there to find.
+    Means are medians, each class's drawn to that of all as if PULL documents more had it. Variance = sigma^2 +
+    tau^2 / bytes by least squares on squared deviations, none counted beyond ten times their median: the sample may
+    hold what it is there to find.
     """
     overall = np.nanmedian(values, axis=0)
-    mean = np.stack(
-        [np.nanmedian(values[classes == c], axis=0) if (classes == c).any() else overall for c in range(count)]
-    )
-    mean = np.where(np.isnan(mean), overall, mean)
+    mean = np.stack([_drawn(values[classes == c], overall) for c in range(count)])
     squares = (values - mean[classes]) ** 2
     squares = np.minimum(squares, OUTLYING * np.nanmedian(squares, axis=0))
     inverse = 1 / np.maximum(sizes, 1)
@@ -76,6 +75,13 @@ def fit_scale(values: Floats, sizes: Ints, classes: Ints, count: int) -> Scale:
     precision = np.linalg.inv(np.atleast_2d(np.cov(z.T)) + SHRINKAGE * np.eye(signals))
     residual = (z - center) @ precision
     return Scale(mean, sigma, tau, center, precision / np.maximum(residual.std(0), 1e-9), plain.trust)
+
+
+def _drawn(values: Floats, overall: Floats) -> Floats:
+    """Return the medians of a class (documents, signals), drawn to those of all by as much as there are few."""
+    there = (~np.isnan(values)).sum(0)
+    own = np.where(there > 0, np.nanmedian(np.where(there > 0, values, 0), axis=0), overall) if len(values) else overall
+    return np.asarray(overall + there / (there + PULL) * (own - overall))
 
 
 def _spread(inverse: Floats, squares: Floats) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """The entrance of stage 4: what all rounds share, folds and anchors and the languages that may be judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline import links
+from pipeline.config import Evaluator
 from pipeline.line import Line
 from pipeline.linking import named_files
 from pipeline.self_clean import folds
-from pipeline.self_clean.evaluators import Corpus
+from pipeline.self_clean.evaluators import LONGEST_SHARE, Corpus
 from pipeline.self_clean.folds import AssignFolds
 from pipeline.self_clean.languages import Chosen, Size, anchor_rates, choose
 from pipeline.shards import DocumentShard
@@ -55,17 +57,33 @@ def corpus(line: Line, entrance: Entrance, folded: Manifest) -> Corpus:
     )
 
 
+def longest_document(evaluator: Evaluator, entrance: Entrance) -> int:
+    """Return the characters of a document that are trained on, at most."""
+    return max(1, round(evaluator.train_tokens * LONGEST_SHARE * entrance.bytes_per_token))
+
+
 def languages(line: Line, entrance: Entrance, folded: Manifest) -> Chosen:
-    """Return the languages that may be judged: weights that were given have no budget that could run out."""
-    settings, per_token = line.config.self_clean, entrance.tokenizer.records[0]["languages"]
+    """Return the languages that may be judged; weights that were given have no budget that could run out.
+
+    Of a language's bytes the folds hold the parts that they hold before lines are cut.
+    """
+    settings, evaluator = line.config.self_clean, line.config.evaluator
+    per_token, longest = entrance.tokenizer.records[0]["languages"], longest_document(evaluator, entrance)
     held = folded.summary["language_bytes"]
     sizes = {
         name: Size(
             documents,
-            tuple(held.get(f"{name} {k}", 0) for k in range(settings.folds)),
+            _by_fold(
+                [held.get(f"{name} {k}", 0) for k in range(settings.folds)],
+                min(entrance.kept["bytes"].get(name, 0), documents * longest),
+            ),
             per_token.get(name) or entrance.bytes_per_token,
         )
         for name, documents in entrance.kept["documents"].items()
     }
-    budget = line.config.evaluator.train_tokens
-    return choose(sizes, settings, max(budget, settings.count_tokens) if entrance.given else budget)
+    return choose(sizes, settings, None if entrance.given else evaluator.train_tokens)
+
+
+def _by_fold(held: Sequence[int], size: float) -> tuple[float, ...]:
+    """Return a size, parted as the folds hold it."""
+    return tuple(part / max(1, sum(held)) * size for part in held)

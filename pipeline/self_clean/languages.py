@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pipeline.config import SelfClean
 from pipeline.self_clean.scoring import UNKNOWN
 
+VERSION = 1
 SPARE = 1.1  # sampled beyond what is wanted, since a sample by hash is not exact
 MAX_ANCHOR_SHARE = 0.3  # of a language's documents
 MARGIN = 1.2  # beyond the tokens that it takes to be judged: documents are drawn, and some are long
+FEWEST_ANCHORS = 8  # of a fold, whatever is asked for
 STEPS = 60  # halvings in which a share is found
 
 
@@ -21,7 +23,7 @@ class Size:
     """How much of a language entered stage 4."""
 
     documents: int
-    bytes: tuple[int, ...]  # by fold
+    bytes: tuple[float, ...]  # by fold, at most `longest` of each document
     bytes_per_token: float
 
 
@@ -43,8 +45,11 @@ def anchor_rates(documents: Mapping[str, int], settings: SelfClean) -> dict[str,
     return {name: min(MAX_ANCHOR_SHARE, settings.anchor_documents / max(1, n)) for name, n in documents.items()}
 
 
-def choose(sizes: Mapping[str, Size], settings: SelfClean, budget: int) -> Chosen:
-    """Return the languages that judges with so many training tokens may judge, and why not the others."""
+def choose(sizes: Mapping[str, Size], settings: SelfClean, budget: int | None) -> Chosen:
+    """Return the languages that judges with so many training tokens may judge, and why not the others.
+
+    Without a budget, where the judges are given, it is not asked for.
+    """
     rates = anchor_rates({name: size.documents for name, size in sizes.items()}, settings)
     available = {
         name: [(sum(one.bytes) - own) / one.bytes_per_token * (1 - rates[name]) for own in one.bytes]
@@ -56,11 +61,12 @@ def choose(sizes: Mapping[str, Size], settings: SelfClean, budget: int) -> Chose
         for name, one in sizes.items()
     }
     fit = sorted((name for name in sizes if not reasons[name]), key=lambda name: (-least[name], name))
-    most = max(1, int(budget / least_tokens(settings))) if settings.min_language_tokens else len(fit)
+    wanted = least_tokens(settings)
+    most = int(budget / wanted) if budget and wanted else len(fit)
     for name in fit[most:]:
         reasons[name] = (
-            f"[evaluator] train_tokens = {budget:,} give {most} languages at least {settings.min_language_tokens:,} "
-            "tokens each, and larger ones come first"
+            f"[evaluator] train_tokens = {budget:,} are enough for {most} languages of {wanted:,.0f} tokens, and "
+            "larger ones come first"
         )
     taken = tuple({name: available[name][judge] for name in fit[:most]} for judge in range(settings.folds))
     return Chosen(taken, {name: said for name, said in reasons.items() if said})
@@ -80,7 +86,7 @@ def too_little(name: str, tokens: float, anchors: float, settings: SelfClean, se
 def too_few_anchors(by_fold: Mapping[int, int], settings: SelfClean) -> str:
     """Say why the anchors of a language, by fold, are too few for the judge of one; empty when they are not."""
     least, wanted = min(by_fold.get(fold, 0) for fold in range(settings.folds)), settings.min_anchor_documents
-    if least < wanted / settings.folds / 2:
+    if least < max(FEWEST_ANCHORS, wanted / settings.folds / 2):
         return f"the anchor sample holds {least} documents of it in one fold, of {wanted:,} wanted in all"
     return ""
 

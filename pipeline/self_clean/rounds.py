@@ -12,17 +12,30 @@ from typing import Any
 
 from pipeline.config import SelfClean
 from pipeline.line import Line, Paused
-from pipeline.self_clean import anchors, cuts, diversity, entrance, floors, measure, scores, scoring, training
+from pipeline.self_clean import (
+    anchors,
+    cuts,
+    diversity,
+    entrance,
+    fitting,
+    floors,
+    languages,
+    measure,
+    scores,
+    scoring,
+    training,
+)
 from pipeline.self_clean.anchors import AnchorTask, GatherAnchors, MeasureAnchors
 from pipeline.self_clean.cuts import JudgeShard, choose_cuts
 from pipeline.self_clean.entrance import Entrance
 from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.fitting import FitScore, FitTask
 from pipeline.self_clean.floors import CountLosses, Cuts, Held, hold_back
 from pipeline.self_clean.judges import Judges
 from pipeline.self_clean.languages import too_few_anchors, too_little
 from pipeline.self_clean.measure import MeasureShard, choose_depth
 from pipeline.self_clean.scores import ScoreShard, choose_shifts
-from pipeline.self_clean.scoring import FitScore, FitTask, load_score
+from pipeline.self_clean.scoring import load_score
 from pipeline.self_clean.training import Begun, Trained
 from pipeline.stage import Manifest, Stage, read_manifest
 
@@ -61,14 +74,16 @@ def self_clean(line: Line, entered: Entrance) -> Cleaned:
     """Run the rounds."""
     settings = line.config.self_clean
     folded = entrance.fold(line, entered)
-    corpus, languages = entrance.corpus(line, entered, folded), entrance.languages(line, entered, folded)
+    corpus, chosen = entrance.corpus(line, entered, folded), entrance.languages(line, entered, folded)
     rounds: list[Round] = []
     samples: list[Manifest] = []
     decision = f"all {settings.rounds} rounds were run" if settings.rounds > 1 else "one round was run, as asked"
-    if not languages.names:
-        decision = f"no language can be judged; {_largest(entered, languages.reasons)}"
-    for number in range(1, (settings.rounds if languages.names else 0) + 1):
-        begun = Begun(line, entered, corpus, languages, number, rounds[-1].verdicts if rounds else "")
+    if not chosen.names:
+        decision = f"no language can be judged; {_largest(entered, chosen.reasons)}"
+        if line.only:
+            raise Paused(decision)
+    for number in range(1, (settings.rounds if chosen.names else 0) + 1):
+        begun = Begun(line, entered, corpus, chosen, number, rounds[-1].verdicts if rounds else "")
         samples.append(training.sample(begun))
         empty = training.empty_fold(samples[-1], settings.folds)
         if empty:
@@ -81,7 +96,7 @@ def self_clean(line: Line, entered: Entrance) -> Cleaned:
             break
     line.display.say(f"self_clean: {decision}")
     stages = tuple(m.stage for m in line.manifests if m.stage.name.startswith("self_clean"))
-    return Cleaned(tuple(rounds), decision, stages, corpus.tokenizer, languages.reasons)
+    return Cleaned(tuple(rounds), decision, stages, corpus.tokenizer, chosen.reasons)
 
 
 def _largest(entered: Entrance, reasons: Mapping[str, str]) -> str:
@@ -94,8 +109,12 @@ def _largest(entered: Entrance, reasons: Mapping[str, str]) -> str:
 def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
     """Run one round with its trained judges to its verdicts; `first` is the first round's sample."""
     line, settings = begun.line, begun.line.config.self_clean
-    measured_anchors, judged, reasons = _damage(begun, trained)
-    fitted = _fit(begun, measured_anchors, judged, reasons)
+    gathered = _gather(begun)
+    reasons = _reasons(begun, trained, gathered)
+    asked = tuple(name for name, reason in sorted(reasons.items()) if not reason)
+    damaged = _damage(begun, trained, gathered, asked)
+    fitted = _fit(begun, damaged, asked)
+    reasons |= _disagreements(fitted.records[0]["agreement"], settings)
     score = load_score(fitted.stage.folder)
     measured = _measure(begun, trained.judges, fitted)
     scored, depth = _score(begun, trained.judges, fitted, measured)
@@ -110,7 +129,7 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
         **_counted(verdicts, fitted, scored, trained, measured),
         "judged": sorted(score.languages),
         "not_judged": {name: reason for name, reason in sorted(reasons.items()) if reason},
-        "judges_overlap": scoring.judges_overlap(measured_anchors.stage.folder, score, cut),
+        "judges_overlap": fitting.judges_overlap(damaged.stage.folder, score, _shares(verdicts)),
         "cuts": {stratum: value / round(1 / scoring.QUANTUM) for stratum, value in cut.items()},
         "depth": depth,
         "external": begun.entrance.external,
@@ -123,13 +142,17 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
     return Round(begun.number, trained.judges, *folders, facts, accepted)
 
 
-def _damage(begun: Begun, trained: Trained) -> tuple[Manifest, tuple[str, ...], dict[str, str]]:
-    """Gather, damage and measure the anchors; return also the languages that may be judged, and why others may not."""
+def _gather(begun: Begun) -> Manifest:
+    """Gather the anchors."""
     line, settings = begun.line, begun.line.config.self_clean
-    gathered_stage = line.stage(
-        "self_clean.anchors", anchors.VERSION, [settings.anchor_documents, settings.seed], [begun.corpus.folds]
-    )
-    gathered = line.each(gathered_stage, GatherAnchors(gathered_stage.folder, begun.corpus), begun.entrance.shards)
+    keys = [settings.anchor_documents, settings.seed, languages.VERSION]
+    stage = line.stage("self_clean.anchors", anchors.VERSION, keys, [begun.corpus.folds])
+    return line.each(stage, GatherAnchors(stage.folder, begun.corpus), begun.entrance.shards)
+
+
+def _reasons(begun: Begun, trained: Trained, gathered: Manifest) -> dict[str, str]:
+    """Return by language why its judges cannot be asked; empty where they can."""
+    settings = begun.line.config.self_clean
     reasons = dict(begun.languages.reasons)
     for name in begun.languages.names:
         numbers = {
@@ -137,26 +160,38 @@ def _damage(begun: Begun, trained: Trained) -> tuple[Manifest, tuple[str, ...], 
         }
         said = too_little(name, trained.seen.get(name, 0), sum(numbers.values()), settings)
         reasons[name] = said or too_few_anchors(numbers, settings)
-    judged = tuple(name for name in begun.languages.names if not reasons[name])
-    keys = [settings.windows, settings.window_bytes, settings.scoring, judged]
-    upstream = [gathered_stage, trained.counted.stage, trained.trained.stage]
+    return reasons
+
+
+def _damage(begun: Begun, trained: Trained, gathered: Manifest, asked: tuple[str, ...]) -> Manifest:
+    """Damage and measure the anchors of languages."""
+    line, settings = begun.line, begun.line.config.self_clean
+    keys = [settings.windows, settings.window_bytes, settings.scoring, asked]
+    upstream = [gathered.stage, trained.counted.stage, trained.trained.stage]
     stage = line.stage(begun.name("damage"), anchors.VERSION, keys, upstream)
     paths = tuple(
-        anchors.anchor_path(gathered_stage.folder, record["key"]) for record in gathered.records if record["documents"]
+        anchors.anchor_path(gathered.stage.folder, record["key"]) for record in gathered.records if record["documents"]
     )
     work = MeasureAnchors(stage.folder, trained.judges, _shape(settings))
-    return line.each(stage, work, [AnchorTask(name, paths) for name in judged]), judged, reasons
+    return line.each(stage, work, [AnchorTask(name, paths) for name in asked])
 
 
-def _fit(begun: Begun, measured: Manifest, judged: tuple[str, ...], reasons: dict[str, str]) -> Manifest:
-    """Fit the score; add to the reasons why languages are not judged."""
+def _fit(begun: Begun, measured: Manifest, asked: tuple[str, ...]) -> Manifest:
+    """Fit the score."""
     line, settings = begun.line, begun.line.config.self_clean
-    stage = line.stage(begun.name("fit"), scoring.VERSION, [settings.min_agreement, settings.outlier], [measured.stage])
-    fitted = line.each(stage, FitScore(stage.folder, measured.stage.folder, settings), [FitTask("score", judged)])
-    for name, agreement in fitted.records[0]["agreement"].items():
-        if agreement < settings.min_agreement:
-            reasons[name] = f"its judges agree by {agreement:.2f} on the anchor, less than {settings.min_agreement:g}"
-    return fitted
+    keys = [settings.min_agreement, settings.outlier]
+    stage = line.stage(begun.name("fit"), fitting.VERSION, keys, [measured.stage])
+    return line.each(stage, FitScore(stage.folder, measured.stage.folder, settings), [FitTask("score", asked)])
+
+
+def _disagreements(agreement: Mapping[str, float], settings: SelfClean) -> dict[str, str]:
+    """Return why languages whose judges agree too little are not judged."""
+    least = settings.min_agreement
+    return {
+        name: f"its judges agree by {value:.2f} on the anchor, less than {least:g}"
+        for name, value in agreement.items()
+        if value < least
+    }
 
 
 def _shape(settings: SelfClean) -> Shape:
@@ -210,6 +245,12 @@ def _judge(begun: Begun, scored: Manifest, cut: Cuts, held: Held, first: Manifes
         folds=settings.folds,
     )
     return begun.line.each(stage, work, begun.entrance.shards)
+
+
+def _shares(verdicts: Manifest) -> dict[str, float]:
+    """Return the share of each language's documents that a round rejected."""
+    cells = verdicts.summary.get("language", {})
+    return {name: cell["rejected"] / max(1, cell["documents"]) for name, cell in cells.items()}
 
 
 def _counted(

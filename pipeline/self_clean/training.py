@@ -9,9 +9,9 @@ import orjson
 from pipeline import storage
 from pipeline.config import ConfigError, SelfClean
 from pipeline.line import Line
-from pipeline.self_clean import counting, evaluators, rejects
+from pipeline.self_clean import counting, evaluators, languages, rejects
 from pipeline.self_clean.counting import CountNgrams, CountTask
-from pipeline.self_clean.entrance import Entrance
+from pipeline.self_clean.entrance import Entrance, longest_document
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
 from pipeline.self_clean.languages import Chosen, sampling_rates
@@ -55,10 +55,10 @@ def sample(begun: Begun) -> Manifest:
         for tokens in (evaluator.train_tokens, max(settings.count_tokens, evaluator.train_tokens))
     )
     rejected = (begun.before,) if begun.before else ()
-    keys = {"evaluator": asdict(evaluator), "self_clean": _keys(settings)}
+    keys = {"evaluator": asdict(evaluator), "self_clean": _keys(settings), "languages": languages.VERSION}
     upstream = [entrance.tokenizer.stage, begun.corpus.folds, *rejected]
     stage = line.stage(begun.name("sample"), evaluators.VERSION, keys, upstream)
-    longest = max(1, round(evaluator.train_tokens * evaluators.LONGEST_SHARE * entrance.bytes_per_token))
+    longest = longest_document(evaluator, entrance)
     work = SampleShard(stage.folder, begun.corpus, rejected, rates, counted, longest, begun.number)
     return line.each(stage, work, entrance.shards)
 
@@ -82,10 +82,13 @@ def train(begun: Begun, sampled: Manifest) -> Trained:
     for record in trained.records:
         if record["languages"] is not None:  # of external weights nobody knows
             seen = {name: min(count, record["languages"].get(name, 0)) for name, count in seen.items()}
-    weights = tuple(trained.stage.path(record["key"]) for record in trained.records)
-    paths = {record["key"]: counted.stage.path(record["key"], COUNTS) for record in counted.records}
-    rejected = paths.pop(rejects.REJECTS, "")
-    judges = Judges(begun.corpus.tokenizer, tuple(paths.values()), weights, rejected)
+    folds = [f"fold-{k}" for k in range(begun.line.config.self_clean.folds)]  # records come as fold-1, fold-10, fold-2
+    weights = tuple(trained.stage.path(fold) for fold in folds)
+    counts = tuple(counted.stage.path(fold, COUNTS) for fold in folds)
+    rejected = any(record["key"] == rejects.REJECTS for record in counted.records)
+    judges = Judges(
+        begun.corpus.tokenizer, counts, weights, counted.stage.path(rejects.REJECTS, COUNTS) if rejected else ""
+    )
     return Trained(judges, seen, trained, counted)
 
 

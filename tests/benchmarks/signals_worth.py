@@ -3,9 +3,10 @@
     python -m tests.benchmarks.signals_worth --run OUT            a finished run with its stages
     python -m tests.benchmarks.signals_worth --run OUT --without slope loss_deviation
 
-The run's measured anchors, undamaged and damaged, are split in five by document; scales and weights come from four
-parts, the weights of a kind of damage from the other kinds, and the fifth part is judged. AUC is the mean over parts
-and languages by damaged documents; differences are paired, with 95 % intervals from a bootstrap over documents.
+The run's measured anchors, undamaged and damaged, are split in five by document; weights come from four parts, those
+of a kind of damage from the other kinds, and the fifth part is judged; scales never come from what they measure. AUC is
+the mean over parts and languages by damaged documents; differences are paired, with 95 % intervals from a bootstrap
+over documents.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pipeline.evaluation.resampling import Floats, auc, draw_weights, estimate
 from pipeline.evaluation.shown import interval, three
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import Measured
-from pipeline.self_clean.scoring import every_scale, features, fit_weights
+from pipeline.self_clean.fitting import Taught, features, fit_weights
 from pipeline.self_clean.signals import LEARNT, SIGNALS
 
 PARTS = 5
@@ -53,18 +54,22 @@ def split(rows: Rows) -> Split:
 
 def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
     """Return the AUC of each kind and of all (1 + resamples) by the signals of some columns."""
+    some = {name: replace(one, signals=one.signals[:, columns]) for name, one in given.rows.items()}
+    rows = {name: features(one, len(columns))[one.own] for name, one in some.items()}
+    own = {name: one.take(one.own) for name, one in some.items()}
     sums: dict[str, Floats] = {}
     count: dict[str, int] = {}
     for part in range(PARTS):
-        rows = {name: _features(one, given.part[name] != part, columns) for name, one in given.rows.items()}
-        for kind in _kinds(given.rows):
-            weights = _weights(given, rows, part, kind)
-            for name, one in given.rows.items():
-                own = given.part[name] == part
-                good, bad = own & ~one.damaged & one.own, own & (one.kind == kind)
+        asked = {name: given.part[name][given.rows[name].own] == part for name in own}
+        for kind in _kinds(own):
+            known = {name: one.take(~asked[name]) for name, one in own.items()}
+            taught = Taught(known, {name: rows[name][~asked[name]] for name in own}, {})
+            weights = fit_weights(taught, kind)
+            for name, one in own.items():
+                good, bad = asked[name] & ~one.damaged, asked[name] & (one.kind == kind)
                 if bad.any():
                     score = combine.score(rows[name], weights)
-                    drawn = given.weights[name]
+                    drawn = given.weights[name][:, given.rows[name].own]
                     draws = auc(score[good], score[bad], drawn[:, good], drawn[:, bad])
                     sums[kind] = sums.get(kind, 0) + bad.sum() * np.nan_to_num(draws, nan=0.5)
                     count[kind] = count.get(kind, 0) + int(bad.sum())
@@ -74,20 +79,6 @@ def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
 
 def _kinds(rows: Rows) -> list[str]:
     return sorted({kind for one in rows.values() for kind in one.kind[one.damaged].tolist()})
-
-
-def _features(one: Measured, known: np.ndarray, columns: Sequence[int]) -> Floats:
-    """Return the features of a language's anchors by scales of the known ones."""
-    some = replace(one, signals=one.signals[:, columns])
-    scales = every_scale(some.take(known), len(columns))
-    return features(some, [by_judge[fold] for fold, by_judge in enumerate(scales)], len(columns))
-
-
-def _weights(given: Split, by_language: dict[str, Floats], part: int, without: str) -> combine.Weights:
-    """Return weights from the other parts, without a kind of damage."""
-    use = {name: (given.part[name] != part) & one.own for name, one in given.rows.items()}
-    known = {name: one.take(use[name]) for name, one in given.rows.items()}
-    return fit_weights(known, {name: by_language[name][use[name]] for name in known}, without)
 
 
 def read_rows(output: Path) -> Rows:

@@ -40,6 +40,17 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     assert_same(digests(output), digests(finished))
 
 
+def test_without_a_language_to_judge_nothing_is_trained(tmp_path: Path, command: Command, settings: Path) -> None:
+    """A cluster's training ends with the reason, and leaves the shards to the run that is whole."""
+    changed = tmp_path / "changed.toml"
+    changed.write_text(settings.read_text().replace("min_language_tokens = 1000", "min_language_tokens = 10_000_000"))
+    done = start(command(tmp_path / "out", "--train-only", config=changed))
+    assert done.returncode == 0, done.stderr
+    assert "no language can be judged" in done.stdout
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    assert not list((tmp_path / "out").glob("stages/self_clean.round-1.*"))
+
+
 def test_weights_of_this_corpus_are_taken_and_others_refused(finished: Path, tmp_path: Path, command: Command) -> None:
     """What says that it left these folds out is taken as it is; what does not is refused, unless it is external."""
     output, given = tmp_path / "out", tmp_path / "evaluator"

@@ -21,10 +21,11 @@ from pipeline.document import write_table
 from pipeline.evaluate import main
 from pipeline.evaluation import trials
 from pipeline.evaluation.finished import read_evaluation, read_finished
-from pipeline.evaluation.methods import without
+from pipeline.evaluation.methods import weights_without
 from pipeline.self_clean import scoring
 from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, anchor_path, read_measured
 from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.fitting import fit
 from pipeline.self_clean.judges import published, write_counts
 from tests.pipeline.conftest import sentence
 from tests.pipeline.test_report import empty_facts
@@ -78,7 +79,7 @@ def make_run(output: Path) -> None:
     write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(anchored))
     task = AnchorTask("en", (anchor_path(str(anchors), "a"),))
     MeasureAnchors(str(anchors), published(str(evaluator), 1, 2), Shape(4, 1024))(task)
-    fitted, _ = scoring.fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
+    fitted, _ = fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
     assert fitted is not None
     storage.write_json(scoring.score_path(str(evaluator / "round-1")), scoring._as_table(fitted))
     write_table(str(output / "documents/a.parquet"), pa.Table.from_pylist(rows("anchor", 120)))
@@ -243,13 +244,14 @@ def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:
     """Where OUT/stages is gone, every kind is judged by weights that saw it, and the evaluation says so."""
     run = read_finished(str(output))
     bare = replace(run, measured={})
-    assert without(bare, "ocr") == (run.score.every, run.score.surrogate)
-    for found, own in zip(without(run, "ocr"), (run.score.every, run.score.surrogate), strict=True):
+    published = (run.score.every, run.score.surrogate)
+    assert weights_without(bare, ["ocr"]) == {"": published, "ocr": published}
+    for found, own in zip(weights_without(run, ["ocr"])["ocr"], published, strict=True):
         assert (found.each != own.each).any()
 
 
 def test_weights_without_a_kind_are_the_runs_where_there_was_none_of_it(output: Path) -> None:
     """From the anchors of the stages come the weights that the run published, of score and surrogate."""
     run = read_finished(str(output))
-    for found, own in zip(without(run, "nothing"), (run.score.every, run.score.surrogate), strict=True):
+    for found, own in zip(weights_without(run, ["none"])["none"], (run.score.every, run.score.surrogate), strict=True):
         assert found.each == pytest.approx(own.each, abs=1e-6)

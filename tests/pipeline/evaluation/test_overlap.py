@@ -13,7 +13,7 @@ from pipeline.evaluation.overlap import facts_of, look
 from pipeline.evaluation.remarks import about_corpus
 from tests.pipeline.evaluation.test_evaluate import story
 
-GOOD = [Good(f"g{n}", f"r{n // 2}", "shelf", "en", story(f"shelf {n}")) for n in range(8)]
+GOOD = [Good(f"g{n}", f"r{n}", "shelf", "en", story(f"shelf {n}")) for n in range(8)]
 
 
 def write(folder: Path, texts: list[str], group: int = 3, **place: str) -> None:
@@ -45,6 +45,15 @@ def test_copies_are_found_in_what_was_kept_and_in_what_was_rejected(tmp_path: Pa
     assert corpus.held == {"g0", "g1", "g2", "g5"}
     assert corpus.looked == {"documents": 8, "rejected": 10}
     assert [(total, record["documents"]) for total, (record,), _ in heard] == [(2, 8), (2, 10)]
+
+
+def test_a_record_of_which_a_piece_is_held_is_held(tmp_path: Path) -> None:
+    """Who read a chapter of a book knows how the book is written."""
+    book = [Good(f"b{n}", "book", "shelf", "en", story(f"book {n}")) for n in range(3)]
+    write(tmp_path / "documents", [*others(3), book[1].text])
+    corpus, _ = found(tmp_path, [*GOOD, *book])
+    assert corpus.held == {"b0", "b1", "b2"}
+    assert facts_of(corpus, book, [])["records"] == 1
 
 
 def test_a_quotation_is_not_a_copy(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_residual_tells_what_the_other_signals_do_not() -> None:
     assert odd[[0, 7]] == pytest.approx([1, 1], abs=0.1)
 
 
-def test_judges_are_trust_as_far_as_they_agree() -> None:
+def test_judges_are_trusted_as_far_as_they_agree() -> None:
     """Equal judges have trust 1, unlike ones none, and what contradicts itself counts for nothing."""
     found, sizes = drawn(4_000, 7)
     classes = np.zeros(len(sizes), np.int64)

@@ -1,13 +1,17 @@
 """Look-alikes share a fold, and folds weigh about the same."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.self_clean.folds import assign
+from pipeline.document import read_table, write_table
+from pipeline.self_clean.folds import AssignFolds, FoldTask, assign, read_folds
+from pipeline.shards import DocumentShard
 
 
 @given(arrays(np.int64, st.integers(1, 200), elements=st.integers(0, 30)), st.integers(2, 5))
@@ -58,3 +62,30 @@ def test_assignment_holds_few_bytes_a_document() -> None:
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert held / count < 60
+
+
+def test_what_folds_hold_of_a_language_is_recorded(tmp_path: Path) -> None:
+    """The bytes of each language in each fold, over all shards, also where there are none."""
+    draw, shards = np.random.default_rng(1), []
+    for number, count in enumerate((70, 30)):
+        shard = DocumentShard(f"s{number}", str(tmp_path), 70 * number, count, 0)
+        names = ["en", *draw.choice(["en", "fi"], count - 1).tolist()]
+        write_table(shard.path("documents"), pa.table({"language": names}))
+        write_table(shard.path("signatures"), pa.table({"bytes": draw.integers(1, 999, count)}))
+        shards.append(shard)
+    write_table(shards[1].path("documents"), pa.table({"language": ["und", *["en"] * 29]}))
+    record = AssignFolds(str(tmp_path), tuple(shards), (), 2, 1)(FoldTask("folds", ()))
+    held = dict.fromkeys((f"{name} {fold}" for name in ("en", "fi", "und") for fold in range(2)), 0)
+    for shard in shards:
+        tables = [read_table(shard.path(kind), [name])[name] for kind, name in KINDS]
+        for language, size, fold in zip(
+            *(t.to_pylist() for t in tables), read_folds(str(tmp_path), shard), strict=True
+        ):
+            held[f"{language} {fold}"] += size
+    assert record["summary"]["language_bytes"] == held
+    assert sorted(held[f"und {fold}"] > 0 for fold in range(2)) == [False, True]
+    for fold in range(2):
+        assert record["summary"]["fold_bytes"][str(fold)] == sum(n for k, n in held.items() if k.endswith(str(fold)))
+
+
+KINDS = (("documents", "language"), ("signatures", "bytes"))

@@ -95,7 +95,9 @@ def test_a_budget_for_fewer_languages_goes_to_the_largest() -> None:
     """Two languages of at least 300,000 tokens, with some to spare, are what 800,000 give; the third hears why."""
     chosen = choose(SIZES, SelfClean(), 800_000)
     assert chosen.names == ("en", "zh")
-    assert chosen.reasons["am"].startswith("[evaluator] train_tokens = 800,000 give 2 languages")
+    assert chosen.reasons["am"].startswith("[evaluator] train_tokens = 800,000 are enough for 2 languages")
+    assert choose(SIZES, SelfClean(), 300_000).names == (), "not one could be judged in the end"
+    assert choose(SIZES, SelfClean(), None).names == ("am", "en", "zh"), "given judges are trained"
     assert set(choose(SIZES, SelfClean(min_language_tokens=0), 1_000).names) == {"en", "zh", "am", "fi"}
 
 
@@ -108,3 +110,4 @@ def test_what_judges_saw_counts_in_the_end() -> None:
     assert too_few_anchors({0: 150, 1: 50}, settings) == ""
     assert "holds 49 documents of it in one fold" in too_few_anchors({0: 151, 1: 49}, settings)
     assert too_few_anchors({0: 400}, settings)
+    assert too_few_anchors({0: 10, 1: 7}, SelfClean(min_anchor_documents=10)), "scales need some whatever is asked for"
