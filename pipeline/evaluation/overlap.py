@@ -1,8 +1,8 @@
 """What the corpus holds of good text: documents of it, and hosts and sources that both name.
 
-A document is held, and with it all of its record, where a fifth of its shingles of 13 words, or more, stands in what the run kept or rejected: below
-that Touvron et al. 2023 (arXiv:2307.09288), appendix A.6, call a sample clean. Words are those of decontamination. The
-table of shingles is of the good text; the corpus goes by once, a row group at a time.
+A document is held, and with it all of its record, where a fifth of its shingles of 13 words, or more, stands in what
+the run kept or rejected: below that Touvron et al. 2023 (arXiv:2307.09288), appendix A.6, call a sample clean. Words
+are those of decontamination. The table of shingles is of the good text; the corpus goes by once, a row group at a time.
 """
 
 from collections import Counter

@@ -77,10 +77,8 @@ def test_what_folds_hold_of_a_language_is_recorded(tmp_path: Path) -> None:
     record = AssignFolds(str(tmp_path), tuple(shards), (), 2, 1)(FoldTask("folds", ()))
     held = dict.fromkeys((f"{name} {fold}" for name in ("en", "fi", "und") for fold in range(2)), 0)
     for shard in shards:
-        tables = [read_table(shard.path(kind), [name])[name] for kind, name in KINDS]
-        for language, size, fold in zip(
-            *(t.to_pylist() for t in tables), read_folds(str(tmp_path), shard), strict=True
-        ):
+        columns = [read_table(shard.path(kind), [name])[name].to_pylist() for kind, name in KINDS]
+        for language, size, fold in zip(*columns, read_folds(str(tmp_path), shard), strict=True):
             held[f"{language} {fold}"] += size
     assert record["summary"]["language_bytes"] == held
     assert sorted(held[f"und {fold}"] > 0 for fold in range(2)) == [False, True]
