@@ -37,7 +37,8 @@ from pipeline.lease import LeaseLost
 from pipeline.stage import Stage
 
 ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
-CANCEL_SECONDS = 60
+CANCEL_SECONDS = 240  # Flink ends a task manager whose task is not cancelled within 180 (task.cancellation.timeout)
+REQUEST_SECONDS = 60
 JOB = "lustrate-"  # how the names of our jobs begin
 GONE = frozenset({404, 409})  # Flink's answers to a cancelling of what has ended meanwhile
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
@@ -152,7 +153,7 @@ def _is_for(output: str, name: str) -> bool:
 
 def _cancel(address: str) -> None:
     try:
-        urlopen(Request(address, method="PATCH"), timeout=CANCEL_SECONDS).close()  # noqa: S310 - the user's own cluster
+        urlopen(Request(address, method="PATCH"), timeout=REQUEST_SECONDS).close()  # noqa: S310 - the user's own cluster
     except HTTPError as error:
         if error.code not in GONE:
             raise
@@ -161,7 +162,7 @@ def _cancel(address: str) -> None:
 def _jobs(url: str) -> Any:
     """Return a Flink cluster's jobs; raises ConfigError where it does not answer."""
     try:
-        with urlopen(f"{url}/jobs/overview", timeout=CANCEL_SECONDS) as answer:  # noqa: S310
+        with urlopen(f"{url}/jobs/overview", timeout=REQUEST_SECONDS) as answer:  # noqa: S310
             return json.load(answer)["jobs"]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--flink_master={url} does not answer: {error}") from error

@@ -228,7 +228,7 @@ class SelfClean:
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
     window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
-    anchor_documents: int = _number(400, 20, 100_000)  # of a language, that no judge is trained on
+    anchor_documents: int = _number(800, 20, 100_000)  # of a language, that no judge is trained on
     min_language_tokens: int = _number(300_000, 0)  # a judge that saw less of a language does not judge it
     min_agreement: float = _number(0.8, -1, 1)  # rank correlation of the judges on the anchor, per language
     min_anchor_documents: int = _number(200, 3)  # fewer of a language say nothing about how its judges agree

@@ -225,6 +225,7 @@ def test_a_stopped_run_leaves_no_job(
     output = unpublished(on_flink, tmp_path)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
     stopped: list[psutil.Process] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             while not held(cluster, stopped):
