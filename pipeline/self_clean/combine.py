@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 FARTHEST = 12.0  # a z beyond it counts as it
 PRIOR_WEIGHT = 0.2
-PRIOR_STRENGTH = 0.5  # of the pull to it, in documents
+PRIOR_STRENGTH = 50.0  # of the pull to it, in documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
 PULL = 5.0  # documents

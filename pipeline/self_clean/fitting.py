@@ -18,7 +18,7 @@ from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.scoring import LENGTH_CLASSES, Language, Score, length_class, sides, write_score
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 4
+VERSION = 5
 PARTS = 8  # of the anchors: what is learnt of the others is told of each
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
 OF_NOBODY = ("repetition", "tokens_per_byte")  # signals that no judge has a part in
