@@ -311,7 +311,7 @@ def test_one_document_is_a_corpus(tmp_path: Path, story: Callable[[int], str]) -
     done = start("--config", str(config), "--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
     assert done.returncode == 0, done.stderr
     report = orjson.loads((tmp_path / "out/report.json").read_bytes())
-    assert "has no documents to train on" in report["decision"]
+    assert "no language can be judged" in report["decision"]
     assert pq.read_table(tmp_path / "out/documents").num_rows == 1
 
 
