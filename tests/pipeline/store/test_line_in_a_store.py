@@ -135,7 +135,7 @@ def test_a_finished_run_serves_the_next(runs: Runs, store: Store, tmp_path: Path
     config = tmp_path / "c.toml"
     model = f'[tokenizer]\nmodel = "{store.url("out", "tokenizer", "tokenizer.model")}"\n'
     config.write_text(runs.config.read_text().replace("[tokenizer]\n", model).replace("vocab_size = 600\n", ""))
-    store.fill("more", {"a.jsonl": lines(1, 40) + lines(9, 40)})
+    store.fill("more", {"a.jsonl": lines(1, 40) + lines(9, 200)})
     where = ["--config", str(config), "--input", store.url("more", "*"), "--output", store.url("next")]
     given = ["--evaluator", store.url("out", "evaluator"), "--evaluator-is-external", "--against", store.url("out")]
     assert main([*where, *given, "--until", "self_clean", "--direct_num_workers=1"]) == 0
