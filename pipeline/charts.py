@@ -1,7 +1,7 @@
 """Charts: histograms, loss distributions and the funnel as SVG text; colours are classes of the page."""
 
+import math
 from collections.abc import Iterable, Sequence
-from math import inf
 
 from markupsafe import Markup
 
@@ -63,7 +63,7 @@ def _break(axis: Axis, height: float) -> Markup:
 def _ticks(axis: Axis, height: float) -> list[Markup]:
     """Return the base line and round numbers under it, not too close together."""
     line = Markup('<path class="base" d="M0 {h}H{w}"/>').format(h=f"{height:g}", w=f"{axis.width:g}")
-    found, room = [line], -inf
+    found, room = [line], -math.inf
     for value in ([0.0] if axis.zero else []) + round_numbers(axis):
         x, label = axis.at(value), number(value)
         half = 3.2 * len(label)
@@ -121,9 +121,13 @@ Cut = tuple[str, str, float]  # language, length class, score from which a docum
 
 
 def scores(bins: Bins, cuts: Sequence[Cut]) -> Markup:
-    """Return the distribution of scores, and under it what each language and length class keeps."""
+    """Return the distribution of scores, and under it what each language and length class keeps.
+
+    Scores are log-odds; they are drawn as the chances that they stand for, which have an axis.
+    """
     width, height, row = 480.0, 120.0, 5.0
-    axis = make_axis(bins, [cut for *_, cut in cuts], width)
+    bins = [[_chance(edge), count] for edge, count in bins]
+    axis = make_axis(bins, [_chance(cut) for *_, cut in cuts], width)
     group = counts(axis, bins)
     share = axis.density(group)
     body = [_area(axis, "kept", share, max([*share, 1e-9]), height), *_ticks(axis, height)]
@@ -140,9 +144,14 @@ def scores(bins: Bins, cuts: Sequence[Cut]) -> Markup:
     return Markup('<svg class="loss" viewBox="{}">{}</svg>').format(box, Markup("").join(body))
 
 
+def _chance(score: float) -> float:
+    """Return the chance whose log-odds a score is."""
+    return 0.5 * (1 + math.tanh(score / 2))
+
+
 def _kept_range(axis: Axis, y: float, cut: float, name: str) -> Markup:
     """Return the line from the lowest score to the cut."""
-    right = axis.at(cut)
+    right = axis.at(_chance(cut))
     return Markup('<path class="range" d="M0 {}H{}M{} {}v4"><title>{}</title></path>').format(
         f"{y:.1f}", f"{right:.1f}", f"{right:.1f}", f"{y - 2:.1f}", f"{name}: kept below {cut:.2f}"
     )

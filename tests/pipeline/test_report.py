@@ -14,6 +14,7 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, Page
 
+from pipeline import charts
 from pipeline.axis import counts, make_axis, percent
 from pipeline.report import ENOUGH, OPEN_ROWS, render
 from pipeline.summary import bin_edge, histogram
@@ -555,3 +556,10 @@ def test_a_threshold_lies_between_what_it_parts() -> None:
 def test_a_share_says_all_or_nothing_only_where_it_is(part: int, total: int, shown: str) -> None:
     """A share that is not exactly 0 or 1 never reads as 0 % or 100 %."""
     assert percent(part, total) == shown
+
+
+def test_scores_below_zero_are_told_apart() -> None:
+    """They are log-odds: most of a corpus lies below 0, and a cut stands between the chances it stands between."""
+    drawn = str(charts.scores([[-3.0, 40], [-1.0, 30], [0.5, 20], [2.0, 10]], [("en", "1", 1.0)]))
+    assert all(f": {count} documents" in drawn for count in (40, 30, 20, 10))
+    assert "kept below 1.00" in drawn
