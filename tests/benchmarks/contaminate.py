@@ -39,6 +39,7 @@ DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
 LANGUAGES = {"en": 3200, "zh": 3200}  # documents of the sample
 SIZES = (600, 8000)  # characters of a document
 LEVELS = (0.0, 0.05, 0.2)
+DIRT = "dirt/"  # what the ids of dirt begin with; its source is that of the document it was made of
 COPIES = (20, 36, 63, 112, 200)  # of templates, in turn
 CHANGED = 0.08  # of a copy's words: 5-word shingles of two copies then agree by about 0.28
 MIDDLE = 1
@@ -112,39 +113,40 @@ def contaminated(documents: dict[str, list[dict[str, Any]]], level: float) -> Di
         records += [{"id": row["id"], "source": row["source"], "text": row["text"]} for row in own]
         wanted = round(len(own) * level / (1 - level))
         made = damaged(material, foreign, language)
-        records += [_record(language, "single", f"{n}", next(made)) for n in range(wanted // 2)]
+        records += [_record(language, f"single/{n}", *next(made)) for n in range(wanted // 2)]
         records += templated(made, wanted - wanted // 2, language)
     return Dirt(records)
 
 
-def damaged(rows: Sequence[dict[str, Any]], foreign: Sequence[str], language: str) -> Iterator[str]:
-    """Yield documents with damage of middle severity, kinds in turn; damage that changes nothing is left out."""
+def damaged(rows: Sequence[dict[str, Any]], foreign: Sequence[str], language: str) -> Iterator[tuple[str, str]]:
+    """Yield texts with damage of middle severity, kinds in turn, and their sources; where nothing changed, none."""
     number = 0
     while True:
         row, defect = rows[number % len(rows)], DEFECTS[number % len(DEFECTS)]
         draw = random.Random(f"{SEED} {language} {number}")
         text = inject(row["text"], defect, MIDDLE, draw, make_pool(row, rows, foreign, draw))
         if text != row["text"]:
-            yield text
+            yield text, row["source"]
         number += 1
 
 
-def templated(made: Iterator[str], wanted: int, language: str) -> list[dict[str, str]]:
+def templated(made: Iterator[tuple[str, str]], wanted: int, language: str) -> list[dict[str, str]]:
     """Return as many altered copies of templates as are wanted."""
     draw = random.Random(f"{SEED} {language}")
     records: list[dict[str, str]] = []
     copies = cycle(COPIES)
     while len(records) < wanted:
-        template, place = units(next(made)), len(records)
+        text, source = next(made)
+        template, place = units(text), len(records)
         words = [word for word in template if word.strip()]
         for copy in range(min(next(copies), wanted - len(records))):
             text = "".join(draw.choice(words) if draw.random() < CHANGED else word for word in template)
-            records.append(_record(language, "template", f"{place}/{copy}", text))
+            records.append(_record(language, f"template/{place}/{copy}", text, source))
     return records
 
 
-def _record(language: str, kind: str, name: str, text: str) -> dict[str, str]:
-    return {"id": f"dirt/{language}/{kind}/{name}", "source": f"dirt-{kind}", "text": text}
+def _record(language: str, name: str, text: str, source: str) -> dict[str, str]:
+    return {"id": f"{DIRT}{language}/{name}", "source": source, "text": text}
 
 
 def run_line(folder: Path, documents: dict[str, list[dict[str, Any]]], level: float) -> None:
@@ -199,7 +201,7 @@ def figures(rounds: Sequence[Seen]) -> list[dict[str, Any]]:
     """Return each round's AUC, recall and loss, and how far they lie above those of the first round."""
     rounds = common(rounds)
     ids = rounds[0].ids
-    dirty = np.array([name.startswith("dirt/") for name in ids])
+    dirty = np.array([name.startswith(DIRT) for name in ids])
     weights = draw_weights([_draw_of(name) for name in ids], SEED)
     rows: list[dict[str, Any]] = []
     first: dict[str, Floats] = {}
@@ -231,7 +233,7 @@ def _draw_of(name: str) -> str:
 
 
 def _recall_of(seen: Seen, ids: Sequence[str], kind: str, weights: Floats) -> Floats:
-    rows = np.array([f"/{kind}/" in name and name.startswith("dirt/") for name in ids])
+    rows = np.array([f"/{kind}/" in name and name.startswith(DIRT) for name in ids])
     return share_above(seen.rejected[rows], 1.0, weights[:, rows])
 
 
