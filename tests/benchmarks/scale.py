@@ -8,9 +8,10 @@
     python -m tests.benchmarks.scale --results out/scale.json                 the tables again
 
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
-crawl. Runs have `rounds = 0`, but for --scoring, and tasks smaller than by default (BOUNDS). A size that the results
-hold is not measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the next
-stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
+crawl. --sizes are run with `rounds = 0`, --speedup with a round of briefly trained judges (JUDGED), and tasks are
+smaller than by default (BOUNDS). A size that the results hold is not measured again; results of two versions make no
+table. Shuffled is what tasks leave for tasks of the next stage: files of rows (pipeline/exchange.py), and the sorted
+runs of the token shards.
 """
 
 import argparse
@@ -64,6 +65,16 @@ min_anchor_documents = 10
 min_agreement = -1
 """
 WITHOUT = f"{BOUNDS}[self_clean]\nrounds = 0\n"
+# A round whose trainings are short: what is asked of it is how its map stages share their work.
+JUDGED = f"""{BOUNDS}
+[evaluator]
+train_tokens = 100_000
+[self_clean]
+min_language_tokens = 20_000
+anchor_documents = 200
+min_anchor_documents = 50
+min_agreement = -1
+"""
 Table = dict[str, Any]
 
 
@@ -82,7 +93,7 @@ def main() -> None:
     results: Table = orjson.loads(path.read_bytes()) if path.exists() else {}
     wanted = [("sizes", size, size, asked.workers, WITHOUT) for size in asked.sizes]
     if asked.speedup:
-        wanted += [("speedup", f"{count}", asked.speedup, count, WITHOUT) for count in (1, 2)]
+        wanted += [("speedup", f"{count}", asked.speedup, count, JUDGED) for count in (1, 2)]
     if asked.scoring:
         wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     missing = [one for one in wanted if one[1] not in results.get(one[0], {})]
