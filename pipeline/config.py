@@ -220,11 +220,12 @@ class SelfClean:
     rounds: int = _number(1, 0, 20)
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents that may be rejected at most, of each stratum
-    outlier: float = _number(4, 0, 100)  # robust deviations above a language's median from which a score is cut
+    outlier: float = _number(4, 0, 100)  # robust deviations above a stratum's usual score from which it is cut
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
-    score_tokens: int = _number(900_000, 1_000)  # that go through a TransNormer in a round, in a cascade
+    score_share: float = _number(0.08, 0, 1)  # of the judged tokens that go through a TransNormer, in a cascade
+    score_tokens: int = _number(900_000, 1_000)  # but so many at least, where there are
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
     window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round

@@ -9,6 +9,7 @@ from pipeline.config import Config
 from pipeline.facts import funnel, rejects
 from pipeline.ingest import NOT_SAMPLED
 from pipeline.plan import Plan
+from pipeline.self_clean.measure import judged_tokens, token_budget
 from pipeline.stage import Manifest
 
 ENOUGH_SECONDS = 10.0  # of work in a sample; below, loading kernels and models is most of what is seen
@@ -92,7 +93,9 @@ def _tokens(corpus: Corpus, config: Config) -> str:
 def _within_budgets(config: Config, manifests: Sequence[Manifest]) -> str:
     """Return what training and scoring would cost if they used up their budgets in every round."""
     rounds, folds = config.self_clean.rounds, config.self_clean.folds
-    budgets = {".train": folds * config.evaluator.train_tokens, ".score": config.self_clean.score_tokens}
+    judged = sum(judged_tokens(m.summary) for m in manifests if m.stage.name.endswith("round-1.measure"))
+    read = token_budget(round(judged / config.sample), config.self_clean)
+    budgets = {".train": folds * config.evaluator.train_tokens, ".score": read}
     seconds = 0.0
     for ending, budget in budgets.items():
         done = [m for m in manifests if m.stage.name.endswith(ending)]

@@ -1,7 +1,7 @@
 """Cuts: from scores to verdicts. Each stratum, a language and a length class, has its own.
 
-A cut lies where no more than the budget's share of its stratum lies above it, and never nearer to the language's median
-than `outlier` robust deviations: a clean corpus has nothing to give up. Floors hold cuts back (floors.py).
+A cut lies where no more than the budget's share of its stratum lies above it, and never nearer to what scores are usual
+there than `outlier` robust deviations: a clean corpus has nothing to give up. Floors hold cuts back (floors.py).
 """
 
 import math
@@ -22,7 +22,7 @@ from pipeline.shards import DocumentShard
 from pipeline.summary import counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
 
-VERSION = 4
+VERSION = 5
 REASON = "unlike_the_corpus"
 
 
@@ -33,13 +33,20 @@ def choose_cuts(found: Mapping[str, Mapping[str, Any]], languages: Mapping[str, 
     """
     cuts: Cuts = {}
     for stratum, cell in sorted(found.items()):
-        language = languages.get(stratum.rpartition(" ")[0])
+        name, _, number = stratum.rpartition(" ")
+        language = languages.get(name)
         if language is None or cell["judged"] < settings.min_stratum_documents or not cell["bins"]:
             continue
         lowest = _lowest({int(key): n for key, n in cell["bins"].items()}, cell["judged"] * settings.drop)
-        limit = math.ceil(language.limit / QUANTUM / BIN)
+        limit = math.ceil(least_cut(language, int(number), settings.outlier) / QUANTUM / BIN)
         cuts[stratum] = max(lowest, limit) * BIN + round(settings.cut_offset / QUANTUM)
     return cuts
+
+
+def least_cut(language: Language, length: int, outlier: float) -> float:
+    """Return the score of a length class below which nothing is cut: so many robust deviations above its median."""
+    usual = language.usual[length]
+    return usual.median + outlier * usual.deviation
 
 
 def _lowest(bins: Mapping[int, int], budget: float) -> int:

@@ -1,9 +1,11 @@
 """Measuring: what the n-gram judge of the other folds thinks of every document, and how deep the TransNormer will read.
 
 The surrogate ranks the documents of each stratum, a language and a length class. The TransNormer reads those it finds
-worst, as deep as its budget of tokens goes, the same share of every stratum; what it does not read is not rejected.
+worst, as deep as its budget of tokens goes, the same share of every stratum; what it does not read is not rejected. The
+budget grows with the corpus: of one of any size it reads the same share, but all of one that is small.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
@@ -182,6 +185,26 @@ class Depth:
 
     share: float  # of each stratum's documents
     lowest: dict[str, int]  # stratum -> the last bin of the surrogate that is read
+
+
+def judged_tokens(summary: Mapping[str, Any]) -> int:
+    """Return the tokens of all judged documents' excerpts."""
+    return sum(sum(cell["tokens"].values()) for cell in summary.get("strata", {}).values())
+
+
+def token_budget(judged: int, settings: SelfClean) -> int:
+    """Return how many of so many judged tokens a TransNormer may read in a cascade: a share, and not too few."""
+    return max(settings.score_tokens, round(settings.score_share * judged))
+
+
+def unread(summary: Mapping[str, Any], depth: Depth, cuts: Mapping[str, int]) -> dict[str, int]:
+    """Return by stratum how many documents the surrogate puts above their cut (quanta) that were not read."""
+    found = {}
+    for name, cut in sorted(cuts.items()):
+        last = depth.lowest.get(name, math.inf)
+        bins = summary["strata"].get(name, {"documents": {}})["documents"]
+        found[name] = sum(n for key, n in bins.items() if int(key) < last and int(key) * BIN >= cut)
+    return {name: n for name, n in found.items() if n}
 
 
 def choose_depth(summary: Mapping[str, Any], budget: int, *, full: bool) -> Depth:

@@ -33,7 +33,7 @@ from pipeline.self_clean.fitting import FitScore, FitTask
 from pipeline.self_clean.floors import CountLosses, Cuts, Held, hold_back
 from pipeline.self_clean.judges import Judges
 from pipeline.self_clean.languages import too_few_anchors, too_little
-from pipeline.self_clean.measure import MeasureShard, choose_depth
+from pipeline.self_clean.measure import Depth, MeasureShard, choose_depth, judged_tokens, token_budget, unread
 from pipeline.self_clean.scores import ScoreShard, choose_shifts
 from pipeline.self_clean.scoring import load_score
 from pipeline.self_clean.training import Begun, Trained
@@ -119,6 +119,9 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
     measured = _measure(begun, trained.judges, fitted)
     scored, depth = _score(begun, trained.judges, fitted, measured)
     cut = choose_cuts(scored.summary.get("strata", {}), score.languages, settings)
+    left = unread(measured.summary, depth, cut)
+    if left:
+        line.display.say(f"self_clean: {_left_unread(left)}")
     held, floors_said = hold_back(_losses(begun, scored, cut).summary, settings)
     for said in floors_said:
         line.display.say(f"self_clean: {said}")
@@ -131,7 +134,8 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
         "not_judged": {name: reason for name, reason in sorted(reasons.items()) if reason},
         "judges_overlap": fitting.judges_overlap(damaged.stage.folder, score, _shares(verdicts)),
         "cuts": {stratum: value / round(1 / scoring.QUANTUM) for stratum, value in cut.items()},
-        "depth": depth,
+        "depth": depth.share,
+        "unread": left,
         "external": begun.entrance.external,
         "held": floors_said,
         "diversity": diverse,
@@ -140,6 +144,15 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
     accepted = bool(score.languages) and not tripped
     folders = (fitted.stage.folder, scored.stage.folder, verdicts.stage.folder)
     return Round(begun.number, trained.judges, *folders, facts, accepted)
+
+
+def _left_unread(left: Mapping[str, int]) -> str:
+    """Say what the budget was too small for."""
+    most = max(left, key=lambda name: left[name])
+    return (
+        f"{sum(left.values()):,} documents that the surrogate puts above their cut were not read, and so are kept "
+        f"({most}: {left[most]:,}); a larger score_share reads them"
+    )
 
 
 def _gather(begun: Begun) -> Manifest:
@@ -179,8 +192,7 @@ def _damage(begun: Begun, trained: Trained, gathered: Manifest, asked: tuple[str
 def _fit(begun: Begun, measured: Manifest, asked: tuple[str, ...]) -> Manifest:
     """Fit the score."""
     line, settings = begun.line, begun.line.config.self_clean
-    keys = [settings.min_agreement, settings.outlier]
-    stage = line.stage(begun.name("fit"), fitting.VERSION, keys, [measured.stage])
+    stage = line.stage(begun.name("fit"), fitting.VERSION, [settings.min_agreement], [measured.stage])
     return line.each(stage, FitScore(stage.folder, measured.stage.folder, settings), [FitTask("score", asked)])
 
 
@@ -205,13 +217,14 @@ def _measure(begun: Begun, judges: Judges, fitted: Manifest) -> Manifest:
     return line.each(stage, work, begun.entrance.shards)
 
 
-def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -> tuple[Manifest, float]:
-    """Let the TransNormers read; return also the share of each stratum that they do. Raises Paused as asked."""
+def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -> tuple[Manifest, Depth]:
+    """Let the TransNormers read; return also how deep they do. Raises Paused as asked."""
     line, settings, number = begun.line, begun.line.config.self_clean, begun.number
     score = load_score(fitted.stage.folder)
-    depth = choose_depth(measured.summary, settings.score_tokens, full=settings.scoring == "full")
+    budget = token_budget(judged_tokens(measured.summary), settings)
+    depth = choose_depth(measured.summary, budget, full=settings.scoring == "full")
     shifts = choose_shifts(measured.summary, score.languages, settings.source_shift, settings.guard_documents)
-    keys = [settings.scoring, settings.score_tokens, settings.source_shift, settings.guard_documents]
+    keys = [settings.scoring, budget, settings.source_shift, settings.guard_documents]
     stage = line.stage(begun.name("score"), scores.VERSION, keys, [measured.stage])
     folders = (fitted.stage.folder, measured.stage.folder)
     reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, _shape(settings), depth, shifts)
@@ -220,7 +233,7 @@ def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -
     scored = line.each(stage, reader, begun.entrance.shards)
     if line.only == "score":
         raise Paused(f"its part of round {number} is read; without --score-only the run goes on")
-    return scored, depth.share
+    return scored, depth
 
 
 def _losses(begun: Begun, scored: Manifest, cut: Cuts) -> Manifest:

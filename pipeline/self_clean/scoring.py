@@ -5,7 +5,7 @@ It is a combination of all signals; the surrogate comes as near to it as the che
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,18 @@ from pipeline.self_clean import combine
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.signals import Floats, Ints
 
-VERSION = 4  # of a score's file
+VERSION = 5  # of a score's file
 LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
 UNKNOWN = "und"
 SCORE = "score.json"
 QUANTUM = 1e-3  # of a score; thresholds never see a difference below it
+
+
+class Usual(NamedTuple):
+    """What scores undamaged documents of a stratum have."""
+
+    median: float
+    deviation: float  # robust
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,8 @@ class Language:
 
     cheap: tuple[Scale, ...]  # by judge
     every: tuple[Scale, ...]
-    limit: float  # no score below it is cut
-    deviation: float  # robust, of undamaged documents' scores
+    usual: tuple[Usual, ...]  # by length class
+    deviation: float  # robust, of undamaged documents' scores, whatever their length
     agreement: float  # rank correlation of the judges
 
 
@@ -72,7 +79,7 @@ def _as_table(fitted: Score) -> dict[str, Any]:
         name: {
             "cheap": [combine.as_table(scale) for scale in one.cheap],
             "every": [combine.as_table(scale) for scale in one.every],
-            "limit": one.limit,
+            "usual": [list(usual) for usual in one.usual],
             "deviation": one.deviation,
             "agreement": one.agreement,
         }
@@ -98,7 +105,7 @@ def load_score(folder: str) -> Score:
         name: Language(
             tuple(combine.read_scale(scale) for scale in one["cheap"]),
             tuple(combine.read_scale(scale) for scale in one["every"]),
-            one["limit"],
+            tuple(Usual(*pair) for pair in one["usual"]),
             one["deviation"],
             one["agreement"],
         )

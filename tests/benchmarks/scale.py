@@ -71,8 +71,8 @@ JUDGED = f"""{BOUNDS}
 train_tokens = 100_000
 [self_clean]
 min_language_tokens = 20_000
-anchor_documents = 200
-min_anchor_documents = 50
+anchor_documents = 60
+min_anchor_documents = 20
 min_agreement = -1
 """
 Table = dict[str, Any]

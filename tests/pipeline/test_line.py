@@ -230,9 +230,12 @@ def test_a_second_run_changes_nothing(finished: Path, run: Run) -> None:
 
 
 def test_a_late_threshold_runs_late_stages_only(finished: Path, tmp_path: Path, run: Run, settings: Path) -> None:
-    """Another drop budget leaves ingest, dedup, tokenizers and scores alone, and equals a fresh run."""
-    changed = tmp_path / "changed.toml"
-    changed.write_text(settings.read_text().replace("[self_clean]\nrounds = 2", "[self_clean]\ndrop = 0.2\nrounds = 1"))
+    """Another drop budget and `outlier` leave ingest, dedup, tokenizers and scores alone, and equal a fresh run."""
+    changed, asked = tmp_path / "changed.toml", settings.read_text()
+    for given, wanted in {"rounds = 2": "drop = 0.2\nrounds = 1", "outlier = 1\n": "outlier = 0.75\n"}.items():
+        assert given in asked
+        asked = asked.replace(given, wanted)
+    changed.write_text(asked)
     again = tmp_path / "again"
     shutil.copytree(finished, again)
     early = [

@@ -24,6 +24,7 @@ from pipeline.evaluation.finished import read_evaluation, read_finished
 from pipeline.evaluation.methods import weights_without
 from pipeline.self_clean import scoring
 from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, anchor_path, read_measured
+from pipeline.self_clean.cuts import least_cut
 from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.fitting import fit
 from pipeline.self_clean.judges import published, write_counts
@@ -85,7 +86,8 @@ def make_run(output: Path) -> None:
     write_table(str(output / "documents/a.parquet"), pa.Table.from_pylist(rows("anchor", 120)))
     run = {"config": as_table(CONFIG), "fingerprints": {DAMAGE: "f"}}
     (output / "run.json").write_bytes(orjson.dumps(run))
-    judged = {"number": 1, "accepted": True, "cuts": {f"en {n}": fitted.languages["en"].limit for n in range(4)}}
+    cuts = {f"en {n}": least_cut(fitted.languages["en"], n, CONFIG.self_clean.outlier) for n in range(4)}
+    judged = {"number": 1, "accepted": True, "cuts": cuts}
     (output / "report.json").write_bytes(orjson.dumps({**empty_facts(), "rounds": [judged]}))
     (output / "_SUCCESS").touch()
 

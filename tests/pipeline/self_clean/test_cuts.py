@@ -14,15 +14,20 @@ from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean.cuts import REASON, JudgeShard, choose_cuts
 from pipeline.self_clean.measure import strata
 from pipeline.self_clean.scores import BIN, SCORES, _summary, choose_shifts, score_path
-from pipeline.self_clean.scoring import QUANTUM, Language, on_grid
+from pipeline.self_clean.scoring import QUANTUM, Language, Usual, on_grid
 from pipeline.shards import DocumentShard
 from pipeline.token_shards import token_schema, write_arrow
 from pipeline.verdicts import sidecar_path
 
 
 def language(limit: float, deviation: float = 1.0) -> Language:
-    """Return a language that is judged."""
-    return Language((), (), limit, deviation, 1.0)
+    """Return a language that is judged, of which nothing below the limit is cut, whatever its length."""
+    return Language((), (), (Usual(limit, 0.0),) * 4, deviation, 1.0)
+
+
+def limit(judged: Language) -> float:
+    """Return the limit of such a language."""
+    return judged.usual[0].median
 
 
 bins = st.dictionaries(st.integers(-60, 60).map(str), st.integers(1, 30))
@@ -51,10 +56,12 @@ def test_cuts_stay_within_budget_and_limit(
             continue
         above = {edge: sum(n for key, n in cell["bins"].items() if int(key) >= edge) for edge in range(-80, 80)}
         allowed = [
-            n for edge, n in above.items() if n <= cell["judged"] * drop and edge * BIN * QUANTUM >= judged.limit - 1e-9
+            n
+            for edge, n in above.items()
+            if n <= cell["judged"] * drop and edge * BIN * QUANTUM >= limit(judged) - 1e-9
         ]
         assert cuts[name] % BIN == 0
-        assert cuts[name] * QUANTUM >= judged.limit - 1e-9
+        assert cuts[name] * QUANTUM >= limit(judged) - 1e-9
         assert above[cuts[name] // BIN] == max(allowed) <= cell["judged"] * drop
 
 
@@ -72,6 +79,15 @@ def test_a_clean_stratum_gives_up_nothing() -> None:
     settings = SelfClean(drop=0.5)
     assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM)}, settings) == {"en 0": 5 * BIN}
     assert choose_cuts(found, {"en": language(5 * BIN * QUANTUM + QUANTUM)}, settings) == {"en 0": 6 * BIN}
+
+
+def test_each_length_class_is_cut_by_what_is_usual_in_it() -> None:
+    """Short documents scatter more: what is far from the median of long ones may be usual for them."""
+    found = {f"en {number}": {"judged": 100, "bins": {"300": 1, "-50": 1, "-700": 98}} for number in range(4)}
+    usual = (Usual(0.0, 1.0), Usual(0.0, 0.2), Usual(-1.0, 0.1875), Usual(9.0, 0.2))
+    judged = {"en": Language((), (), usual, 0.5, 1.0)}
+    cuts = choose_cuts(found, judged, SelfClean(drop=0.5, outlier=4))
+    assert cuts == {"en 0": 400 * BIN, "en 1": 80 * BIN, "en 2": -25 * BIN, "en 3": 980 * BIN}
 
 
 def test_an_offset_moves_every_cut_whatever_the_budget_says() -> None:
@@ -184,7 +200,7 @@ def test_a_document_goes_exactly_when_its_score_reaches_its_cut(tmp_path: Path, 
             assert verdict["value"] == score["score"] >= verdict["threshold"] == verdict["cut_score"]
             assert verdict["threshold"] == round(cuts[name] * QUANTUM + score["shift"], 3)
             assert (verdict["reason"], verdict["round"]) == (REASON, 1)
-            assert verdict["value"] - score["shift"] >= LANGUAGES[name.split()[0]].limit - 1e-9
+            assert verdict["value"] - score["shift"] >= limit(LANGUAGES[name.split()[0]]) - 1e-9
             taken[name] = taken.get(name, 0) + 1
             continue
         assert verdict["value"] is verdict["threshold"] is verdict["reason"] is verdict["round"] is None

@@ -12,11 +12,13 @@ from pipeline.config import ConfigError, SelfClean
 from pipeline.document import write_table
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import MEASURED, Measured, measured_path, read_measured
+from pipeline.self_clean.cuts import least_cut
 from pipeline.self_clean.fitting import (
     LEAST_SHARE,
     NORMAL_IQR,
     OF_NOBODY,
     PARTS,
+    PULL,
     FitScore,
     FitTask,
     _parts,
@@ -140,7 +142,7 @@ def test_a_score_is_fitted_on_what_judges_find_in_their_own_fold(familiar: float
     own = plain.own
     assert np.array_equal(plain.signals[own], other.signals[own])
     assert (plain.signals[~own] > other.signals[~own]).all() == (familiar > 0)
-    assert again.languages["en"].limit == pytest.approx(score.languages["en"].limit, abs=0.02)
+    assert np.allclose(again.languages["en"].usual, score.languages["en"].usual, atol=0.02)
     assert also["agreement"]["en"] == pytest.approx(facts["agreement"]["en"], abs=0.02)
     assert also["held_out"] == facts["held_out"]
 
@@ -154,24 +156,48 @@ def test_judges_that_lie_apart_reject_alike() -> None:
     assert abs(mild - harsh) < 0.2 * spread
 
 
-def test_the_limit_lies_robust_deviations_above_the_median() -> None:
-    """From the quartiles of undamaged anchors by scales that they did not teach, by `outlier`."""
-    one = measured(8)
-    score, _ = fitted({"en": one}, replace(SETTINGS, outlier=1.5))
-    clean = combine.score(features(one, len(SIGNALS)), score.every)[~one.damaged & one.own]
-    low, middle, high = np.quantile(clean, [0.25, 0.5, 0.75])
+def quartiles(values: Floats) -> tuple[float, float]:
+    """Return median and robust deviation."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return middle, (high - low) / NORMAL_IQR
+
+
+def test_what_is_usual_is_said_of_each_length_class() -> None:
+    """By the quartiles of undamaged anchors, by scales that they did not teach; a class of few is drawn to them all."""
+    one = measured(8, count=2_000)
+    score, _ = fitted({"en": one})
+    undamaged = ~one.damaged & one.own
+    clean, classes = (
+        combine.score(features(one, len(SIGNALS)), score.every)[undamaged],
+        length_class(one.bytes[undamaged]),
+    )
     language = score.languages["en"]
-    assert language.deviation == pytest.approx((high - low) / NORMAL_IQR)
-    assert language.limit == pytest.approx(middle + 1.5 * language.deviation)
+    assert language.deviation == pytest.approx(quartiles(clean)[1])
+    for number, usual in enumerate(language.usual):
+        own, part = quartiles(clean[classes == number]), (classes == number).sum()
+        drawn = part / (part + PULL)
+        assert usual == pytest.approx([drawn * a + (1 - drawn) * b for a, b in zip(own, quartiles(clean), strict=True)])
+    assert len({usual.median for usual in language.usual}) == len(LENGTH_CLASSES) + 1
+
+
+def test_a_length_class_without_anchors_has_what_is_usual_in_its_language() -> None:
+    """Documents of a length that no anchor has are cut as the others are."""
+    one = measured(8)
+    short = replace(one, bytes=np.minimum(one.bytes, 400), size=np.minimum(one.size, 400))
+    language = fitted({"en": short})[0].languages["en"]
+    assert language.usual[1] == language.usual[3]
+    assert language.usual[1].deviation == language.deviation
 
 
 @pytest.mark.parametrize("count", [60, 200, 800])
 def test_documents_exceed_the_limit_as_rarely_as_anchors_do(count: int) -> None:
     """However few the anchors, no more good documents that nobody learnt from lie beyond it than of a normal tail."""
     one, others = measured(31, count=count), measured(32, count=4_000)
-    score, _ = fitted({"en": one}, replace(SETTINGS, outlier=2.0, min_agreement=-1))
-    unseen = scored(others, "en", score)[~others.damaged & others.own]
-    assert (unseen >= score.languages["en"].limit).mean() < 0.06
+    score, _ = fitted({"en": one}, replace(SETTINGS, min_agreement=-1))
+    good = ~others.damaged & others.own
+    cuts = np.array([least_cut(score.languages["en"], number, 2.0) for number in range(4)])
+    unseen = scored(others, "en", score)[good]
+    assert (unseen >= cuts[length_class(others.bytes[good])]).mean() < 0.06
 
 
 def test_a_language_whose_judges_disagree_is_not_judged() -> None:

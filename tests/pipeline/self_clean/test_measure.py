@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.self_clean.measure import BIN, choose_depth, strata, surrogate_bins
+from pipeline.config import SelfClean
+from pipeline.self_clean.measure import (
+    BIN,
+    Depth,
+    choose_depth,
+    judged_tokens,
+    strata,
+    surrogate_bins,
+    token_budget,
+    unread,
+)
 from pipeline.self_clean.scoring import on_grid
 
 cells = st.dictionaries(st.integers(-50, 50).map(str), st.tuples(st.integers(1, 30), st.integers(1, 5_000)), min_size=1)
@@ -69,6 +79,35 @@ def test_full_scoring_reads_everything(corpus: Corpus) -> None:
     depth = choose_depth(summary(corpus), 0, full=True)
     assert depth.share == 1
     assert read(corpus, depth.lowest)[0] == {name: sum(n for n, _ in cell.values()) for name, cell in corpus.items()}
+
+
+@pytest.mark.parametrize("scale", [1, 100, 10_000])
+def test_the_same_share_of_a_corpus_of_any_size_is_read(scale: int) -> None:
+    """A budget that did not grow would read less and less of a larger one, and nothing in the end."""
+    corpus = {
+        name: {str(n): (3 * scale, 400 * scale) for n in range(-100, 0)} for name in ("en 0", "en 1", "fi 0", "zh 3")
+    }
+    whole = summary(corpus)
+    assert judged_tokens(whole) == 160_000 * scale
+    settings = SelfClean(score_share=0.08, score_tokens=1_000)
+    depth = choose_depth(whole, token_budget(judged_tokens(whole), settings), full=False)
+    assert depth.lowest == dict.fromkeys(corpus, -8)
+
+
+def test_a_small_corpus_is_read_as_deep_as_tokens_go() -> None:
+    """A share of little would be next to nothing."""
+    assert token_budget(10_000, SelfClean(score_share=0.08, score_tokens=5_000)) == 5_000
+    assert token_budget(0, SelfClean()) == SelfClean().score_tokens
+
+
+def test_what_the_budget_was_too_small_for_is_told() -> None:
+    """Documents that the surrogate puts above the cut of their stratum and nobody read, those at the cut included."""
+    corpus = {"en 0": {"9": (2, 10), "5": (3, 10), "4": (7, 10), "1": (100, 10)}, "fi 0": {"9": (5, 10)}}
+    cuts = {"en 0": 4 * BIN, "fi 0": 9 * BIN, "zh 1": 0}
+    told = summary(corpus)
+    assert unread(told, Depth(0.1, {"en 0": 9, "fi 0": 9}), cuts) == {"en 0": 10}
+    assert unread(told, Depth(0.1, {"en 0": 4, "fi 0": 9}), cuts) == {}
+    assert unread(told, Depth(0.0, {}), cuts) == {"en 0": 12, "fi 0": 5}
 
 
 def test_the_worst_are_read_first() -> None:
