@@ -34,7 +34,7 @@ FLINK_GONE = frozenset({404, 409})  # its answers to a cancelling of what has en
 # Dataflow shuts machines down, for minutes; Google names no bound. Airflow waits 600 s (cancel_timeout), and gcloud
 # (jobs cancel --force) takes a job for stuck after 1,800 at the earliest.
 DATAFLOW_SECONDS = 600.0
-DATAFLOW_PAUSE = 5.0  # between two looks, as Beam's own
+DATAFLOW_PAUSE = 2.0
 DATAFLOW_ENDED = frozenset({"DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED"})
 DATAFLOW_ENDING = frozenset({"CANCELLING", "RESOURCE_CLEANING_UP"})
 
