@@ -27,12 +27,12 @@ from pipeline.line import Paused
 from pipeline.stage import Stage
 
 JOB = "lustrate-"  # how the names of our jobs begin
-REQUEST_SECONDS = 60.0
+REQUEST_SECONDS = 60.0  # for an answer
 FLINK_SECONDS = 240.0  # it ends a task manager whose task is not cancelled within 180 (task.cancellation.timeout)
 FLINK_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 FLINK_GONE = frozenset({404, 409})  # its answers to a cancelling of what has ended meanwhile
-# Dataflow shuts machines down, for minutes; Google names no bound. Airflow waits 600 s (cancel_timeout), and gcloud
-# (jobs cancel --force) takes a job for stuck after 1,800 at the earliest.
+# Dataflow shuts machines down, for minutes; Google names no bound. Airflow's hook waits 300 s (cancel_timeout), and
+# gcloud (jobs cancel --force) takes a job for stuck after 1,800 at the earliest.
 DATAFLOW_SECONDS = 600.0
 DATAFLOW_PAUSE = 2.0
 DATAFLOW_ENDED = frozenset({"DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED"})
