@@ -26,6 +26,7 @@ from pipeline.cluster import prepared
 from pipeline.config import ConfigError
 from pipeline.execute import Engine, Task, Work, dealt, do_task, processes, start_worker
 from pipeline.job import LOCAL_RUNNERS, JobOptions, check_accelerator, make_job, run_job
+from pipeline.running_jobs import cleared
 from pipeline.stage import Stage
 
 SLICES_PER_WORKER = 4  # a slow slice holds up the others less
@@ -76,9 +77,14 @@ def start(
             yield Engine(submit)
         return
     given = [*options, f"--direct_num_workers={count}"] if mode else list(options)
-    with processes(1, _start_beams_worker) as pool, prepared(pool, given, tell) as ready:
+    with (
+        cleared(given, tell) as clear,
+        processes(1, _start_beams_worker) as pool,
+        prepared(pool, given, tell) as ready,
+    ):
 
         def submit_whole(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
+            clear(stage.output)  # before the workers are asked: a job may hold the slots that they are asked in
             reached = ready(stage)
             return [pool.submit(run_job, reached, make_job(stage, work, tasks))]
 

@@ -5,16 +5,10 @@ And a worker that cannot start makes its job hang: the runner waits for it.
 """
 
 import contextlib
-import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -26,22 +20,17 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkJarJobServer, FlinkRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
-from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.runners.runner import PipelineState
 from apache_beam.utils.subprocess_server import pick_port
 
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.identity import identity
-from pipeline.job import is_dataflow
-from pipeline.lease import LeaseLost
+from pipeline.job import is_dataflow, runner_of
+from pipeline.running_jobs import job_name
 from pipeline.stage import Stage
 
 ANSWER_SECONDS = 300  # until all workers have started and answered: 20 on two busy cores, over 90 on overrun ones
-CANCEL_SECONDS = 240  # Flink ends a task manager whose task is not cancelled within 180 (task.cancellation.timeout)
-REQUEST_SECONDS = 60
-JOB = "lustrate-"  # how the names of our jobs begin
-GONE = frozenset({404, 409})  # Flink's answers to a cancelling of what has ended meanwhile
-ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 # Dataflow's runner stages what `python -m pipeline.run` imported, and a list of packages that pip takes seconds to
 # make; workers have all that in their container.
 UNSTAGED = ("--no_save_main_session", "--experiments=disable_logging_submission_environment")
@@ -54,17 +43,14 @@ def prepared(
 ) -> Iterator[Callable[[Stage], tuple[str, ...]]]:
     """Yield what returns the options to submit a stage with; its first call prepares the run.
 
-    `tell` gets an event and its values for each job. A run that ends early cancels its job, where that is on Flink.
+    `tell` gets an event and its values for each job.
     """
     parsed = PipelineOptions(list(options))
     with contextlib.ExitStack() as ends:
         reached: list[str] = []
-        outputs: set[str] = set()
 
         def ready(stage: Stage) -> tuple[str, ...]:
             name = job_name(stage)
-            cancel_jobs(options, stage.output)  # first of all: one may hold the slots that the workers are asked in
-            outputs.add(stage.output)
             if not reached:
                 reached.extend(options)
                 if is_dataflow(parsed):
@@ -76,35 +62,12 @@ def prepared(
             tell("submitted", stage=stage.name, job=name, runner=parsed.view_as(StandardOptions).runner)
             return (f"--job_name={name}", *reached)
 
-        try:
-            yield ready
-        except LeaseLost:  # who took the folder over has cancelled it, and runs one of the same name
-            raise
-        except BaseException:
-            for output in outputs:
-                with contextlib.suppress(ConfigError, OSError):  # the run's own end is what its user must read
-                    cancel_jobs(options, output)
-            raise
-
-
-def job_name(stage: Stage) -> str:
-    """Return the one name of this stage of this output; Dataflow allows lower case, digits and hyphens."""
-    name = f"{JOB}{stage.name}-{stage.fingerprint}-{_digest(stage.output)}"
-    return name.replace(".", "-").replace("_", "-")
-
-
-def _digest(output: str) -> str:
-    place = Path(output).absolute().as_posix() if storage.is_local(output) else output
-    return blake2b(place.encode(), digest_size=4).hexdigest()
+        yield ready
 
 
 def _needs_server(parsed: PipelineOptions) -> bool:
     asked = parsed.view_as(PortableOptions).job_endpoint or parsed.view_as(FlinkRunnerOptions).flink_submit_uber_jar
-    return not asked and isinstance(_runner(parsed), FlinkRunner)
-
-
-def _runner(parsed: PipelineOptions) -> Any:
-    return create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
+    return not asked and isinstance(runner_of(parsed), FlinkRunner)
 
 
 def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
@@ -127,51 +90,10 @@ def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
     return f"localhost:{java.job_port}"
 
 
-def cancel_jobs(options: Sequence[str], output: str) -> None:
-    """Cancel the jobs that work for this output on a Flink cluster; raises ConfigError where one stays.
-
-    They are those of a start that was killed, of whatever stage and settings: their results would be nobody's.
-    """
-    parsed = PipelineOptions(list(options))
-    master = parsed.view_as(FlinkRunnerOptions).flink_master
-    if master in MAGIC_HOST_NAMES or not isinstance(_runner(parsed), FlinkRunner):
-        return
-    url = FlinkRunner.add_http_scheme(master)
-    until = time.monotonic() + CANCEL_SECONDS
-    while running := [job for job in _jobs(url) if _is_for(output, job["name"]) and job["state"] not in ENDED]:
-        if time.monotonic() > until:
-            name = running[0]["name"]
-            raise ConfigError(f"{url} runs the job {name} of an earlier start, and goes on though it was cancelled")
-        for job in running:
-            _cancel(f"{url}/jobs/{job['jid']}?mode=cancel")
-        time.sleep(1)
-
-
-def _is_for(output: str, name: str) -> bool:
-    return name.startswith(JOB) and name.endswith(f"-{_digest(output)}")
-
-
-def _cancel(address: str) -> None:
-    try:
-        urlopen(Request(address, method="PATCH"), timeout=REQUEST_SECONDS).close()  # noqa: S310 - the user's own cluster
-    except HTTPError as error:
-        if error.code not in GONE:
-            raise
-
-
-def _jobs(url: str) -> Any:
-    """Return a Flink cluster's jobs; raises ConfigError where it does not answer."""
-    try:
-        with urlopen(f"{url}/jobs/overview", timeout=REQUEST_SECONDS) as answer:  # noqa: S310
-            return json.load(answer)["jobs"]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--flink_master={url} does not answer: {error}") from error
-
-
 def has_workers_elsewhere(options: Sequence[str]) -> bool:
     """Tell whether a portable runner's workers are other processes than ours, which may hold another package."""
     parsed = PipelineOptions(list(options))
-    runner, kind = _runner(parsed), parsed.view_as(PortableOptions).environment_type
+    runner, kind = runner_of(parsed), parsed.view_as(PortableOptions).environment_type
     embedded = isinstance(runner, FlinkRunner) and parsed.view_as(FlinkRunnerOptions).flink_master in MAGIC_HOST_NAMES
     return isinstance(runner, PortableRunner) and kind != "LOOPBACK" and bool(kind or not embedded)
 
@@ -209,7 +131,7 @@ def ask_workers(options: tuple[str, ...], folder: str) -> str:
     """Let every worker write its answer into a folder; return what went wrong, in one line."""
     parsed = PipelineOptions(list(options))
     asked = QUESTIONS * max(1, parsed.view_as(FlinkRunnerOptions).parallelism)
-    pipeline = beam.Pipeline(runner=_runner(parsed), options=parsed)
+    pipeline = beam.Pipeline(runner=runner_of(parsed), options=parsed)
     pipeline | beam.Create(range(asked), reshuffle=False) | beam.Reshuffle() | beam.Map(_question(folder))
     result = pipeline.run()
     try:

@@ -92,8 +92,12 @@ def run_job(options: Sequence[str], job: Job) -> None:
 
 def is_dataflow(parsed: PipelineOptions) -> bool:
     """Tell whether Dataflow is to run what is submitted."""
-    name = parsed.view_as(StandardOptions).runner or "DirectRunner"
-    return type(create_runner(name)).__name__ == "DataflowRunner"
+    return type(runner_of(parsed)).__name__ == "DataflowRunner"
+
+
+def runner_of(parsed: PipelineOptions) -> Any:
+    """Return Beam's runner of the name that the options give."""
+    return create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
 
 
 def hints(parsed: PipelineOptions, needs: Needs, tasks: int) -> dict[str, str]:

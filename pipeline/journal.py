@@ -4,10 +4,10 @@
     OUT/.lock          what is being done now (lease.py), written over every ten seconds
 
 Events: started, taken_over, inputs_changed, planned, stage_started, submitted (a job elsewhere, by its name there),
-stage_progress, stage_finished, stage_reused, and at the end finished, paused, stopped or failed (with `error`, the one
-line, and `traceback`). Progress has a line every PROGRESS_SECONDS at most, and later every twentieth of the time that
-the stage has taken, so that a stage has some two hundred lines however long it runs. A log of LOG_BYTES goes to
-run.log.1 at the next start.
+cancelling and not_cancelled (such a job), stage_progress, stage_finished, stage_reused, and at the end finished,
+paused, stopped or failed (with `error`, the one line, and `traceback`). Progress has a line every PROGRESS_SECONDS at
+most, and later every twentieth of the time that the stage has taken, so that a stage has some two hundred lines however
+long it runs. A log of LOG_BYTES goes to run.log.1 at the next start.
 
 Nothing can be appended to in an object store: there each start has an object of its own, OUT/log/TIME-RUN.jsonl, put
 anew every PUT_SECONDS at most and at the end; what a killed run said in its last seconds is lost with it.

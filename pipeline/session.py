@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pipeline.inputs import changes, remember
 from pipeline.journal import Journal, open_journal
 from pipeline.labelled import show, with_thresholds
 from pipeline.labels import read_labels
-from pipeline.lease import LeaseLost
+from pipeline.lease import Lease, LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
@@ -107,7 +107,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
                     storage.remove(storage.join(output, "stages"))
                 plan = planned(config, output)
                 _prepare(config, output, console, plan, journal)
-            working = engine(options, asked.direct_num_workers, journal.event)
+            working = engine(options, asked.direct_num_workers, partial(_tell, console, journal))
             return _run(ask, config, output, working, console, plan, began, journal)
 
         code, show_result = _to_its_end(work, output, journal)
@@ -178,20 +178,42 @@ def _run(
 ) -> Ended:
     """Do the work, and say in log and lock how it ended; return what shows its result."""
     try:
-        # Renewed by a thread, and so begun after workers are forked.
-        with engines as working, journal.lease.renewed(), display(console, journal) as shown:
-            line = Line(config, output, working, shown, only=ask.only)
-            shown.say(f"{to_read(plan)} → {output}")
-            if config.sample < 1:
-                shown.say(sampled(plan))
-            corpus = clean.clean(line, plan, ask)
-            clean.check_conservation(corpus)
-            facts = publish(line, corpus, ask, journal.lease.sure) if corpus.merged is not None else {}
+        with ExitStack() as renewal, engines as working:
+            # By a thread, so begun after workers are forked; and to the end, since to cancel a job may take minutes.
+            renewal.enter_context(journal.lease.renewed())
+            with _still_ours(journal.lease), display(console, journal) as shown:
+                line = Line(config, output, working, shown, only=ask.only)
+                shown.say(f"{to_read(plan)} → {output}")
+                if config.sample < 1:
+                    shown.say(sampled(plan))
+                corpus = clean.clean(line, plan, ask)
+                clean.check_conservation(corpus)
+                facts = publish(line, corpus, ask, journal.lease.sure) if corpus.merged is not None else {}
     except Paused as paused:
         journal.end("paused", said(paused))
         return partial(console.print, str(paused))
     journal.end("finished")
     return partial(_show, line, corpus, facts, ask, console, time.monotonic() - began)
+
+
+@contextmanager
+def _still_ours(lease: Lease) -> Iterator[None]:
+    """Raise LeaseLost, where so it is, for what ends a block early: jobs of this output are another run's then."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            lease.sure()
+        raise
+
+
+def _tell(console: Console, journal: Journal, event: str, **what: str) -> None:
+    """Log what happens to jobs elsewhere, and say what its user waits for or has to do himself."""
+    journal.event(event, **what)
+    if event == "cancelling":
+        console.print(f"cancelling the job {what['job']} on {what['place']} …", highlight=False)
+    elif event == "not_cancelled":
+        console.print(f"a job may still run: {what['error']}", highlight=False)
 
 
 def _show(line: Line, corpus: Corpus, facts: dict[str, Any], ask: Asked, console: Console, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """Workers that cannot do the work are found before they get any, and the run's user reads one line."""
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -9,9 +8,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
@@ -20,9 +17,8 @@ from apache_beam.utils.subprocess_server import pick_port
 
 from pipeline import cluster, identity
 from pipeline.config import ConfigError
-from pipeline.lease import LeaseLost
 from pipeline.session import engine
-from pipeline.stage import Stage, make_stage
+from pipeline.stage import make_stage
 from tests.pipeline.test_execute import Number, burn
 
 BEAMS_OWN = "apache_beam.runners.worker.worker_pool_main"
@@ -145,87 +141,6 @@ def test_a_changed_source_is_another_identity(tmp_path: Path) -> None:
         (tmp_path / "pipeline" / name).unlink()
     assert len(found) == 3
     assert identity.SOURCES in identity.identity()["lustrate"]
-
-
-@dataclass
-class Cluster:
-    """A Flink cluster's jobs, as its REST interface tells of them: name, state; and who was to be cancelled."""
-
-    jobs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    cancelled: list[str] = field(default_factory=list)
-    answer: int = 202  # to a cancelling
-    options: tuple[str, ...] = ()
-
-
-@pytest.fixture
-def flink() -> Iterator[Cluster]:
-    """Serve a cluster's jobs."""
-    cluster = Cluster()
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            listed = [{"jid": jid, "name": name, "state": state} for jid, (name, state) in cluster.jobs.items()]
-            self.reply(200, json.dumps({"jobs": listed}).encode())
-
-        def do_PATCH(self) -> None:
-            jid = self.path.removeprefix("/jobs/").removesuffix("?mode=cancel")
-            cluster.cancelled.append(jid)
-            cluster.jobs[jid] = (cluster.jobs[jid][0], "CANCELED" if cluster.answer == 202 else "FINISHED")
-            self.reply(cluster.answer, b"{}")
-
-        def reply(self, code: int, body: bytes) -> None:
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    master = f"--flink_master=127.0.0.1:{server.server_port}"
-    cluster.options = ("--runner=FlinkRunner", master, "--job_endpoint=localhost:1", "--environment_type=LOOPBACK")
-    yield cluster
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.mark.parametrize("answer", [202, 404, 409])
-def test_jobs_that_a_killed_start_left_are_cancelled(flink: Cluster, tmp_path: Path, answer: int) -> None:
-    """Also those of other settings, and one that ends by itself meanwhile; nobody else's, and none that has ended."""
-    stage = make_stage(str(tmp_path), "stage", 1, [], [])
-    other, foreign = make_stage(str(tmp_path), "stage", 2, [], []), make_stage(f"{tmp_path}/b", "stage", 1, [], [])
-    flink.answer = answer
-    named = {"same": stage, "other": other, "foreign": foreign}
-    flink.jobs = {jid: (cluster.job_name(one), "RUNNING") for jid, one in named.items()}
-    flink.jobs["ended"] = (cluster.job_name(stage), "FAILED")
-    told: list[tuple[str, dict[str, str]]] = []
-    with cluster.prepared(None, flink.options, lambda name, **what: told.append((name, what))) as ready:  # type: ignore[arg-type]
-        ready(stage)
-    assert flink.cancelled == ["same", "other"]
-    assert told == [("submitted", {"stage": "stage", "job": cluster.job_name(stage), "runner": "FlinkRunner"})]
-
-
-@pytest.mark.parametrize(
-    ("end", "cancelled"), [(KeyboardInterrupt(), ["1"]), (ValueError(), ["1"]), (LeaseLost(), [])], ids=repr
-)
-def test_a_run_that_ends_early_cancels_its_job(
-    flink: Cluster, tmp_path: Path, end: BaseException, cancelled: list[str]
-) -> None:
-    """By Ctrl-C or a failure; where it was taken over, the job of this name is the other's."""
-    stage = make_stage(str(tmp_path), "stage", 1, [], [])
-
-    def work(ready: Callable[[Stage], tuple[str, ...]]) -> None:
-        ready(stage)
-        flink.jobs["1"] = (cluster.job_name(stage), "RUNNING")
-        raise end
-
-    with pytest.raises(type(end)), cluster.prepared(None, flink.options) as ready:  # type: ignore[arg-type]
-        work(ready)
-    assert flink.cancelled == cancelled
 
 
 @pytest.mark.parametrize(

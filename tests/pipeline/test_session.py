@@ -1,13 +1,17 @@
 """A session ends as its log and its lock say."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from pipeline import session
-from pipeline.lease import holder_of
+from pipeline import lease, session
+from pipeline.execute import Engine
+from pipeline.lease import LeaseLost, holder_of, myself, pack, place_of, take
 from pipeline.run import main
 
 
@@ -25,3 +29,39 @@ def test_a_result_that_cannot_be_printed_is_there(
     with pytest.raises(SystemExit):
         main([*line, "--direct_num_workers=1"])
     assert holder_of(f"{tmp_path}/out").state == "finished"  # type: ignore[union-attr]
+
+
+def test_a_run_shows_life_until_its_engine_is_closed(
+    tmp_path: Path, story: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To cancel a job may take minutes, in which nobody may take the folder over."""
+    whole, beats = session.engine, []
+
+    @contextmanager
+    def slow(options: Sequence[str], workers: int | None, tell: Callable[..., None]) -> Iterator[Engine]:
+        with whole(options, workers, tell) as working:
+            yield working
+        for _ in range(2):
+            beats.append(holder_of(f"{tmp_path}/out").beat)  # type: ignore[union-attr]
+            time.sleep(0.5)
+
+    monkeypatch.setattr(session, "engine", slow)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    (tmp_path / "in.jsonl").write_bytes(orjson.dumps({"text": story(1)}))
+    line = ["--input", f"{tmp_path}/in.jsonl", "--output", f"{tmp_path}/out", "--until", "deduplicate"]
+    main([*line, "--direct_num_workers=1"])
+    assert beats[0] < beats[1]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError()], ids=repr)
+def test_what_ends_a_run_that_was_taken_over_is_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    """Frozen for a minute, say, it must not cancel the other's job as if it were its own."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.0)
+    with place_of(str(tmp_path)) as place:
+        held = take(str(tmp_path), place, print)
+        other = replace(myself(), host="node-7", boot="another", pid=4711)
+        place.write(pack(other), place.read()[1])
+        with pytest.raises(LeaseLost, match="taken over by process 4711 on node-7"), session._still_ours(held):
+            raise end

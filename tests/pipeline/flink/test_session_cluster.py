@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cluster import job_name
+from pipeline.running_jobs import job_name
 from pipeline.stage import Stage
 from tests.pipeline.flink.session_cluster import Cluster, session_cluster
 from tests.pipeline.outputs import RESULTS, assert_same, results

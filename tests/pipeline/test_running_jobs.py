@@ -1,0 +1,123 @@
+"""Jobs that a start left on Flink are ended by the next one, and a run that ends early ends its own."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ConfigError
+from pipeline.lease import LeaseLost
+from pipeline.line import Paused
+from pipeline.running_jobs import cancel_jobs, cleared, job_name
+from pipeline.stage import make_stage
+
+
+@dataclass
+class Cluster:
+    """A Flink cluster's jobs, as its REST interface tells of them: name, state; and who was to be cancelled."""
+
+    jobs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    answer: int = 202  # to a cancelling
+    url: str = ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Beam's options that name it."""
+        return ("--runner=FlinkRunner", f"--flink_master={self.url}")
+
+
+@pytest.fixture
+def flink() -> Iterator[Cluster]:
+    """Serve a cluster's jobs."""
+    cluster = Cluster()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            listed = [{"jid": jid, "name": name, "state": state} for jid, (name, state) in cluster.jobs.items()]
+            self.reply(200, json.dumps({"jobs": listed}).encode())
+
+        def do_PATCH(self) -> None:
+            jid = self.path.removeprefix("/jobs/").removesuffix("?mode=cancel")
+            cluster.cancelled.append(jid)
+            cluster.jobs[jid] = (cluster.jobs[jid][0], "CANCELED" if cluster.answer == 202 else "FINISHED")
+            self.reply(cluster.answer, b"{}")
+
+        def reply(self, code: int, body: bytes) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    cluster.url = f"http://127.0.0.1:{server.server_port}"
+    yield cluster
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("answer", [202, 404, 409])
+def test_jobs_that_a_killed_start_left_are_cancelled(flink: Cluster, tmp_path: Path, answer: int) -> None:
+    """Also those of other settings, and one that ends by itself meanwhile; nobody else's, and none that has ended."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    other, foreign = make_stage(str(tmp_path), "stage", 2, [], []), make_stage(f"{tmp_path}/b", "stage", 1, [], [])
+    flink.answer = answer
+    named = {"same": stage, "other": other, "foreign": foreign}
+    flink.jobs = {jid: (job_name(one), "RUNNING") for jid, one in named.items()}
+    flink.jobs["ended"] = (job_name(stage), "FAILED")
+    told: list[tuple[str, dict[str, str]]] = []
+    with cleared(flink.options, lambda name, **what: told.append((name, what))) as clear:
+        clear(stage.output)
+    assert flink.cancelled == ["same", "other"]
+    names = [job_name(one) for one in (stage, other)]
+    assert told == [("cancelling", {"job": name, "place": flink.url}) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("end", "cancelled"),
+    [(KeyboardInterrupt(), ["1"]), (ValueError(), ["1"]), (LeaseLost(), []), (Paused(), [])],
+    ids=repr,
+)
+def test_a_run_that_ends_early_cancels_its_job(
+    flink: Cluster, tmp_path: Path, end: BaseException, cancelled: list[str]
+) -> None:
+    """By Ctrl-C or a failure; where it was taken over, the job of this name is the other's, and a pause is no end."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+
+    def work(clear: Callable[[str], None]) -> None:
+        clear(stage.output)
+        flink.jobs["1"] = (job_name(stage), "RUNNING")
+        raise end
+
+    with pytest.raises(type(end)), cleared(flink.options) as clear:
+        work(clear)
+    assert flink.cancelled == cancelled
+
+
+def test_a_cluster_that_refuses_is_one_line(flink: Cluster, tmp_path: Path) -> None:
+    """To cancel, as where it does not answer at all; at a run's end that is told, and hides nothing."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    told: list[dict[str, str]] = []
+
+    def work(clear: Callable[[str], None]) -> None:
+        clear(stage.output)
+        flink.answer = 500
+        flink.jobs["1"] = (job_name(stage), "RUNNING")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), cleared(flink.options, lambda _, **what: told.append(what)) as clear:
+        work(clear)
+    said = f"--flink_master={flink.url} does not answer: HTTP Error 500: Internal Server Error"
+    assert told == [{"job": job_name(stage), "place": flink.url}, {"error": said}]
+    with pytest.raises(ConfigError, match=r"does not answer: <urlopen error"):
+        cancel_jobs(("--runner=FlinkRunner", "--flink_master=localhost:1"), stage.output)
