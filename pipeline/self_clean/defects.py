@@ -211,8 +211,11 @@ def _chunks(line: str) -> list[str]:
     return [line[i : i + 300] for i in range(0, len(line), 300)]
 
 
-def truncate(text: str, size: float, draw: Draw, pool: Pool) -> str:
-    """Replace the text by fragments of about `size` characters, cut out of other texts wherever it falls."""
+def fragments(text: str, size: float, draw: Draw, pool: Pool) -> str:
+    """Replace the text by fragments of about `size` characters, cut out of other texts wherever it falls.
+
+    This is truncation with the length kept: one text cut off would be found by being short.
+    """
     out, length = [], 0
     while length < len(text):
         other = draw.choice(pool.mixed)
@@ -242,7 +245,7 @@ DEFECTS = (
     Defect("repeated_paragraphs", (0.3, 0.6, 0.9), repeat),  # share of the text
     Defect("boilerplate", (0.25, 0.5, 0.9), boilerplate),
     Defect("mixed_languages", (0.25, 0.5, 0.75), mix_languages, foreign=True),
-    Defect("fragments", (400, 150, 50), truncate),  # characters of a fragment
+    Defect("fragments", (400, 150, 50), fragments),  # characters of a fragment
 )
 
 
