@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import Shape, excerpts
+from pipeline.self_clean.excerpt import MOST_CHARACTERS, Shape, excerpts
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
 from pipeline.self_clean.signals import SIGNALS
@@ -28,9 +28,8 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 5
+VERSION = 6
 CLEAN = "clean"
-MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
 MATERIAL = 20  # texts that one document's damage is made of
 FOREIGN = 10

@@ -11,7 +11,6 @@ import pytest
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.anchors import (
     LEAST_BYTES,
-    MOST_CHARACTERS,
     GatherAnchors,
     anchor_path,
     clean,
@@ -20,6 +19,7 @@ from pipeline.self_clean.anchors import (
 )
 from pipeline.self_clean.defects import DEFECTS
 from pipeline.self_clean.evaluators import Corpus
+from pipeline.self_clean.excerpt import MOST_CHARACTERS
 from pipeline.self_clean.folds import fold_path
 from pipeline.shards import DocumentShard
 
