@@ -158,14 +158,13 @@ def clean(rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
 def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sample]:
     """Return each of a language's anchors of one fold with one damage: kinds and severities take turns.
 
-    A kind that has no material to work with, another language say, is left out, as is damage that changed nothing.
+    A kind that has no material to work with, no other document of its source say, is left out, as is damage that
+    changed nothing.
     """
     out = []
     for number, row in enumerate(rows):
         turn, kind = divmod(number, len(DEFECTS))
         severity, defect = turn % 3, DEFECTS[kind]
-        if defect.foreign and not foreign:
-            continue
         draw = random.Random(f"{row['id']} {defect.name}")  # noqa: S311 - must come out the same again
         text = inject(row["text"], defect, severity, draw, make_pool(row, rows, foreign, draw))
         if len(text.encode()) >= LEAST_BYTES and text != row["text"]:
@@ -176,10 +175,10 @@ def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sa
 def make_pool(
     row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], foreign: Sequence[str], draw: random.Random
 ) -> Pool:
-    """Return the material for one document's damage, none of it its own where there is other."""
-    others = [other for other in rows if other["id"] != row["id"]] or [row]
+    """Return the material for one document's damage, none of it its own."""
+    others = [other for other in rows if other["id"] != row["id"]]
     place = row["host"] or row["source"]
-    near = [other["text"] for other in others if (other["host"] or other["source"]) == place] or [row["text"]]
+    near = [other["text"] for other in others if (other["host"] or other["source"]) == place]
     return Pool(
         mixed=tuple(other["text"] for other in draw.sample(others, min(MATERIAL, len(others)))),
         source=tuple(draw.sample(near, min(MATERIAL, len(near)))),
