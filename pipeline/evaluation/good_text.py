@@ -19,7 +19,8 @@ from pipeline.document import DOCUMENT, document_id, host
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Record, TooLarge, Unreadable
 from pipeline.plan import make_plan
-from pipeline.self_clean.anchors import LEAST_BYTES, MOST_CHARACTERS
+from pipeline.self_clean.anchors import LEAST_BYTES
+from pipeline.self_clean.excerpt import MOST_CHARACTERS
 from pipeline.steps import apply, make_steps
 
 SHORTEST = 500  # characters of a piece of a long record; they are of all lengths up to the longest, on a log scale

@@ -18,10 +18,10 @@ from pipeline.document import DOCUMENT, read_batches
 from pipeline.evaluation.finished import Finished
 from pipeline.evaluation.trials import Trial
 from pipeline.self_clean import combine
-from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, MOST_CHARACTERS, damage
+from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, damage
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.defects import units
-from pipeline.self_clean.excerpt import excerpts
+from pipeline.self_clean.excerpt import MOST_CHARACTERS, excerpts
 from pipeline.self_clean.fitting import fit_surrogate, fit_weights, make_taught
 from pipeline.self_clean.judges import by_ngrams, by_transnormer
 from pipeline.self_clean.scoring import Language, sides

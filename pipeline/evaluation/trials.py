@@ -68,8 +68,6 @@ def _damaged(
 ) -> Trial | None:
     """Return one damaged copy; None where a kind has no material or changed nothing."""
     defect, severity = DEFECTS[turn % len(DEFECTS)], turn // len(DEFECTS) % len(SEVERITIES)
-    if defect.foreign and not foreign:
-        return None
     draw = random.Random(f"{good.id} {defect.name} {severity}")  # noqa: S311 - must come out the same again
     text = inject(good.text, defect, severity, draw, make_pool(rows[number], rows, foreign, draw))
     if len(text.encode()) < LEAST_BYTES or text == good.text:

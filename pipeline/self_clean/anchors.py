@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import Shape, excerpts
+from pipeline.self_clean.excerpt import MOST_CHARACTERS, Shape, excerpts
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
 from pipeline.self_clean.signals import SIGNALS
@@ -28,9 +28,8 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 5
+VERSION = 6
 CLEAN = "clean"
-MOST_CHARACTERS = 8192  # of an anchor
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
 MATERIAL = 20  # texts that one document's damage is made of
 FOREIGN = 10
@@ -159,14 +158,13 @@ def clean(rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
 def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sample]:
     """Return each of a language's anchors of one fold with one damage: kinds and severities take turns.
 
-    A kind that has no material to work with, another language say, is left out, as is damage that changed nothing.
+    A kind that has no material to work with, no other document of its source say, is left out, as is damage that
+    changed nothing.
     """
     out = []
     for number, row in enumerate(rows):
         turn, kind = divmod(number, len(DEFECTS))
         severity, defect = turn % 3, DEFECTS[kind]
-        if defect.foreign and not foreign:
-            continue
         draw = random.Random(f"{row['id']} {defect.name}")  # noqa: S311 - must come out the same again
         text = inject(row["text"], defect, severity, draw, make_pool(row, rows, foreign, draw))
         if len(text.encode()) >= LEAST_BYTES and text != row["text"]:
@@ -177,10 +175,10 @@ def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sa
 def make_pool(
     row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], foreign: Sequence[str], draw: random.Random
 ) -> Pool:
-    """Return the material for one document's damage, none of it its own where there is other."""
-    others = [other for other in rows if other["id"] != row["id"]] or [row]
+    """Return the material for one document's damage, none of it its own."""
+    others = [other for other in rows if other["id"] != row["id"]]
     place = row["host"] or row["source"]
-    near = [other["text"] for other in others if (other["host"] or other["source"]) == place] or [row["text"]]
+    near = [other["text"] for other in others if (other["host"] or other["source"]) == place]
     return Pool(
         mixed=tuple(other["text"] for other in draw.sample(others, min(MATERIAL, len(others)))),
         source=tuple(draw.sample(near, min(MATERIAL, len(near)))),

@@ -23,7 +23,7 @@ class Pool:
     """Material that damage is made of; none of it is the document itself."""
 
     mixed: tuple[str, ...]  # texts of the document's language, from many sources
-    source: tuple[str, ...]  # texts of the document's own source; the document itself where it has no other
+    source: tuple[str, ...]  # texts of the document's own source
     foreign: tuple[str, ...]  # texts of other languages
 
     @cached_property
@@ -211,8 +211,11 @@ def _chunks(line: str) -> list[str]:
     return [line[i : i + 300] for i in range(0, len(line), 300)]
 
 
-def truncate(text: str, size: float, draw: Draw, pool: Pool) -> str:
-    """Replace the text by fragments of about `size` characters, cut out of other texts wherever it falls."""
+def fragments(text: str, size: float, draw: Draw, pool: Pool) -> str:
+    """Replace the text by fragments of about `size` characters, cut out of other texts wherever it falls.
+
+    This is truncation with the length kept: one text cut off would be found by being short.
+    """
     out, length = [], 0
     while length < len(text):
         other = draw.choice(pool.mixed)
@@ -230,22 +233,25 @@ class Defect:
     name: str
     severities: tuple[float, float, float]
     damage: Callable[[str, float, Draw, Pool], str]
-    foreign: bool = False  # needs texts of other languages
+    material: str = ""  # the texts of the pool that it is made of
+    least: int = 1  # of them; what is drawn from the chain of one text is nearly that text
 
 
 DEFECTS = (
     Defect("ocr", (0.02, 0.05, 0.10), misread),  # share of characters
     Defect("mojibake", (0.1, 0.5, 1.0), mojibake),  # share of lines
     Defect("shuffled_words", (5, 0, -1), shuffle),  # windows of 5, sentences, the document
-    Defect("babble_mixed", (3, 2, 1), babble_mixed),  # order of the chain
-    Defect("babble_source", (3, 2, 1), babble_source),
+    Defect("babble_mixed", (3, 2, 1), babble_mixed, "mixed", least=2),  # order of the chain
+    Defect("babble_source", (3, 2, 1), babble_source, "source", least=2),
     Defect("repeated_paragraphs", (0.3, 0.6, 0.9), repeat),  # share of the text
-    Defect("boilerplate", (0.25, 0.5, 0.9), boilerplate),
-    Defect("mixed_languages", (0.25, 0.5, 0.75), mix_languages, foreign=True),
-    Defect("fragments", (400, 150, 50), truncate),  # characters of a fragment
+    Defect("boilerplate", (0.25, 0.5, 0.9), boilerplate, "mixed"),
+    Defect("mixed_languages", (0.25, 0.5, 0.75), mix_languages, "foreign"),
+    Defect("fragments", (400, 150, 50), fragments, "mixed"),  # characters of a fragment
 )
 
 
 def inject(text: str, defect: Defect, severity: int, draw: Draw, pool: Pool) -> str:
-    """Return the text damaged, cut to its own length."""
+    """Return the text damaged, cut to its own length; as it is where there is too little to make the damage of."""
+    if defect.material and len(getattr(pool, defect.material)) < defect.least:
+        return text
     return defect.damage(text, defect.severities[severity], draw, pool)[: len(text)]

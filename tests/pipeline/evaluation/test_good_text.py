@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation.good_text import SHORTEST, Good, choose, cut_pieces, halved
 from pipeline.evaluation.trials import MOST_COPIES, make_trials
-from pipeline.self_clean.anchors import CLEAN, MOST_CHARACTERS
+from pipeline.self_clean.anchors import CLEAN
+from pipeline.self_clean.excerpt import MOST_CHARACTERS
 from tests.pipeline.conftest import sentence
 
 

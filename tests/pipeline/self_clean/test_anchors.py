@@ -11,20 +11,21 @@ import pytest
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.anchors import (
     LEAST_BYTES,
-    MOST_CHARACTERS,
+    MATERIAL,
     GatherAnchors,
     anchor_path,
     clean,
     damage,
     make_pool,
 )
-from pipeline.self_clean.defects import DEFECTS
+from pipeline.self_clean.defects import DEFECTS, inject
 from pipeline.self_clean.evaluators import Corpus
+from pipeline.self_clean.excerpt import MOST_CHARACTERS
 from pipeline.self_clean.folds import fold_path
 from pipeline.shards import DocumentShard
 
 KINDS = {defect.name for defect in DEFECTS}
-FOREIGN = {defect.name for defect in DEFECTS if defect.foreign}
+OF = {defect.name: defect.material for defect in DEFECTS}
 WORDS = "river mountain library engine teacher garden market window village doctor harbour letter kitchen".split()
 OTHERS = ["Вчера мы долго шли вдоль реки и не встретили ни одного человека в этой стороне."] * 3
 
@@ -69,31 +70,43 @@ def test_damage_follows_from_ids_and_texts() -> None:
 def test_a_kind_without_material_is_left_out() -> None:
     """Where there is no other language no text is mixed with one, and nothing else is missing."""
     found = damage(rows(60), [])
-    assert {one.kind for one in found} == KINDS - FOREIGN
+    assert {one.kind for one in found} == {kind for kind in KINDS if OF[kind] != "foreign"}
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_a_chain_is_drawn_from_two_texts_or_more(others: int) -> None:
+    """One text's chain is nearly that text, which would be taught as damage: its kind is left out, no other is."""
+    anchors = rows(60, hosts=60 // (others + 1))
+    anchors = [{**row, "host": row["host"] or f"alone{row['id']}"} for row in anchors]
+    hosts = Counter(row["host"] for row in anchors)
+    kinds = {one.id: one.kind for one in damage(anchors, OTHERS)}
+    assert {hosts[row["host"]] for row in anchors if kinds.get(row["id"]) == "babble_source"} <= {3}
+    assert KINDS - set(kinds.values()) == (set() if others == 2 else {"babble_source"})
 
 
 @pytest.mark.parametrize("count", [2, 5, 60])
-def test_material_never_holds_the_document_where_there_is_other(count: int) -> None:
-    """Damage is made of other anchors; of its own host's or, without a host, its source's where these have others."""
+def test_material_never_holds_the_document(count: int) -> None:
+    """Damage is made of other anchors; of its own host's or, without a host, its source's."""
     anchors = rows(count)
-    texts = {row["text"]: row for row in anchors}
     for row in anchors:
         pool = make_pool(row, anchors, OTHERS, random.Random(1))
         assert row["text"] not in pool.mixed
         assert 0 < len(pool.mixed) == len(set(pool.mixed))
         place = row["host"] or row["source"]
         near = [other for other in anchors if other is not row and (other["host"] or other["source"]) == place]
-        assert (row["text"] in pool.source) == (not near)
-        assert {texts[text]["host"] or texts[text]["source"] for text in pool.source} == {place}
+        assert set(pool.source) <= {other["text"] for other in near}
+        assert len(pool.source) == min(MATERIAL, len(near))
         assert set(pool.foreign) <= set(OTHERS)
 
 
-def test_a_lonely_document_is_its_own_material() -> None:
-    """A language of one anchor can be damaged too."""
+def test_a_lonely_document_has_no_material() -> None:
+    """What is made of other texts is left out for a language's only anchor; what needs none is done to it."""
     (row,) = rows(1)
     pool = make_pool(row, [row], [], random.Random(1))
-    assert pool.mixed == pool.source == (row["text"],)
-    assert pool.foreign == ()
+    assert pool.mixed == pool.source == pool.foreign == ()
+    for defect in DEFECTS:
+        found = {inject(row["text"], defect, severity, random.Random(1), pool) for severity in range(3)}
+        assert (found == {row["text"]}) == bool(defect.material)
 
 
 def gathered(folder: Path, texts: list[str], rate: float) -> tuple[dict[str, Any], Path]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.self_clean.excerpt import Excerpts, Shape, cut, excerpts, select
+from pipeline.self_clean.excerpt import MOST_CHARACTERS, Excerpts, Shape, cut, excerpts, select
 from tokenizer.encode import Tokenizer
 from tokenizer.train import train
 
@@ -39,10 +39,22 @@ def test_both_ends_are_measured_and_the_cost_is_bounded(text: str, shape: Shape)
 
 @given(texts, shapes)
 def test_a_short_text_is_measured_whole(text: str, shape: Shape) -> None:
-    """What fits into the windows is one window, and so is everything where no number of windows is given."""
+    """What fits into the windows is one window, and so is an anchor where no number of windows is given."""
     assert cut(text, Shape(0, shape.window_bytes)) == [text]
+    longest = (text or " ") * MOST_CHARACTERS
+    assert cut(longest[:MOST_CHARACTERS], Shape(0, shape.window_bytes)) == [longest[:MOST_CHARACTERS]]
     if len(text.encode()) <= shape.windows * shape.window_bytes:
         assert cut(text, shape) == [text]
+
+
+@pytest.mark.parametrize("shape", [Shape(4, 1024), Shape(0, 1024)], ids=["cascade", "full"])
+@pytest.mark.parametrize("word", ["river ", "река ", "河流"])
+@pytest.mark.parametrize("longer", [1, 5, 300])
+def test_as_much_is_read_of_a_document_as_of_an_anchor(shape: Shape, word: str, longer: int) -> None:
+    """However long it is: what a document had before, say, returns the oftener the more of it is read."""
+    text = word * (MOST_CHARACTERS // len(word) + 1)
+    anchor, document = (sum(map(len, cut(one, shape))) for one in (text[:MOST_CHARACTERS], text * longer))
+    assert document == pytest.approx(anchor, abs=shape.windows)
 
 
 @given(st.integers(2, 6), st.integers(1, 50), st.integers(1, 400))
