@@ -162,7 +162,7 @@ class Lease:
         began, beat = _elapsed(), self.holder.beat + 1
         self.holder = replace(self.holder, beat=beat, at=now(), state=state or self.holder.state, doing=self._doing)
         try:
-            self.version = self._written()
+            self.version = self.written()
         except Changed:
             who = parse(self.place.read()[0])
             by = f"by {who}" if who and who.run != self.holder.run else "or its lock was removed"
@@ -170,7 +170,7 @@ class Lease:
             self.check()
         self._sure = began
 
-    def _written(self) -> str:
+    def written(self) -> str:
         """Write the lock; a write that had arrived when its answer was lost is no other run's."""
         try:
             return self.place.write(pack(self.holder), self.version)
@@ -215,11 +215,12 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
     before = found if found is not None and found.state == RUNNING else None
     if before is not None:
         say(f"taking over {output} from {before}, which ended without a word")
-    mine = replace(myself(), at=now())
+    lease = Lease(output, place, replace(myself(), at=now()), version, before)
     try:
-        return Lease(output, place, mine, place.write(pack(mine), version), before)
+        lease.version = lease.written()
     except Changed:
         raise Taken(_refusal(output, parse(place.read()[0]))) from None
+    return lease
 
 
 def _is_over(place: Place, holder: Holder) -> bool:

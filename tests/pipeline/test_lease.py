@@ -273,6 +273,26 @@ def test_an_answer_that_was_lost_loses_no_lease(output: str) -> None:
         assert found.beat == held.holder.beat
 
 
+def test_an_answer_that_was_lost_refuses_no_run(output: str) -> None:
+    """So it is with the first put of a run: it has the folder, and nobody else."""
+    with place_of(output) as place:
+        calls = []
+
+        def write(content: bytes, version: str) -> str:
+            calls.append(version)
+            written = place.write(content, version)
+            if len(calls) == 1:
+                raise Changed
+            return written
+
+        held = take(output, replace(place, write=write), print)
+        held.place = place
+        held.renew()
+        assert len(calls) == 2
+        with pytest.raises(Taken, match=f"process {os.getpid()} on "), taken(output):
+            pass
+
+
 @contextmanager
 def conflicting(times: int) -> Iterator[list[int]]:
     """Serve puts as S3 does, after so many answers that they met another; yield the codes of all answers."""
