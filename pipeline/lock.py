@@ -1,8 +1,8 @@
 """Lock: where an output folder's lock lies, and how it is written over what was read of it, and nothing else.
 
-In s3:// by conditional puts (If-None-Match, If-Match), which are atomic; in a folder under its flock; elsewhere (a file
-system without flock, gs://) by reading again just before, so that two runs that start in the same instant may both
-begin, and the one that finds the other's lock at its next renewal stops.
+In s3:// and gs:// by conditional puts (If-None-Match and If-Match; ifGenerationMatch), which are atomic; in a folder
+under its flock; elsewhere (a file system without flock, another store) by reading again just before, so that two runs
+that start in the same instant may both begin, and the one that finds the other's lock at its next renewal stops.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ T = TypeVar("T")
 NAME = ".lock"
 SIZE = 2048  # of a lock on a disk: written in one piece over what was there, so that it needs no new space
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 10  # until a store is taken not to be there, or not to answer
+GIVE_UP_SECONDS = 30  # in which Google's is asked again
 # Before a conditional put that met another one, and was not done, is sent again (S3 ConditionalRequestConflict).
 CONFLICT_WAITS = (0.1, 0.5, 2.0)
 
@@ -54,6 +55,8 @@ def place_of(output: str) -> Iterator[Place]:
     """Open the lock of an output folder."""
     if output.startswith("s3://"):
         yield _in_s3(f"{output}/{NAME}")
+    elif output.startswith("gs://"):
+        yield _in_gs(f"{output}/{NAME}")
     elif "://" in output:
         yield _in_store(f"{output}/{NAME}")
     else:
@@ -181,3 +184,56 @@ def _client(path: str) -> Any:
 
 def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
     return answer["Body"].read(), answer["ETag"]
+
+
+def _in_gs(path: str) -> Place:
+    """Return the place of an object in Google's storage, whose version is its generation."""
+    bucket, key, soon = _bucket(path)
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+
+    def asked(action: Callable[[], T]) -> T:
+        """Ask the store; raises Changed, FileNotFoundError, and OSError for all else."""
+        try:
+            return action()
+        except PreconditionFailed as error:
+            raise Changed from error
+        except NotFound as error:
+            raise FileNotFoundError(f"{path}: {_first_line(error)}") from error
+        except Exception as error:  # whatever google.auth, google.api_core, requests or urllib3 raise
+            raise OSError(f"{path}: {_first_line(error)}") from error
+
+    def read() -> tuple[bytes, str]:
+        blob = bucket.blob(key)
+        try:
+            content = asked(lambda: blob.download_as_bytes(**soon))
+        except FileNotFoundError:
+            return b"", ""
+        return content, str(blob.generation)
+
+    def write(content: bytes, version: str) -> str:
+        blob, over = bucket.blob(key), int(version or 0)  # 0: there is none
+        asked(lambda: blob.upload_from_string(content, if_generation_match=over, **soon))
+        return str(blob.generation)
+
+    return Place(read, write, lambda: None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _bucket(path: str) -> tuple[Any, str, dict[str, Any]]:
+    """Return the bucket and the name of an object, and how long it is asked for; where and as whom gcsfs would ask."""
+    from pipeline import object_store
+
+    store = object_store.files(path)
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    who = store.credentials.credentials or AnonymousCredentials()
+    where = {"api_endpoint": store.base.removesuffix("/storage/v1/")}
+    client = Client(project=store.project or None, credentials=who, client_options=where)
+    name, _, key = path.removeprefix("gs://").partition("/")
+    again = DEFAULT_RETRY.with_delay(initial=0.5, maximum=8).with_timeout(GIVE_UP_SECONDS)
+    return client.bucket(name), key, {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "retry": again}
