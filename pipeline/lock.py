@@ -227,6 +227,9 @@ def _bucket(path: str) -> tuple[Any, str, dict[str, Any]]:
     from pipeline import object_store
 
     store = object_store.files(path)
+    os.environ.setdefault(
+        "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true"
+    )  # asked for by a thread: workers fork
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.storage import Client
     from google.cloud.storage.retry import DEFAULT_RETRY

@@ -1,7 +1,10 @@
 """One run at a time has a folder in gs://: the tests of tests/pipeline/test_lease.py against a server of that store."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipeline.lease import holder_of
@@ -81,3 +84,29 @@ def test_a_bucket_that_is_not_there_is_said() -> None:
         assert place.read() == (b"", "")
         with pytest.raises(FileNotFoundError, match=r"^gs://no-bucket/out/\.lock: 404 POST [^\n]*$"):
             place.write(b"one", "")
+
+
+def test_the_lock_is_asked_for_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the address, and with the credentials, that gcsfs was given."""
+    from google.oauth2.credentials import Credentials
+
+    asked = []
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path.partition("?")[0], self.headers["Authorization"]))
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = {"endpoint_url": f"http://127.0.0.1:{server.server_port}", "token": Credentials("a-token")}
+        monkeypatch.setitem(fsspec.config.conf, "gs", place)
+        with place_of("gs://b/o") as lock:
+            assert lock.read() == (b"", "")
+        server.shutdown()
+    assert asked == [("/download/storage/v1/b/b/o/o%2F.lock", "Bearer a-token")]
