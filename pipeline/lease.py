@@ -8,16 +8,12 @@ not change within LIFETIME_SECONDS, it is taken over. No two clocks are compared
 from the future, change nothing. On one machine nobody waits: there flock ends with the process that holds it, and a
 process is there or not.
 
-Nobody writes over a lock that he has not read: in s3:// by conditional puts (If-None-Match, If-Match), which are
-atomic; in a folder under its flock; elsewhere (a file system without flock, gs://) by reading again just before, so
-that two runs that start in the same instant may both begin, and the one that finds the other's lock at its next renewal
-stops. A run stops as soon as it knows. Before each name of its results that it changes it must be sure of its lock:
-where that was last written RENEW_SECONDS ago, as when the run was frozen, it is written again first.
+Nobody writes over a lock that he has not read (pipeline/lock.py). A run stops as soon as it knows that another has its
+folder. Before each name of its results that it changes it must be sure of its lock: where that was last written
+RENEW_SECONDS ago, as when the run was frozen, it is written again first.
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import socket
 import threading
@@ -26,24 +22,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
-T = TypeVar("T")
+from pipeline.lock import NAME, SIZE, Changed, Place, place_of
 
-NAME = ".lock"
 MARK = b"lustrate\n"  # so that a folder is known to be ours
 RUNNING = "running"
 RENEW_SECONDS = 10.0
 LIFETIME_SECONDS = 60.0
 LOOK_SECONDS = 1.0  # between two looks at another's lock
 ORPHANS_SECONDS = 20.0  # that workers may live on whose run was killed
-# Before a conditional put that met another one, and was not done, is sent again (S3 ConditionalRequestConflict).
-CONFLICT_WAITS = (0.1, 0.5, 2.0)
-SIZE = 2048  # of a lock on a disk: written in one piece over what was there, so that it needs no new space
 
 
 class Taken(Exception):  # noqa: N818 - what is the case, not an error of its code
@@ -52,17 +43,6 @@ class Taken(Exception):  # noqa: N818 - what is the case, not an error of its co
 
 class LeaseLost(Exception):  # noqa: N818 - what happened to the run
     """Another run has taken the folder over; the message is the one line that this run's user reads."""
-
-
-class Changed(Exception):  # noqa: N818 - what a place answers
-    """The lock is not what it was when it was read."""
-
-
-class Conflict(OSError):  # noqa: N818 - what a store answers
-    """A put met another one and was not done: it says nothing of whose the lock is."""
-
-
-ANSWERS = {"PreconditionFailed": Changed, "ConditionalRequestConflict": Conflict, "NoSuchKey": FileNotFoundError}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,152 +126,6 @@ def parse(content: bytes) -> Holder | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a lock lies.
-
-    `read` returns its content (empty: none) and version; `write` puts another one over that version and returns the
-    new one, or raises Changed. `flock` tells whether this process has it: True, False (another has), None (nobody can).
-    """
-
-    read: Callable[[], tuple[bytes, str]]
-    write: Callable[[bytes, str], str]
-    flock: Callable[[], bool | None]
-
-
-@contextlib.contextmanager
-def place_of(output: str) -> Iterator[Place]:
-    """Open the lock of an output folder."""
-    if output.startswith("s3://"):
-        yield _in_s3(f"{output}/{NAME}")
-    elif "://" in output:
-        yield _in_store(f"{output}/{NAME}")
-    else:
-        path = Path(output) / NAME
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            yield _on_disk(path, file)
-        finally:
-            os.close(file)
-
-
-def _version(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest() if content else ""
-
-
-def _on_disk(path: Path, file: int) -> Place:
-    """Return the place of a file that is open: a name that was removed or replaced is no longer this run's lock."""
-
-    def read() -> tuple[bytes, str]:
-        content = os.pread(file, 2 * SIZE, 0)
-        return content, _version(content)
-
-    def write(content: bytes, version: str) -> str:
-        if read()[1] != version or not _is_same(path, file):
-            raise Changed
-        if os.pwrite(file, content, 0) < len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return _version(content)
-
-    def flock() -> bool | None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # not every file system has it
-            return None
-        return True
-
-    return Place(read, write, flock)
-
-
-def _is_same(path: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
-
-
-def _in_store(path: str) -> Place:
-    """Return the place of an object in a store whose conditional writes we do not know."""
-    from pipeline import storage
-
-    def read() -> tuple[bytes, str]:
-        if not storage.exists(path):
-            return b"", ""
-        with storage.open_input(path) as file:
-            content = file.read()
-        return content, _version(content)
-
-    def write(content: bytes, version: str) -> str:
-        if read()[1] != version:
-            raise Changed
-        with storage.create(path) as file:
-            file.write(content)
-        return _version(content)
-
-    return Place(read, write, lambda: None)
-
-
-def _in_s3(path: str) -> Place:
-    """Return the place of an object in S3, or in a store that speaks its language (AWS_ENDPOINT_URL, as all of AWS)."""
-    client = _client(path)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = path.removeprefix("s3://").partition("/")
-
-    def asked(action: Callable[[], T]) -> T:
-        """Ask the store; raises what ANSWERS has for what it says, OSError for all else."""
-        try:
-            return action()
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise ANSWERS.get(code, OSError)(f"{path}: {error}") from error
-        except BotoCoreError as error:
-            raise OSError(f"{path}: {error}") from error
-
-    def read() -> tuple[bytes, str]:
-        try:
-            return asked(lambda: _whole(client.get_object(Bucket=bucket, Key=key)))
-        except FileNotFoundError:
-            return b"", ""
-
-    def write(content: bytes, version: str) -> str:
-        condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-
-        def put() -> str:
-            return asked(lambda: client.put_object(Bucket=bucket, Key=key, Body=content, **condition))["ETag"]
-
-        try:
-            for wait in CONFLICT_WAITS:
-                with contextlib.suppress(Conflict):
-                    return put()
-                time.sleep(wait)
-            return put()
-        except FileNotFoundError as error:
-            raise Changed from error
-
-    return Place(read, write, lambda: None)
-
-
-def _client(path: str) -> Any:
-    """Return what asks S3; raises ValueError where its library is not there."""
-    try:
-        from botocore.config import Config
-        from botocore.session import get_session
-    except ImportError:
-        from pipeline import storage
-
-        storage.check_url(path)  # raises, and says what to install
-        raise
-    soon = Config(connect_timeout=5, read_timeout=RENEW_SECONDS, retries={"mode": "standard", "total_max_attempts": 7})
-    return get_session().create_client("s3", config=soon)
-
-
-def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
-    return answer["Body"].read(), answer["ETag"]
-
-
 @dataclass(slots=True)
 class Lease:
     """A folder that is held: renewed in the background, and asked before anything is published."""
@@ -328,7 +162,7 @@ class Lease:
         began, beat = _elapsed(), self.holder.beat + 1
         self.holder = replace(self.holder, beat=beat, at=now(), state=state or self.holder.state, doing=self._doing)
         try:
-            self.version = self._written()
+            self.version = self.written()
         except Changed:
             who = parse(self.place.read()[0])
             by = f"by {who}" if who and who.run != self.holder.run else "or its lock was removed"
@@ -336,7 +170,7 @@ class Lease:
             self.check()
         self._sure = began
 
-    def _written(self) -> str:
+    def written(self) -> str:
         """Write the lock; a write that had arrived when its answer was lost is no other run's."""
         try:
             return self.place.write(pack(self.holder), self.version)
@@ -381,11 +215,12 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
     before = found if found is not None and found.state == RUNNING else None
     if before is not None:
         say(f"taking over {output} from {before}, which ended without a word")
-    mine = replace(myself(), at=now())
+    lease = Lease(output, place, replace(myself(), at=now()), version, before)
     try:
-        return Lease(output, place, mine, place.write(pack(mine), version), before)
+        lease.version = lease.written()
     except Changed:
         raise Taken(_refusal(output, parse(place.read()[0]))) from None
+    return lease
 
 
 def _is_over(place: Place, holder: Holder) -> bool:

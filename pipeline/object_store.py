@@ -51,6 +51,12 @@ def files(path: str) -> Any:
 
     scheme = path.partition("://")[0]
     try:
+        if scheme == "gs":
+            from gcsfs.core import (
+                GCSFileSystem,
+            )  # that of the package asks by gRPC, which no fork survives, for its kind
+
+            return GCSFileSystem(**_settings(scheme))
         return fsspec.filesystem(scheme, **_settings(scheme))
     except ImportError as error:
         extra = {"s3": "aws", "gs": "gcp"}.get(scheme)
@@ -60,6 +66,11 @@ def files(path: str) -> Any:
 
 def _settings(scheme: str) -> dict[str, Any]:
     """Return how a file system asks: once, so that only `asked` tries again, and never from a cache."""
+    if scheme == "gs":
+        from aiohttp import ClientTimeout
+
+        soon = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        return {"use_listings_cache": False, "requests_timeout": soon}
     if scheme != "s3":
         return {"use_listings_cache": False}
     import s3fs
@@ -93,8 +104,10 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
 
 def _passes(error: Exception, scheme: str) -> bool:
     """Tell whether what a store or a connection to it raised may be gone at the next try."""
-    if scheme == "gs":  # what else gcsfs raises it has tried six times, or is refused: a 403 is a plain OSError
-        return isinstance(error, (ConnectionError, TimeoutError))
+    if scheme == "gs":  # what else gcsfs raises is refused: a 403 is a plain OSError
+        from gcsfs.retry import is_retriable
+
+        return isinstance(error, (ConnectionError, TimeoutError)) and not is_retriable(error)  # by it: tried six times
     if isinstance(error, OSError):
         return not isinstance(error, REFUSALS)
     try:
@@ -111,7 +124,14 @@ def _code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def _no_bucket(error: Exception, path: str) -> bool:
+    """Tell whether what is not there is the bucket: gcsfs says what it asked, the list of the bucket's objects."""
+    return _code(error) == "NoSuchBucket" or str(error).endswith(f"b/{path.split('/')[2]}/o")
+
+
 def _reason(error: Exception, path: str) -> str:
+    if isinstance(error, FileNotFoundError) and path.startswith("gs://"):
+        return "the bucket does not exist" if _no_bucket(error, path) else "not there"
     said = str(getattr(error, "strerror", None) or error).partition("\n")[0].strip()
     if not said or said.rstrip("/") == path.partition("://")[2].rstrip("/"):
         return "not there" if isinstance(error, FileNotFoundError) else type(error).__name__
@@ -264,7 +284,7 @@ def _list(store: Any, folder: str, *, deep: bool) -> list[dict[str, Any]]:
     try:
         return list(store.ls(folder, detail=True))
     except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
+        if _no_bucket(error, folder):
             raise
         return []
 

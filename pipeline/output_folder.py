@@ -16,8 +16,9 @@ from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
 from pipeline.inputs import SEEN
 from pipeline.labelled import applied, measure
-from pipeline.lease import MARK, NAME, Lease, Taken, lock_content, place_of, take
+from pipeline.lease import MARK, Lease, Taken, lock_content, take
 from pipeline.line import Asked, Line
+from pipeline.lock import NAME, place_of
 from pipeline.object_store import TRIES
 from pipeline.publish import fill_output
 

@@ -13,7 +13,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.lease import holder_of, myself, pack, place_of
+from pipeline.lease import holder_of, myself, pack
+from pipeline.lock import place_of
 from tests.pipeline.outputs import assert_same, results
 
 # A step that waits in the middle of ingest until it is told to go on.

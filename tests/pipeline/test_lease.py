@@ -15,15 +15,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import lease
+from pipeline import lease, lock
 from pipeline.config import ConfigError
 from pipeline.lease import (
     MARK,
     RUNNING,
-    Changed,
     Lease,
     LeaseLost,
-    Place,
     Taken,
     holder_of,
     lives,
@@ -31,15 +29,16 @@ from pipeline.lease import (
     myself,
     pack,
     parse,
-    place_of,
     take,
 )
+from pipeline.lock import SIZE, Changed, Place, place_of
 from pipeline.output_folder import claimed
 
 BUCKET = "corpus"
 HOLD = """
 import os, sys, time
-from pipeline.lease import place_of, take
+from pipeline.lease import take
+from pipeline.lock import place_of
 with place_of(sys.argv[1]) as place:
     held = take(sys.argv[1], place, lambda _: None)
     if sys.argv[2:] and not os.fork():
@@ -274,6 +273,26 @@ def test_an_answer_that_was_lost_loses_no_lease(output: str) -> None:
         assert found.beat == held.holder.beat
 
 
+def test_an_answer_that_was_lost_refuses_no_run(output: str) -> None:
+    """So it is with the first put of a run: it has the folder, and nobody else."""
+    with place_of(output) as place:
+        calls = []
+
+        def write(content: bytes, version: str) -> str:
+            calls.append(version)
+            written = place.write(content, version)
+            if len(calls) == 1:
+                raise Changed
+            return written
+
+        held = take(output, replace(place, write=write), print)
+        held.place = place
+        held.renew()
+        assert len(calls) == 2
+        with pytest.raises(Taken, match=f"process {os.getpid()} on "), taken(output):
+            pass
+
+
 @contextmanager
 def conflicting(times: int) -> Iterator[list[int]]:
     """Serve puts as S3 does, after so many answers that they met another; yield the codes of all answers."""
@@ -309,7 +328,7 @@ def conflicting(times: int) -> Iterator[list[int]]:
 
 def test_a_put_that_met_another_loses_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 answers 409 and does nothing: the put is sent again, and a store that goes on so is no taker-over."""
-    monkeypatch.setattr(lease, "CONFLICT_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(lock, "CONFLICT_WAITS", (0.01, 0.01))
     for times, expected in ((1, [409, 200]), (9, [409, 409, 409])):
         with conflicting(times) as answers, place_of("s3://corpus/out") as place:
             held = Lease("s3://corpus/out", place, myself(), '"0"')
@@ -341,7 +360,7 @@ def test_what_a_lock_says_comes_back() -> None:
     """Also to a version that knows less; and no content makes it fail."""
     holder = replace(myself(), doing={"stage": "ingest", "done": 1})
     assert parse(pack(holder)) == holder
-    assert len(pack(holder)) == lease.SIZE
+    assert len(pack(holder)) == SIZE
     assert parse(MARK + b'{"run": 1}') is None
     later = pack(holder).replace(b'{"run"', b'{"colour":"blue","run"')
     assert parse(later) == holder

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import lease, publish, storage
-from pipeline.lease import LeaseLost, myself, pack, place_of, take
+from pipeline.lease import LeaseLost, myself, pack, take
+from pipeline.lock import place_of
 from pipeline.publish import fill_output
 
 

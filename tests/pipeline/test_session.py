@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import lease, session
 from pipeline.execute import Engine
-from pipeline.lease import LeaseLost, holder_of, myself, pack, place_of, take
+from pipeline.lease import LeaseLost, holder_of, myself, pack, take
+from pipeline.lock import place_of
 from pipeline.run import main
 
 

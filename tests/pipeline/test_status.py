@@ -15,14 +15,16 @@ import pytest
 
 from pipeline import journal, lease, status
 from pipeline.journal import FINISHED, LOG, PROGRESS, REUSED, STARTED, Journal, open_journal
-from pipeline.lease import MARK, myself, pack, place_of, take
+from pipeline.lease import MARK, myself, pack, take
+from pipeline.lock import place_of
 from pipeline.status import main, read_log, read_status
 from tests.pipeline.folder_store import SCHEME
 
 LIVES = """
 import sys, time
 from pipeline.journal import open_journal
-from pipeline.lease import place_of, take
+from pipeline.lease import take
+from pipeline.lock import place_of
 with place_of(sys.argv[1]) as place:
     journal = open_journal(take(sys.argv[1], place, print), {})
     journal.stage("stage_started", stage="ingest")

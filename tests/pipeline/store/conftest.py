@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 import s3fs
+from fsspec import AbstractFileSystem
 
 from pipeline import object_store
 
@@ -19,13 +21,15 @@ BUCKET = "corpus"
 
 @dataclass(frozen=True)
 class Store:
-    """A bucket of the server."""
+    """A bucket of a server."""
 
     address: str
+    scheme: str = "s3"
+    kind: type[AbstractFileSystem] = s3fs.S3FileSystem
 
     def url(self, *names: str) -> str:
         """Return the URL of an object or a folder."""
-        return "/".join([f"s3://{BUCKET}", *names])
+        return "/".join([f"{self.scheme}://{BUCKET}", *names])
 
     def faults(self, **asked: Any) -> dict[str, int]:
         """Set what goes wrong from now on, and return what was counted since the last time."""
@@ -39,9 +43,9 @@ class Store:
         urlopen(Request(f"{self.address}/moto-api/reset-auth", str(requests).encode(), headers, method="POST")).close()
 
     @property
-    def files(self) -> s3fs.S3FileSystem:
+    def files(self) -> AbstractFileSystem:
         """The bucket for the tests themselves: not by the code that is tested."""
-        return s3fs.S3FileSystem(use_listings_cache=False)
+        return self.kind(use_listings_cache=False)
 
     def contents(self, folder: str) -> dict[str, bytes]:
         """Return all objects below a folder."""
@@ -54,25 +58,30 @@ class Store:
             self.files.pipe_file(f"{BUCKET}/{folder}/{name}", content)
 
 
+@contextmanager
+def started(module: str) -> Iterator[str]:
+    """Start a server and yield its address."""
+    command = [sys.executable, "-m", module]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.stdin.close()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Store]:
     """Start the server, with listings in pages of 100; everything that is started finds it by its environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "100")
-        command = [sys.executable, "-m", "tests.pipeline.store.server"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdin
-        assert process.stdout
         for name, value in KEYS.items():
             patch.setenv(name, value)
-        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        s3fs.S3FileSystem.clear_instance_cache()
-        found = Store(address)
-        found.files.mkdir(BUCKET)
-        yield found
-        process.stdin.close()
-        process.wait()
+        with started("tests.pipeline.store.server") as address:
+            patch.setenv("AWS_ENDPOINT_URL", address)
+            s3fs.S3FileSystem.clear_instance_cache()
+            found = Store(address)
+            found.files.mkdir(BUCKET)
+            yield found
         s3fs.S3FileSystem.clear_instance_cache()
 
 

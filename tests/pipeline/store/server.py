@@ -111,14 +111,13 @@ class Handler(WSGIRequestHandler):
         """Say nothing."""
 
 
-def serve() -> None:
-    """Serve until who started this ends."""
-    app = Faulty(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
+def serve(behind: App, over: Callable[[], Any] = lambda: None) -> None:
+    """Serve until who started this ends, with faults; then do what is left to do."""
+    server = make_server("127.0.0.1", 0, Faulty(behind), threaded=True, request_handler=Handler)
     print(server.server_port, flush=True)
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    threading.Thread(target=lambda: (sys.stdin.read(), over(), os._exit(0)), daemon=True).start()
     server.serve_forever()
 
 
 if __name__ == "__main__":
-    serve()
+    serve(DomainDispatcherApplication(create_backend_app))

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from pipeline import lease, session
-from pipeline.lease import Taken, holder_of, place_of, take
+from pipeline.lease import Taken, holder_of, take
+from pipeline.lock import place_of
 from pipeline.run import main
 from tests.pipeline.store.conftest import Store
 
