@@ -260,3 +260,13 @@ def test_weights_without_a_kind_are_the_runs_where_there_was_none_of_it(output: 
     run = read_finished(str(output))
     for found, own in zip(weights_without(run, ["none"])["none"], (run.score.every, run.score.surrogate), strict=True):
         assert found.each == pytest.approx(own.each, abs=1e-6)
+
+
+def test_the_most_that_cuts_lose_is_by_those_of_a_source_that_lowers_them(output: Path) -> None:
+    """A source may move its cuts down by so many deviations of its language; where none may, they are the run's."""
+    run = read_finished(str(output))
+    assert run.lowest_cuts == run.cuts
+    shifting = replace(run, config=replace(run.config, self_clean=SelfClean(source_shift=0.5)))
+    (language,) = run.score.languages.values()
+    assert language.deviation > 0
+    assert shifting.lowest_cuts == {name: cut - 0.5 * language.deviation for name, cut in run.cuts.items()}
