@@ -3,7 +3,8 @@
 A histogram's bins come as [edge nearer zero, count] from pipeline.summary, eight to a power of two. A slot is
 a bin, several bins where there are many, or a whole number where a signal counts. A slot's area is its share
 of the documents, on a logarithmic axis or, where the values are near each other, an even one. Zero has a slot
-of its own; the outermost slots also hold what lies beyond them.
+of its own; the outermost slots also hold what lies beyond them. Log-odds lie on both sides of zero and say as
+much at any: theirs are equal slots, among which a bin that lies over several is shared out.
 """
 
 import math
@@ -21,6 +22,8 @@ TAIL = 0.004  # of the documents with a value other than 0, folded into the oute
 LEAST_SLOTS = 14  # fewer do not fill the width
 MOST_EVEN = 32  # up to which whole numbers stand at even distances
 REACH = 2 * STEPS  # bins beyond the data where a threshold still widens the axis
+LEAST_WIDTH = 0.25  # of an equal slot: no bin is wider up to 4
+NEAR = 2.0  # beyond the data, where a cut still widens an axis of equal slots
 ZERO_GAP = 0.6  # slots between zero and the first slot after it, where the axis is broken
 
 
@@ -59,18 +62,13 @@ class Axis:
     lows: list[float]
     highs: list[float]
     whole: bool
+    even: bool  # equal distances are equal differences; else they are equal factors
     width: float
 
     @property
     def zero(self) -> bool:
         """Say whether the first slot is that of zero."""
-        return self.highs[0] == 0
-
-    @property
-    def even(self) -> bool:
-        """Say whether equal distances are equal differences; else they are equal factors."""
-        first = self.lows[min(self.zero, len(self.lows) - 1)]
-        return self.highs[-1] <= MOST_EVEN if self.whole else self.highs[-1] < 8 * first
+        return self.lows[0] == self.highs[0] == 0
 
     @property
     def step(self) -> float:
@@ -115,7 +113,7 @@ class Axis:
         last = high - 1 if self.whole else high
         return number(low) if last <= low else f"{number(low)} – {number(last)}"
 
-    def density(self, group: Sequence[int]) -> list[float]:
+    def density(self, group: Sequence[float]) -> list[float]:
         """Return the share of a group's documents in each slot, by pixel."""
         total = max(1, sum(group))
         return [n / total / (self.right(slot) - self.left(slot)) for slot, n in enumerate(group)]
@@ -133,7 +131,30 @@ def make_axis(bins: Bins, marks: Iterable[float], width: float) -> Axis:
     pairs = _slots(first, last, whole=whole)
     if not pairs or any(edge <= 0 for edge in [*edges, *marks]):
         pairs = [(0.0, 0.0), *pairs]
-    return Axis([low for low, _ in pairs], [high for _, high in pairs], whole, width)
+    lows, highs = [low for low, _ in pairs], [high for _, high in pairs]
+    even = highs[-1] <= MOST_EVEN if whole else highs[-1] < 8 * next((low for low in lows if low > 0), 0.0)
+    return Axis(lows, highs, whole, even, width)
+
+
+def make_even_axis(bins: Bins, marks: Iterable[float], width: float) -> Axis:
+    """Return equal slots that show the bins, on both sides of zero, and the marks near them."""
+    spans = sorted((*span(edge), count) for edge, count in bins if math.isfinite(edge)) or [(0.0, LEAST_WIDTH, 0)]
+    first = _edge([(low, count) for low, _, count in spans], TAIL)
+    last = _edge([(high, count) for _, high, count in spans[::-1]], TAIL)
+    near = [mark for mark in marks if first - NEAR <= mark <= last + NEAR]
+    first, last = min([first, *near]), max([last, *near])
+    slot = LEAST_WIDTH
+    while last - first > MOST_SLOTS * slot:
+        slot *= 2
+    start = math.floor(first / slot)
+    ends = [slot * n for n in range(start, max(start + 1, math.ceil(last / slot)) + 1)]
+    return Axis(ends[:-1], ends[1:], whole=False, even=True, width=width)
+
+
+def span(edge: float) -> tuple[float, float]:
+    """Return the lower and upper end of the bin of an edge nearer zero."""
+    far = math.copysign(bin_edge(str(_bin(abs(edge)) + 1)), edge) if edge else math.ulp(0.0)
+    return min(edge, far), max(edge, far)
 
 
 def _range(counted: Sequence[tuple[float, float]], marks: Sequence[float]) -> tuple[int, int]:
@@ -184,9 +205,20 @@ def counts(axis: Axis, bins: Bins) -> list[int]:
     return total
 
 
+def spread(axis: Axis, bins: Bins) -> list[float]:
+    """Return the documents in each slot; a bin that lies over several gives each its part by width."""
+    total, bounds = [0.0] * len(axis.lows), [-math.inf, *axis.lows[1:], math.inf]
+    for edge, count in bins:
+        if math.isfinite(edge):
+            low, high = span(edge)
+            for slot, (left, right) in enumerate(pairwise(bounds)):
+                total[slot] += count * max(0.0, min(high, right) - max(low, left)) / (high - low)
+    return total
+
+
 def round_numbers(axis: Axis) -> list[float]:
     """Return round numbers within the slots: 1, 2, 5 times powers of ten, or even steps on a short axis."""
-    lows = [low for low in axis.lows if low > 0]
+    lows = axis.lows[int(axis.zero) :]
     if not lows:
         return []
     low, high = lows[0], axis.highs[-1]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from pipeline.axis import Axis, Bins, counts, make_axis, number, percent, round_numbers
+from pipeline.axis import Axis, Bins, counts, make_axis, make_even_axis, number, percent, round_numbers, spread
 
 FOOT, TOP = 18, 16  # pixels under and over a plot, for labels
 
@@ -121,14 +121,10 @@ Cut = tuple[str, str, float]  # language, length class, score from which a docum
 
 
 def scores(bins: Bins, cuts: Sequence[Cut]) -> Markup:
-    """Return the distribution of scores, and under it what each language and length class keeps.
-
-    Scores are log-odds; they are drawn as the chances that they stand for, which have an axis.
-    """
+    """Return the distribution of scores, log-odds, and under it what each language and length class keeps."""
     width, height, row = 480.0, 120.0, 5.0
-    bins = [[_chance(edge), count] for edge, count in bins]
-    axis = make_axis(bins, [_chance(cut) for *_, cut in cuts], width)
-    group = counts(axis, bins)
+    axis = make_even_axis(bins, [cut for *_, cut in cuts], width)
+    group = spread(axis, bins)
     share = axis.density(group)
     body = [_area(axis, "kept", share, max([*share, 1e-9]), height), *_ticks(axis, height)]
     y, last = height + FOOT + 6, ""
@@ -139,19 +135,14 @@ def scores(bins: Bins, cuts: Sequence[Cut]) -> Markup:
             last = language
         body.append(_kept_range(axis, y, cut, f"{language}, length class {size}"))
         y += row
-    body += _hovers(axis, [("documents", group)], height)
+    body += _hovers(axis, [("documents", [round(n) for n in group])], height)
     box = f"-52 -6 {width + 60:g} {y + 8:g}"
     return Markup('<svg class="loss" viewBox="{}">{}</svg>').format(box, Markup("").join(body))
 
 
-def _chance(score: float) -> float:
-    """Return the chance whose log-odds a score is."""
-    return 0.5 * (1 + math.tanh(score / 2))
-
-
 def _kept_range(axis: Axis, y: float, cut: float, name: str) -> Markup:
     """Return the line from the lowest score to the cut."""
-    right = axis.at(_chance(cut))
+    right = axis.at(cut)
     return Markup('<path class="range" d="M0 {}H{}M{} {}v4"><title>{}</title></path>').format(
         f"{y:.1f}", f"{right:.1f}", f"{right:.1f}", f"{y - 2:.1f}", f"{name}: kept below {cut:.2f}"
     )

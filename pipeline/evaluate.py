@@ -125,7 +125,7 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
             "unreadable": good.unreadable,
         },
         "corpus": facts_of(corpus, good.documents, chain(*halves.documents.values())),
-        "languages": tables.clean_loss(trials, seen.whole, score, run.cuts, SEED),
+        "languages": tables.clean_loss(trials, seen.whole, score, run.lowest_cuts, SEED),
         "rows": rows,
         "cost": {"texts": len(trials), "TransNormer tokens": seen.tokens, **spent},
     }

@@ -32,7 +32,7 @@ def collect(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Ta
         "signals": signals(corpus, config),
         "samples": samples(corpus),
         "duplicates": {**duplicates(corpus), **dedup_quality(corpus, config, manifests)},
-        "rounds": [round_facts(one) for one in (corpus.cleaned.rounds if corpus.cleaned else ())],
+        "rounds": [round_facts(one, config) for one in (corpus.cleaned.rounds if corpus.cleaned else ())],
         "decision": corpus.cleaned.decision if corpus.cleaned else "",
         "not_judged": corpus.cleaned.not_judged if corpus.cleaned else {},
         "tokens": tokens(corpus),
@@ -187,12 +187,13 @@ def _keeper(shards: Sequence[DocumentShard], number: int) -> Table:
     return {}
 
 
-def round_facts(one: Round) -> Table:
+def round_facts(one: Round, config: Config) -> Table:
     """Return what the report shows of a round."""
     facts = {**one.facts, "number": one.number, "accepted": one.accepted}
     facts["bits_per_byte"] = bins(one.facts["bits_per_byte"])
     facts["score"] = bins(one.facts["score"])
     facts["jaccard"] = overlap(one.facts) if one.number > 1 else None
+    facts["max_vocabulary_shift"] = config.self_clean.max_vocabulary_shift
     return facts
 
 

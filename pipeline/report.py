@@ -46,6 +46,7 @@ def render(facts: dict[str, Any]) -> str:
         "bytes": show_bytes,
         "seconds": show_seconds,
         "gathered": gathered,
+        "tiny": show_tiny,
     }
     environment.globals |= {
         "percent": percent,
@@ -195,7 +196,8 @@ def round_view(one: Table) -> Table:
     for row in one.get("found", []):
         kinds.setdefault(row["kind"], {})[row["severity"]] = row
     drawn = {"drawing": drawing, "cut_by": cut_by, "drawn": shown}
-    later = {name: one.get(name, {}) for name in ("seen", "agreement_of_judges")}  # than some finished runs
+    names = ("seen", "agreement_of_judges", "max_vocabulary_shift")
+    later = {name: one.get(name, {}) for name in names}  # than some finished runs
     return {**one, **later, **drawn, "languages": languages, "mainly": mainly, "kinds": kinds}
 
 
@@ -275,6 +277,11 @@ def show_seconds(seconds: float) -> str:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def show_tiny(value: float) -> str:
+    """Return a value of four digits after the point for people; it says 0 only where that is exact."""
+    return "< 0.0001" if 0 < value < 1e-4 else f"{value:.4f}" if value else "0"
 
 
 def gathered(text: str) -> str:

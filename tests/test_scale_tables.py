@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config import SelfClean
 from tests.benchmarks.scale_tables import DRIVER, tables
 
 STAGES = {"ingest": 100.0, "deduplicate.clusters": 1.0, "publish.encode": 20.0, "tokenizer": 0.0}  # CPU seconds a GB
@@ -67,3 +68,27 @@ def test_results_of_several_versions_make_no_table(kind: str, other: dict[str, s
 def test_every_size_says_its_version() -> None:
     """A reader of the page can tell which sources were measured."""
     assert "lustrate 0.1.0 (abc), 1 processes" in tables({"sizes": {"1": run(1)}})
+
+
+def judged() -> dict[str, Any]:
+    """Return what the default run cost on 2 GB: 30 s in stages that grow, and 8 s for a tenth of what was judged."""
+    stages = {"anchors": (10.0, 10**9), "round-1.train": (500.0, 0), "round-1.measure": (20.0, 10**9)}
+    stages["round-1.score"] = (8.0, 10**8)
+    rows = [
+        {"name": f"self_clean.{name}", "cpu_seconds": seconds, "peak_bytes": 10**8, "bytes": size}
+        for name, (seconds, size) in stages.items()
+    ]
+    return run(2, stages=rows)
+
+
+def test_a_round_costs_what_grows_and_a_share_of_reading_all() -> None:
+    """What was read of a small corpus is no share of it; at any size a round reads its share of all that is judged."""
+    text = tables({"sizes": {"1": run(1), "2": run(2)}, "scoring": {"2": judged()}})
+    every, added = (
+        cells(text, f"CPU-days {name}") for name in ("to read windows of all", "that a round adds, cascade")
+    )
+    share = SelfClean().score_share
+    assert every[0] == "2.78"  # 80 s for 2 GB, by 6,000 GB
+    assert float(added[0]) == pytest.approx((15 + share * 40) * 6000 / 86_400, abs=0.005)
+    assert added[2] == f"15.0 CPU s/GB on 2 GB, the other stages that grow, and {share:g} of the next line"
+    assert cells(text, "self_clean.round-1.score")[-1] == "yes"

@@ -35,6 +35,13 @@ class Finished:
         settings = self.config.self_clean
         return Shape(0 if settings.scoring == "full" else settings.windows, settings.window_bytes)
 
+    @property
+    def lowest_cuts(self) -> dict[str, float]:
+        """The cuts of a source that moves them down as far as the run lets one."""
+        most = self.config.self_clean.source_shift
+        deviation = {name: language.deviation for name, language in self.score.languages.items()}
+        return {place: cut - most * deviation[place.rpartition(" ")[0]] for place, cut in self.cuts.items()}
+
 
 def read_finished(output: str) -> Finished:
     """Read what a run left; raises ConfigError where it did not finish, or judged nothing."""

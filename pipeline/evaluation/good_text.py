@@ -36,7 +36,7 @@ class Good:
 
     id: str
     record: str  # id of the record that it is, or is a piece of
-    source: str  # host of the record, or source, or file
+    source: str  # host of the record, or source; empty where it names neither
     language: str
     text: str
     measured: bool = False  # which half: the cut is set on the other
@@ -123,7 +123,7 @@ def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:
                 continue
             record = document_id(given.name, piece.relative, event.position)
             place = {"path": piece.path, "position": event.position, "source_id": record, "url": event.url}
-            place |= {"host": host(event.url), "source": event.source or piece.relative}
+            place |= {"host": host(event.url), "source": event.source}
             for number, text in enumerate(cut_pieces(event.text, record)):
                 yield {**empty, **place, "id": document_id(record, str(number), event.position), "text": text}
 

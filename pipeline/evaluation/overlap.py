@@ -43,7 +43,7 @@ def look(goods: Sequence[Good], output: str, watch: Watch) -> Corpus:
     texts = [good.text for good in goods]
     index = build_index([("good", texts)], fewest=1)
     marked = np.zeros(len(index.keys), bool)
-    wanted = {good.source for good in goods}
+    wanted = {good.source for good in goods} - {""}
     files = [(folder, path) for folder in (KEPT, REJECTED) for path in _files(storage.join(output, folder))]
     looked, names = Counter[str](), Counter[str]()
     for folder, path in files:

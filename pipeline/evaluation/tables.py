@@ -78,7 +78,7 @@ def _rounded(value: float) -> float | None:
 def clean_loss(
     trials: Sequence[Trial], sizes: Ints, score: Floats, cuts: Mapping[str, float], seed: int
 ) -> dict[str, Table]:
-    """Return by language the share of good text above the run's own cuts, had its TransNormers read all of it."""
+    """Return by language the share of good text above its cuts, had the run's TransNormers read all of it."""
     found = {}
     languages = [trial.good.language for trial in trials]
     cut = np.array([cuts.get(name, np.inf) for name in strata(languages, sizes)])

@@ -13,7 +13,8 @@ from pipeline.self_clean.defects import DEFECTS, inject
 
 SEVERITIES = ("mild", "middle", "severe")
 MOST_COPIES = len(DEFECTS) * len(SEVERITIES)
-ENOUGH_PIECES = 5  # of one record: then its own are the source that babble is made of
+ENOUGH = 5  # texts of a source: babble of one needs more
+MOST = 2 / 3  # of a language's texts: babble of a source that holds more is babble of the language
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,17 @@ def make_trials(
 
 
 def _rows(half: Sequence[Good]) -> list[dict[str, Any]]:
-    """Return documents as `make_pool` reads them; what has several pieces is a source of its own."""
+    """Return documents as `make_pool` reads them, each at its own source.
+
+    That is its record where that has enough pieces, else what it names; it stands alone where it names nothing, or what
+    has too few texts or nearly all.
+    """
     pieces = Counter(good.record for good in half)
-    hosts = [good.record if pieces[good.record] > ENOUGH_PIECES else good.source for good in half]
+    places = [good.record if pieces[good.record] > ENOUGH else good.source for good in half]
+    known = {place for place, size in Counter(places).items() if place and ENOUGH < size <= MOST * len(half)}
     return [
-        {"id": good.id, "host": host, "source": good.source, "text": good.text}
-        for good, host in zip(half, hosts, strict=True)
+        {"id": good.id, "host": place if place in known else good.id, "source": "", "text": good.text}
+        for good, place in zip(half, places, strict=True)
     ]
 
 

@@ -5,12 +5,13 @@
 
 CORPUS is a finished run that kept its stages. Its variants: all documents (raw), those the rules keep, those that
 deduplication leaves, those each round of self-cleaning leaves, and in place of the last round a random drop of as many
-documents of every language and length class; of a corpus that contaminate.py made also what is left without its dirt:
-the most that self-cleaning could have done. A model of about 2 million parameters is trained on a million tokens of
-each, from the same initialisation and in the order of the same key. `matched`, five times: every variant has the same
-share of tokens from each language and source, that of the scarcest; `unmatched`, three times: as they come. No
-document is seen twice. Judged by bits per byte on clean text, the mean over its sets for a language and over languages,
-and by how well a linear probe tells the source of held-out documents from the mean of their hidden states.
+documents of every language and length class, drawn anew for each seed; of a corpus that contaminate.py made also what
+is left without its dirt: the most that self-cleaning could have done. A model of about 2 million parameters is trained
+on a million tokens of each, from the same initialisation and in the order of the same key. `matched`, five times: every
+variant has the same share of tokens from each language and source, that of the scarcest; `unmatched`, three times: as
+they come. No document is seen twice. Judged by bits per byte on clean text, the mean over its sets for a language and
+over languages, and by how well a linear probe tells the source of held-out documents from the mean of their hidden
+states.
 
 Differences are taken in pairs of seeds; "better" and "worse" only where the 95 % interval leaves out 0. A finished run
 is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables, here and as
@@ -29,7 +30,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from multiprocessing import get_context
@@ -75,6 +76,7 @@ LONGEST = 8192  # characters of a judged document
 PROBED = 40  # documents of a source in the probe, half to learn from
 FEWEST_PROBED = 30
 STRENGTH = 1e-2  # of the probe's pull to zero
+VERSION = 2  # of what a seed draws: results of another are not mixed in
 BOOKS, ARTICLES = "en_public_domain_books.jsonl.gz", "zh_lctt_articles.jsonl.gz"
 WIKI = ("wikitext-2.valid.txt", "wikitext-2.test.txt")
 
@@ -87,7 +89,7 @@ class Documents:
     languages: list[str]
     sources: list[str]
     texts: list[str]
-    variants: dict[str, npt.NDArray[np.bool_]]  # variant -> which documents it holds
+    variants: dict[str, npt.NDArray[np.bool_]]  # variant -> which documents it holds; the random drop is a seed's
     held_out: dict[str, list[str]]  # language -> texts of news
     probed: list[tuple[str, str]]  # text and source
 
@@ -105,11 +107,9 @@ def read_documents(corpus: Path) -> Documents:
     for number, gone in enumerate(rounds, 1):
         variants[f"{CLEANED} {number}"] = deduplicated & np.array([id_ not in gone for id_ in ids])
     languages, sources, texts = (table[name].to_pylist() for name in ("language", "source", "text"))
-    sizes = np.array([len(text.encode()) for text in texts])
     dirty = np.array([(name or "").startswith(DIRT) for name in table["source_id"].to_pylist()])
     if dirty.any():
         variants[CLEAN] = deduplicated & ~dirty
-    variants[RANDOM] = random_drop(deduplicated, variants[f"{CLEANED} {len(rounds)}"], ids, languages, sizes)
     news = np.array([bool(NEWS.search(source)) for source in sources])
     chosen = deduplicated & ~dirty & (uniform(ids, 1, "held out") < np.where(news, HELD_OUT, HELD_OUT / 2))
     away = chosen | _copies(table, {ids[row] for row in np.flatnonzero(chosen).tolist()})
@@ -163,21 +163,23 @@ def _copies(table: pa.Table, ids: set[str]) -> npt.NDArray[np.bool_]:
     return np.array([name in ids for name in table["duplicate_of"].to_pylist()])
 
 
+def with_random_drop(documents: Documents, seed: int) -> Documents:
+    """Return documents with the seed's random drop among their variants: of as many as the last round rejected."""
+    last = [name for name in documents.variants if name.startswith(CLEANED)][-1]
+    drop = random_drop(documents, documents.variants["deduplicated"], documents.variants[last], seed)
+    return replace(documents, variants={**documents.variants, RANDOM: drop})
+
+
 def random_drop(
-    before: npt.NDArray[np.bool_],
-    after: npt.NDArray[np.bool_],
-    ids: Sequence[str],
-    languages: Sequence[str],
-    sizes: npt.NDArray[np.int64],
-    seed: int = 1,
+    documents: Documents, before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int
 ) -> npt.NDArray[np.bool_]:
     """Return `before` without as many documents of each language and length class as `after` lacks, drawn by id."""
     kept = before.copy()
     strata: dict[tuple[str, int], list[int]] = defaultdict(list)
-    classes = length_class(sizes).tolist()
+    classes = length_class(np.array([len(text.encode()) for text in documents.texts])).tolist()
     for row in np.flatnonzero(before).tolist():
-        strata[languages[row], classes[row]].append(row)
-    draws = uniform(list(ids), seed, "random drop")
+        strata[documents.languages[row], classes[row]].append(row)
+    draws = uniform(documents.ids, seed, "random drop")
     for rows in strata.values():
         lost = int((~after[rows]).sum())
         kept[sorted(rows, key=lambda row: draws[row])[:lost]] = False
@@ -231,7 +233,11 @@ def _digest(text: str) -> str:
 def choose(
     documents: Documents, variant: str, table: str, lengths: npt.NDArray[np.int64], seed: int, tokens: int = TOKENS
 ) -> list[int]:
-    """Return rows of a variant worth so many tokens, in the order of the seed's key; fewer where there are no more."""
+    """Return rows of a variant worth so many tokens, in the order of the seed's key; fewer where there are no more.
+
+    The random drop is the seed's own, so that differences from it hold its chance, too.
+    """
+    documents = with_random_drop(documents, seed)
     order = np.argsort(uniform(documents.ids, seed, "ablate"), kind="stable")
     holds = documents.variants[variant]
     rows = [row for row in order.tolist() if holds[row]]
@@ -291,7 +297,7 @@ class Setup:
         """Return a name for corpus, clean text and settings: results of other ones are not mixed in."""
         paths = [self.corpus / "run.json", *(self.data / name for name in (BOOKS, *WIKI, ARTICLES))]
         files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-        model = [SIZES, INITIAL_STD, RATE, TOKENS]
+        model = [SIZES, INITIAL_STD, RATE, TOKENS, VERSION]
         judging = [HELD_OUT, NEWS.pattern, FEWEST_NEWS, CLEAN_BYTES, LONGEST, PROBED, FEWEST_PROBED, STRENGTH]
         return hashlib.sha256(orjson.dumps([files, model, judging])).hexdigest()[:12]
 
@@ -496,7 +502,7 @@ def main() -> None:
     asked = line.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
     setup, console = Setup(asked.corpus.absolute(), asked.data, asked.output), Console()
-    variants = list(read_documents(setup.corpus).variants)
+    variants = [*read_documents(setup.corpus).variants, RANDOM]
     log = asked.output / "log.jsonl"
     done = read_log(log, setup) if asked.tables else run_all(setup, variants, asked.jobs, console)
     parts = []

@@ -18,18 +18,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from model.ngram import add, empty, finish, measure
-from tests.benchmarks.ablate import (
-    CLEANED,
-    DATA,
-    RANDOM,
-    Material,
-    Setup,
-    by_language,
-    choose,
-    material,
-    random_drop,
-    table_of,
-)
+from tests.benchmarks.ablate import DATA, RANDOM, Material, Setup, by_language, choose, material, table_of
 from tests.benchmarks.ablate_model import shown
 
 CELLS = 24  # bits
@@ -69,17 +58,9 @@ def main() -> None:
     line.add_argument("--data", type=Path, default=DATA / "clean", help="folder of clean text")
     asked = line.parse_args()
     given = material(Setup(asked.corpus.absolute(), asked.data, Path()))
-    documents = given.documents
     lengths = np.array([len(ids) for ids in given.tokens])
-    sizes = np.array([len(text.encode()) for text in documents.texts])
-    variants = list(documents.variants)
-    last = max(name for name in variants if name.startswith(CLEANED))
-    done = []
-    for seed in SEEDS:
-        before, after = documents.variants["deduplicated"], documents.variants[last]
-        drop = random_drop(before, after, documents.ids, documents.languages, sizes, seed)
-        documents.variants[RANDOM] = drop
-        done += [counted(variant, seed, given, lengths) for variant in variants]
+    variants = [*given.documents.variants, RANDOM]
+    done = [counted(variant, seed, given, lengths) for seed in SEEDS for variant in variants]
     console = Console()
     console.print(shown("equal tokens", [row[:6] for row in table_of(done, "matched", variants)]))
     console.print(shown("each clean set", by_language(done, "matched", variants)))

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from pipeline import charts
-from pipeline.axis import counts, make_axis, percent
+from pipeline.axis import counts, make_axis, make_even_axis, percent, spread
 from pipeline.report import ENOUGH, OPEN_ROWS, render
 from pipeline.summary import bin_edge, histogram
 
@@ -127,6 +127,7 @@ def known_facts() -> dict[str, Any]:
                 "tokens_trained": 149504,
                 "tokens_counted": 1234567,
                 "tokens_scored": 164956,
+                "max_vocabulary_shift": 0.01,
                 "diversity": {
                     "tokens_kept": 0.9825,
                     "phrases_kept": 0.9736,
@@ -335,7 +336,7 @@ SHOWN = {
         "1.938",
         "97.36 %",
         "98.25 %",
-        "0.00234 bits",
+        "0.0023 bits of 0.01 allowed",
         "1.536 → 1.475 bits",
         "trigram gain below 5",
         "repetition above 1",
@@ -559,7 +560,60 @@ def test_a_share_says_all_or_nothing_only_where_it_is(part: int, total: int, sho
 
 
 def test_scores_below_zero_are_told_apart() -> None:
-    """They are log-odds: most of a corpus lies below 0, and a cut stands between the chances it stands between."""
+    """They are log-odds: most of a corpus lies below 0, on both sides of which they are drawn."""
     drawn = str(charts.scores([[-3.0, 40], [-1.0, 30], [0.5, 20], [2.0, 10]], [("en", "1", 1.0)]))
     assert all(f": {count} documents" in drawn for count in (40, 30, 20, 10))
     assert "kept below 1.00" in drawn
+
+
+def test_scores_are_drawn_in_equal_slots_without_gaps() -> None:
+    """Bins are narrow near zero and wide far from it; a slot has the documents whose scores lie in it, or about so."""
+    values = np.random.default_rng(1).normal(-1, 2.5, 20_000)
+    bins = [[bin_edge(key), count] for key, count in histogram(values).items()]
+    axis = make_even_axis(bins, [3.5], 480.0)
+    assert np.diff([*axis.lows, axis.highs[-1]]) == pytest.approx(axis.highs[0] - axis.lows[0])
+    ends = [-np.inf, *axis.lows[1:], np.inf]
+    found = spread(axis, bins)
+    assert sum(found) == pytest.approx(len(values))
+    assert found == pytest.approx(np.histogram(values, ends)[0], rel=0.25)
+    assert min(found) > 20
+    assert axis.lows[0] > -10
+    assert axis.holds(3.5)
+
+
+def test_scores_of_any_kind_have_an_axis() -> None:
+    """None, one, all zero, and very far ones; a cut out of sight does not stretch it."""
+    for bins in ([], [[0.0, 7]], [[0.5, 1]], [[-3.0, 9], [512.0, 1]], [[-512.0, 1], [512.0, 1]]):
+        axis = make_even_axis(bins, [10_000.0], 480.0)
+        assert sum(spread(axis, bins)) == pytest.approx(sum(count for _, count in bins))
+        assert 1 <= len(axis.lows) <= 45
+        assert axis.right(len(axis.lows) - 1) <= 480.001
+
+
+def test_what_a_round_changed_is_told_of_later_rounds_only() -> None:
+    """A first round alone has no lines about one before it; with a second they stand, with dashes for the first."""
+    facts = known_facts()
+    assert "since the round before" not in read(render(facts)).text
+    facts["rounds"].append({**facts["rounds"][0], "number": 2, "jaccard": 0.625})
+    text = read(render(facts)).text
+    for said in ("left since the round before – 6", "came back – 0", "overlap with the round before – 0.62"):
+        assert said in text
+
+
+def test_no_line_about_rounds_is_cut_off(tab: Page) -> None:
+    """What stands before the numbers can be read to its end."""
+    open_page(tab, render(known_facts()))
+    lines = tab.locator("#rounds table").first.locator("th")
+    assert lines.count() > 15
+    assert lines.evaluate_all("lines => lines.every(line => line.scrollWidth <= line.clientWidth)")
+
+
+def test_a_tiny_shift_reads_as_tiny_and_beside_its_limit() -> None:
+    """Less than is shown is not nothing; a finished run of before does not know its limit."""
+    facts = known_facts()
+    (one,) = facts["rounds"]
+    one["diversity"]["vocabulary_shift"] = 4.8e-6
+    assert "shift of the vocabulary < 0.0001 bits of 0.01 allowed" in read(render(facts)).text
+    one["diversity"]["vocabulary_shift"] = 0.0
+    del one["max_vocabulary_shift"]
+    assert "shift of the vocabulary 0 bits entropy" in read(render(facts)).text

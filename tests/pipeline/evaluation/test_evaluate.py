@@ -130,7 +130,8 @@ def test_damage_is_found_and_what_is_left_out_is_said(
     assert main(["--output", str(output), "--good", good, "--text", "body"]) == 0
     found = read_evaluation(str(output))
     cells = {(row["kind"], row["severity"]): row for row in found["rows"]}
-    assert len(cells) == 27
+    assert len(cells) == 24
+    assert "babble_source" not in {kind for kind, _ in cells}  # records that name no source: a file is none
     shuffled = cells["shuffled_words", "severe"]["methods"]
     assert shuffled["score"]["auc"][0] > 0.95
     assert shuffled["trigrams"]["auc"][0] > 0.9
@@ -140,6 +141,8 @@ def test_damage_is_found_and_what_is_left_out_is_said(
     assert 0 <= found["languages"]["en"]["loss"][0] < 0.2
     assert found["left_out"]
     printed = capsys.readouterr().out
+    assert "babble mixed" in printed
+    assert "babble source" not in printed
     for said in ("82 good documents read", "too_few_words 1", "did not judge: de 1", "1 records not read", "cost: "):
         assert said in printed
 
@@ -257,3 +260,13 @@ def test_weights_without_a_kind_are_the_runs_where_there_was_none_of_it(output: 
     run = read_finished(str(output))
     for found, own in zip(weights_without(run, ["none"])["none"], (run.score.every, run.score.surrogate), strict=True):
         assert found.each == pytest.approx(own.each, abs=1e-6)
+
+
+def test_the_most_that_cuts_lose_is_by_those_of_a_source_that_lowers_them(output: Path) -> None:
+    """A source may move its cuts down by so many deviations of its language; where none may, they are the run's."""
+    run = read_finished(str(output))
+    assert run.lowest_cuts == run.cuts
+    shifting = replace(run, config=replace(run.config, self_clean=SelfClean(source_shift=0.5)))
+    (language,) = run.score.languages.values()
+    assert language.deviation > 0
+    assert shifting.lowest_cuts == {name: cut - 0.5 * language.deviation for name, cut in run.cuts.items()}

@@ -15,14 +15,14 @@ from tests.pipeline.evaluation.test_evaluate import story
 
 
 def documents(count: int) -> ablate.Documents:
-    """Return documents of three sources in two languages; the last variant lacks most of one source."""
+    """Return documents of three sources, two languages and many lengths; the round took most of one source."""
     ids = sorted(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}" for number in range(count))
     sources = [("news", "books", "spam")[number % 3] for number in range(count)]
-    raw = np.ones(count, bool)
-    rules = np.array([source != "spam" or number % 4 == 0 for number, source in enumerate(sources)])
-    return ablate.Documents(
-        ids, ["en", "zh"] * (count // 2), sources, [""] * count, {"raw": raw, "rules": rules}, {}, []
-    )
+    before = np.ones(count, bool)
+    after = np.array([source != "spam" or number % 4 == 0 for number, source in enumerate(sources)])
+    texts = ["a" * size for size in np.random.default_rng(2).integers(100, 20_000, count).tolist()]
+    variants = {"deduplicated": before, "round 1": after}
+    return ablate.Documents(ids, ["en", "zh"] * (count // 2), sources, texts, variants, {}, [])
 
 
 WANTED = 20_000  # tokens
@@ -38,7 +38,7 @@ def test_matched_variants_have_equal_shares(lengths: np.ndarray) -> None:
     """Each language and source gets the same tokens from every variant, up to one document, and nothing comes twice."""
     found = documents(600)
     taken = {}
-    for variant, holds in found.variants.items():
+    for variant, holds in ablate.with_random_drop(found, 3).variants.items():
         rows = ablate.choose(found, variant, "matched", lengths, 3, WANTED)
         assert len(set(rows)) == len(rows)
         assert holds[rows].all()
@@ -46,8 +46,8 @@ def test_matched_variants_have_equal_shares(lengths: np.ndarray) -> None:
         for row in rows:
             cells[found.languages[row], found.sources[row]] += int(lengths[row])
         taken[variant] = cells
-    assert all(abs(taken["raw"][cell] - taken["rules"][cell]) < 180 for cell in taken["raw"])
-    assert sum(taken["raw"].values()) <= WANTED
+    assert all(abs(taken["deduplicated"][cell] - taken["round 1"][cell]) < 180 for cell in taken["round 1"])
+    assert sum(taken["deduplicated"].values()) <= WANTED
 
 
 def test_unmatched_variants_come_as_they_are(lengths: np.ndarray) -> None:
@@ -55,33 +55,39 @@ def test_unmatched_variants_come_as_they_are(lengths: np.ndarray) -> None:
     found = documents(600)
     rows = {name: ablate.choose(found, name, "unmatched", lengths, 3, WANTED) for name in found.variants}
     spam = {name: np.mean([found.sources[row] == "spam" for row in own]) for name, own in rows.items()}
-    assert spam["rules"] < spam["raw"] / 2
+    assert spam["round 1"] < spam["deduplicated"] / 2
     assert all(19_800 < lengths[own].sum() <= WANTED for own in rows.values())
 
 
 def test_seeds_order_all_variants_alike(lengths: np.ndarray) -> None:
     """What two variants share comes in the same order with the same seed, and in another with another."""
     found = documents(600)
-    first, second = (ablate.choose(found, name, "matched", lengths, 3, WANTED) for name in ("raw", "rules"))
+    first, second = (ablate.choose(found, name, "matched", lengths, 3, WANTED) for name in found.variants)
     common = set(first) & set(second)
     assert [row for row in first if row in common] == [row for row in second if row in common]
-    assert first != ablate.choose(found, "raw", "matched", lengths, 4, WANTED)
+    assert first != ablate.choose(found, "deduplicated", "matched", lengths, 4, WANTED)
 
 
 def test_the_random_drop_is_of_equal_size() -> None:
     """It drops as many of every language and length class as the round did, not the same ones."""
     found = documents(600)
-    sizes = np.random.default_rng(2).integers(100, 20_000, 600)
-    before = np.ones(600, bool)
     after = np.random.default_rng(3).random(600) > 0.2
-    dropped = ablate.random_drop(before, after, found.ids, found.languages, sizes)
-    classes = length_class(sizes).tolist()
+    dropped = ablate.random_drop(found, np.ones(600, bool), after, 1)
+    classes = length_class(np.array([len(text) for text in found.texts])).tolist()
     counts = [
         Counter((found.languages[row], classes[row]) for row in np.flatnonzero(kept).tolist())
         for kept in (after, dropped)
     ]
     assert counts[0] == counts[1]
     assert (after != dropped).any()
+
+
+def test_each_seed_draws_its_own_random_drop(lengths: np.ndarray) -> None:
+    """What is compared with it over seeds holds its chance: whole variants of two seeds are not the same documents."""
+    found = documents(600)
+    taken = [set(ablate.choose(found, ablate.RANDOM, "unmatched", lengths, seed, 10**9)) for seed in (3, 4, 3)]
+    assert taken[0] == taken[2] != taken[1]
+    assert {len(rows) for rows in taken} == {int(found.variants["round 1"].sum())}
 
 
 FILES = ("run.json", ablate.BOOKS, *ablate.WIKI, ablate.ARTICLES)
@@ -98,6 +104,7 @@ SETTINGS = {
     "PROBED": 9,
     "FEWEST_PROBED": 9,
     "STRENGTH": 0.1,
+    "VERSION": 1,
 }
 
 

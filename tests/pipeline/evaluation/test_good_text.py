@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -105,3 +106,29 @@ def test_one_judge_reads_all_of_a_record() -> None:
 def test_a_kind_without_material_is_left_out(kind: str) -> None:
     """With one language there is no other to mix in."""
     assert kind not in {trial.kind for trial in make_trials({"en": halved(goods(12, 6))}, (), 2, 9)}
+
+
+def placed(sources: Sequence[str]) -> list[Good]:
+    """Return measured documents of one piece, of these sources; each word holds the name of its source."""
+    texts = {source: "\n".join(f"{source}{word} so {source}{word}." for word in range(60)) for source in sources}
+    return [Good(f"g{n}", f"g{n}", source, "en", texts[source], measured=True) for n, source in enumerate(sources)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "babbled"),
+    [
+        (["inn"] * 9 + ["mill"] * 9, {"inn", "mill"}),
+        (["inn"] * 18, set()),  # what the language has
+        (["inn"] * 9 + [""] * 9, {"inn"}),  # the others name none
+        (["inn"] * 13 + ["mill"] * 5, set()),  # nearly all, and too few
+        ([""] * 18, set()),
+    ],
+)
+def test_babble_of_one_source_is_of_a_source_that_is_named_and_not_all(sources: list[str], babbled: set[str]) -> None:
+    """A document without a source of its own gets none of this damage; what it is made of is the source alone."""
+    found = [t for t in make_trials({"en": placed(sources)}, (), folds=2, copies=27) if t.kind == "babble_source"]
+    assert {trial.good.source for trial in found} == babbled
+    for trial in found:
+        other = ({"inn", "mill"} - {trial.good.source}).pop()
+        assert trial.good.source in trial.text
+        assert other not in trial.text

@@ -56,6 +56,25 @@ def test_without_an_evaluation_there_is_no_section() -> None:
     assert "evaluation" not in render(empty_facts())
 
 
+def test_a_kind_that_a_language_lacks_has_no_row_of_it() -> None:
+    """Where only one of two languages has a kind of damage, or a language none at all, the others' rows stand."""
+    found = copy.deepcopy(FOUND)
+    found["languages"] |= dict.fromkeys(("zh", "fr"), found["languages"]["en"])
+    found["rows"] += [{**row, "language": "zh", "kind": "ocr"} for row in FOUND["rows"]]
+    page = read(render({**empty_facts(), "evaluation": found})).text
+    console = Console(width=WIDE)
+    with console.capture() as printed:
+        show(found, console)
+    for text in (page, printed.get()):
+        en, zh, fr = (text.index(f"{before}{name}{after}") for name in ("en", "zh", "fr") for before, after in
+                      [("Damage found in ", ", by every") if text is page else ("", ": damage found")])  # fmt: skip
+        assert text.count("shuffled words", en, zh) >= 3
+        assert "ocr" not in text[en:zh]
+        assert text.count("ocr", zh, fr) >= 3
+        assert "shuffled words" not in text[zh:fr]
+        assert "None" not in text
+
+
 def test_names_of_languages_are_text() -> None:
     """A language's name that holds markup stays text."""
     found = copy.deepcopy(FOUND)
