@@ -127,6 +127,7 @@ def known_facts() -> dict[str, Any]:
                 "tokens_trained": 149504,
                 "tokens_counted": 1234567,
                 "tokens_scored": 164956,
+                "unread": {"fr 0": 1100, "fr 1": 77},
                 "max_vocabulary_shift": 0.01,
                 "diversity": {
                     "tokens_kept": 0.9825,
@@ -330,6 +331,7 @@ SHOWN = {
         "1,063",
         "217",
         "the worst 18.8 % of each stratum",
+        "above their cut 1,177",
         "1,234,567",
         "0.44",
         "0.86",
@@ -609,11 +611,13 @@ def test_no_line_about_rounds_is_cut_off(tab: Page) -> None:
 
 
 def test_a_tiny_shift_reads_as_tiny_and_beside_its_limit() -> None:
-    """Less than is shown is not nothing; a finished run of before does not know its limit."""
+    """Less than is shown is not nothing; a finished run of before knows neither its limit nor what was left unread."""
     facts = known_facts()
     (one,) = facts["rounds"]
     one["diversity"]["vocabulary_shift"] = 4.8e-6
     assert "shift of the vocabulary < 0.0001 bits of 0.01 allowed" in read(render(facts)).text
     one["diversity"]["vocabulary_shift"] = 0.0
-    del one["max_vocabulary_shift"]
-    assert "shift of the vocabulary 0 bits entropy" in read(render(facts)).text
+    del one["max_vocabulary_shift"], one["unread"]
+    text = read(render(facts)).text
+    assert "shift of the vocabulary 0 bits entropy" in text
+    assert "above their cut –" in text
