@@ -158,7 +158,7 @@ def clean(rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
 def damage(rows: Sequence[Mapping[str, Any]], foreign: Sequence[str]) -> list[Sample]:
     """Return each of a language's anchors of one fold with one damage: kinds and severities take turns.
 
-    A kind that has no material to work with, no other document of its source say, is left out, as is damage that
+    A kind that has too little to be made of, one other document of its source say, is left out, as is damage that
     changed nothing.
     """
     out = []

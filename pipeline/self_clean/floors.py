@@ -24,10 +24,10 @@ VERSION = 1
 BIN = 50  # quanta of a score in a bin of what lies above the cuts
 MOST = 500  # bins: what lies higher counts as the last
 KINDS = {"stratum": "max_stratum_loss", "language": "max_language_loss", "source": "max_source_loss"}
-NEVER = np.iinfo(np.int64).max  # cut of a stratum that has none
+NEVER = np.iinfo(np.int64).max  # cut of whoever has none
 Names = dict[str, list[str]]  # kind -> each document's stratum, language or source
 Cuts = dict[str, int]  # stratum -> the lowest score that is rejected, in quanta
-Held = dict[str, dict[str, int]]  # kind -> name -> by how many quanta its cuts lie higher
+Held = dict[str, dict[str, int]]  # kind -> name -> by how many quanta its cuts lie higher; NEVER: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,10 @@ def read_judged(
     languages, sources = known["language"].to_pylist(), known["source"].to_pylist()
     names = {"stratum": strata(languages, size), "language": languages, "source": sources}
     cut = np.array([cuts.get(name, NEVER) for name in names["stratum"]], np.int64)
-    cut = np.where(cut == NEVER, NEVER, cut + _margins(held, names, len(cut)))
-    scored = table["scored"].to_numpy().astype(bool) & (cut != NEVER)
+    margin = _margins(held, names, len(cut))
+    has_cut = (cut != NEVER) & (margin != NEVER)
+    cut = np.where(has_cut, cut + margin, NEVER)
+    scored = table["scored"].to_numpy().astype(bool) & has_cut
     above = np.where(scored, quanta(table) - np.where(scored, cut, 0), -1)
     return Judged(known["id"].to_pylist(), names, table, size, above, cut)
 
@@ -119,10 +121,13 @@ def hold_back(summary: Mapping[str, Any], settings: SelfClean) -> tuple[Held, li
 
 
 def _margin(above: Mapping[str, int], allowed: float) -> int:
-    """Return how many quanta above the cut those bins lie that fit together, from the highest down."""
+    """Return how many quanta above the cut those bins lie that fit together, from the highest down.
+
+    NEVER where the last one, which has no end, is too much by itself.
+    """
     taken = 0
     for key in sorted(map(int, above), reverse=True):
         taken += above[str(key)]
         if taken > allowed:
-            return BIN * (key + 1)
+            return BIN * (key + 1) if key < MOST else NEVER
     return 0

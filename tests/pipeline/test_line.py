@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.data import PackedTokens
-from pipeline.self_clean.excerpt import Shape, excerpts
-from pipeline.self_clean.judges import by_ngrams, by_transnormer, published
+from pipeline.self_clean.counting import CountNgrams, CountTask
+from pipeline.self_clean.excerpt import Excerpts, Shape, excerpts
+from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges, by_ngrams, by_transnormer, published
 from pipeline.self_clean.scores import judge_all
 from pipeline.self_clean.scoring import load_score
-from pipeline.self_clean.signals import SIGNALS
+from pipeline.self_clean.signals import CHEAP, SIGNALS
 from tests.pipeline.outputs import assert_same, digests, results
 from tokenizer.encode import Tokenizer
 
@@ -93,6 +94,51 @@ def test_no_judge_saw_what_it_judges(finished: Path) -> None:
         together = seen["fold"] | seen["more"]
         assert not together & held_out
         assert {folds[id_] for id_ in together} == {1 - fold}
+
+
+def unseeing(output: Path, fold: int, folder: Path) -> Judges:
+    """Return the judge of round 2 that saw no document of a fold, found by the documents that it was made of.
+
+    Its n-grams are counted anew, into a folder.
+    """
+    folds = {row["id"]: row["fold"] for name in ("documents", "rejected") for row in read(output, name).to_pylist()}
+    (sample,) = output.glob("stages/self_clean.round-2.sample/*")
+    paths = sorted(sample.glob("*/*.arrow"), key=lambda path: (path.name, path.parent.name))  # as they were counted
+    shards = {path: pa.ipc.open_file(path.read_bytes()).read_all() for path in paths}
+    seen = {path: {folds[id_] for id_ in shard["id"].to_pylist()} for path, shard in shards.items()}
+    others = [path for path in paths if seen[path] and fold not in seen[path]]
+    tokens = sum(len(shards[path]["tokens"].combine_chunks().flatten()) for path in others)
+    tokenizer = str(output / "evaluator" / EVALUATOR_TOKENIZER)
+    task = CountTask(f"without-{fold}", tuple(map(str, others)), ("en", "zh"), tokens)
+    CountNgrams(str(folder), tokenizer)(task)
+    sums = {sha256(path.read_bytes()).hexdigest() for path in others}
+    keys = output.glob("stages/self_clean.round-2.train/*/*/trained_on.json")
+    parts = {path.parent: orjson.loads(path.read_bytes())["shards"] for path in keys}
+    (weights,) = (place for place, used in parts.items() if {part["sha256"] for part in used if part["tokens"]} <= sums)
+    (rejects,) = output.glob("stages/self_clean.round-2.count/*/rejects/ngrams.npz")
+    return Judges(tokenizer, (str(folder / task.key / COUNTS),), (str(weights),), str(rejects))
+
+
+def test_every_document_is_judged_by_the_judge_that_did_not_see_its_fold(finished: Path, tmp_path: Path) -> None:
+    """What is published is what the n-grams and the TransNormer of the other folds say, not what its own fold's do."""
+    judges = [unseeing(finished, fold, tmp_path) for fold in (0, 1)]
+    rows = [row for name in ("documents", "rejected") for row in read(finished, name).to_pylist()]
+    for fold, judge in enumerate(judges):
+        own = [row for row in rows if row["fold"] == fold and row["scored_tokens"]][:30]
+        assert {row["language"] for row in own} == {"en", "zh"}
+        found = excerpts([row["text"] for row in own], Shape(2, 256), judge.load_tokenizer())
+        told, other = (said_by(one, found, [row["language"] for row in own]) for one in (judge, judges[1 - fold]))
+        stored = np.array([[row[name] for name in SIGNALS] for row in own])
+        assert np.array_equal(told[:, : len(CHEAP)].astype(np.float32), stored[:, : len(CHEAP)].astype(np.float32))
+        assert told == pytest.approx(stored, rel=1e-4, abs=1e-4)
+        at = [SIGNALS.index(name) for name in ("unigram_bits", "trigram_gain", "bits_per_byte")]
+        assert (np.abs(other - stored)[:, at] > 1e-3).mean(axis=0).min() > 0.5
+
+
+def said_by(judge: Judges, found: Excerpts, languages: list[str]) -> np.ndarray:
+    """Return the signals (documents, SIGNALS) by one judge."""
+    cheap = by_ngrams(judge, 0, found, languages)
+    return np.concatenate([cheap, by_transnormer(judge, 0, found, cheap).signals], axis=1)
 
 
 def test_anchors_are_measured_by_every_judge_and_damaged_for_one(finished: Path) -> None:

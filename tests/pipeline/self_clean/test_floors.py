@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import SelfClean
 from pipeline.document import read_table
 from pipeline.self_clean.cuts import JudgeShard
-from pipeline.self_clean.floors import BIN, KINDS, CountLosses, Held, hold_back
+from pipeline.self_clean.floors import BIN, KINDS, MOST, NEVER, CountLosses, Held, hold_back
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, merge
 from pipeline.verdicts import sidecar_path
@@ -109,6 +109,24 @@ def test_what_alone_is_too_much_stays() -> None:
     assert held == {"source": {"blog": 8 * BIN}}
     none = {"documents": 500, "bytes": 1000, "rejected": 0, "rejected_bytes": 0}
     assert hold_back({"source": {"blog": none}}, SelfClean()) == ({}, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_floor_holds_however_far_above_the_cuts_all_lies(tmp_path: Path, kind: str) -> None:
+    """Beyond the last bin nothing tells the worst: where too much lies there nothing goes, and nothing is cut."""
+    shard, _, stratum = scored_shard(tmp_path, 1)
+    cuts = dict.fromkeys(set(stratum), -2 * MOST * BIN)
+    before = told(tmp_path, shard, cuts)
+    held, _ = hold_back(before, replace(SelfClean(guard_documents=1), **{**OPEN, KINDS[kind]: 0.01}))
+    assert held == {kind: dict.fromkeys(before[kind], NEVER)}
+    after = verdicts(tmp_path, shard, cuts, held)
+    assert sum(cell["rejected_bytes"] for cell in before[kind].values()) > 0
+    assert sum(cell["rejected_bytes"] for cell in after[kind].values()) == 0
+    assert set(read_table(sidecar_path(str(tmp_path / "held"), shard))["cut_score"].to_pylist()) == {None}
+    for limit in (MOST - 1, MOST):
+        cell = {"documents": 500, "bytes": 1000, "rejected": 2, "rejected_bytes": 400, "above": {str(limit): 400}}
+        held, _ = hold_back({kind: {"fi": cell}}, SelfClean())
+        assert held == {kind: {"fi": BIN * MOST if limit < MOST else NEVER}}
 
 
 def test_numbers_above_are_whole_bins(tmp_path: Path) -> None:
