@@ -223,7 +223,7 @@ class SelfClean:
     outlier: float = _number(4, 0, 100)  # robust deviations above a stratum's usual score from which it is cut
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
-    scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document whole, whatever it costs
+    scoring: str = _choice("cascade", "full")  # full: the TransNormer reads all, up to 8,192 characters of each
     score_share: float = _number(0.08, 0, 1)  # of the judged tokens that go through a TransNormer, in a cascade
     score_tokens: int = _number(900_000, 1_000)  # but so many at least, where there are
     windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
