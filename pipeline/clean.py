@@ -28,6 +28,7 @@ from pipeline.train_tokenizer import SampleTexts, TokenizerTask, TrainOne
 from tokenizer.encode import Tokenizer
 
 # Packages that decide what text comes out of an input.
+NO_FIELD = ("no column ", "no field ")  # how the error of a record begins whose text has another name
 DECIDING = ("fastwarc", "orjson", "resiliparse", "warcio")
 
 
@@ -91,12 +92,15 @@ def read(line: Line, plan: Plan) -> Manifest:
     stage = ingest_stage(line.output, line.config, plan)
     work = IngestShard(Settings(line.config, plan.document_share, stage.folder))
     manifest = line.each(stage, work, plan.shards)
-    check_ingested(manifest.summary, line.config.ingest.max_unreadable)
+    check_ingested(manifest.summary, line.config.ingest.max_unreadable, stage.path("unreadable"))
     return manifest
 
 
-def check_ingested(summary: Summary, max_unreadable: float) -> None:
-    """Raise RunFailed when records are lost, when too many are unreadable, or when nothing is kept."""
+def check_ingested(summary: Summary, max_unreadable: float, unreadable_at: str) -> None:
+    """Raise RunFailed when records are lost, when too many are unreadable, or when nothing is kept.
+
+    What is unreadable is not published then: the error names the folder of the stage that lists it.
+    """
     rows, skipped = summary.get("rows", {}), sum(summary.get("skipped", {}).values())
     documents, unreadable = rows.get("documents", 0) + rows.get("rejected", 0), rows.get("unreadable", 0)
     if summary.get("records", 0) != documents + unreadable + skipped:
@@ -105,7 +109,8 @@ def check_ingested(summary: Summary, max_unreadable: float) -> None:
             f"unreadable and {skipped} skipped are recorded"
         )
     for name, seen in sorted(summary.get("inputs", {}).items()):
-        _check_input(name, seen, max_unreadable, _commonest(summary.get("unreadable", {})))
+        commonest = _commonest(summary.get("unreadable", {}))
+        _check_input(name, seen, max_unreadable, f"{commonest}; file by file in {unreadable_at}")
     if not documents:
         raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
     if not rows.get("documents", 0):
@@ -127,7 +132,8 @@ def _commonest(counted: Mapping[str, int]) -> str:
     if not counted:
         return "nothing"
     name = max(counted, key=lambda key: (counted[key], key))
-    return f"{name} ({counted[name]:,} times)"
+    said = f"{name} ({counted[name]:,} {'time' if counted[name] == 1 else 'times'})"
+    return f"{said}: [[input]] says which field is which" if name.startswith(NO_FIELD) else said
 
 
 def deduplicate_stage(output: str, config: Config, ingested: Stage, earlier: Sequence[Earlier]) -> Stage:

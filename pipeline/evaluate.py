@@ -104,6 +104,7 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
 
     good = gather(Input(name="good", paths=tuple(asked.good), text=asked.text), run.config, [*run.score.languages],
                   asked.documents)  # fmt: skip
+    halve(good, (), asked.documents)  # too little is said before the corpus is read
     with display(console) as shown:
         with shown.stage("evaluate.corpus") as watch:
             corpus = look(good.documents, run.output, watch)

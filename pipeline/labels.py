@@ -95,7 +95,9 @@ def _read(path: str) -> Table:
         found = storage.read_json(path)
         labels = [(row["id"], row["label"]) for row in found["labels"]]
         kind, sample, labeller = (found[name] for name in ("kind", "sample", "labeller"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise ConfigError(f"--labels {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--labels {path} is no file of labels that the review page saved: {error!r}") from error
     if kind != KIND:
         raise ConfigError(f"--labels {path} is no file of labels that the review page saved: its kind is {kind!r}")

@@ -46,7 +46,8 @@ def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
         except Taken as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
-            raise ConfigError(f"--output {output} cannot be written: {error.strerror or error}") from error
+            why = "a file, not a folder" if isinstance(error, FileExistsError) else error.strerror or error
+            raise ConfigError(f"--output {output} cannot be written: {why}") from error
         yield lease
 
 

@@ -91,6 +91,10 @@ def find(given: Input, number: int) -> list[Piece]:
         matches = list(_match(pattern))
         if not matches:
             raise ConfigError(f"input {given.name!r}: nothing matches {pattern}")
+        if _is_folder(pattern):
+            raise ConfigError(
+                f"input {given.name!r}: {pattern} is a folder; name its files, as in {pattern.rstrip('/')}/** for all"
+            )
         for path, size, changed, error in matches:
             piece = Piece(
                 path=path,
@@ -164,6 +168,10 @@ def _paths(pattern: str) -> Iterator[Path]:
 def _is_there(pattern: str) -> bool:
     """Tell whether a pattern is the name of something: brackets and stars are legal in names."""
     return is_local(pattern) and os.path.lexists(pattern)
+
+
+def _is_folder(pattern: str) -> bool:
+    return is_local(pattern) and Path(pattern).is_dir()
 
 
 def _no_file(mode: int) -> str:

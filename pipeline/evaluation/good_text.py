@@ -107,7 +107,8 @@ def _none_left(good: Gathered, held: Collection[str]) -> str:
     said = ", ".join(f"{name} {count:,}" for name, count in commonest) or "nothing that the run's rules keep"
     away = f"; left out, since the corpus holds them: {len(held):,}" if held else ""
     judged = ", ".join(good.chosen)
-    return f"no judged language ({judged}) has {FEWEST} good documents for each half; there are: {said}{away}"
+    wanted = f"{2 * FEWEST} good documents, {FEWEST} for each half"
+    return f"no judged language ({judged}) has {wanted}; there are: {said}{away}"
 
 
 def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:

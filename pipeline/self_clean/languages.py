@@ -77,9 +77,11 @@ def too_little(name: str, tokens: float, anchors: float, settings: SelfClean, se
     if name == UNKNOWN:
         return "the language of these documents was a guess"
     if tokens < settings.min_language_tokens:
-        return f"its judges {sees} {tokens:,.0f} tokens of it, fewer than {settings.min_language_tokens:,}"
+        least = f"self_clean.min_language_tokens = {settings.min_language_tokens:,}"
+        return f"its judges {sees} {tokens:,.0f} tokens of it, fewer than {least}"
     if anchors < settings.min_anchor_documents:
-        return f"the anchor sample holds {anchors:.0f} documents of it, fewer than {settings.min_anchor_documents}"
+        least = f"self_clean.min_anchor_documents = {settings.min_anchor_documents}"
+        return f"the anchor sample holds {anchors:.0f} documents of it, fewer than {least}"
     return ""
 
 

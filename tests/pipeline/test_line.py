@@ -320,7 +320,9 @@ def test_where_no_language_can_be_judged_nothing_is_trained(
     assert facts["decision"].startswith("no language can be judged; en: its judges can see about")
     assert facts["rounds"] == []
     assert set(facts["not_judged"]) == {"en", "zh"}
-    assert all("fewer than 10,000,000" in reason for reason in facts["not_judged"].values())
+    assert all(
+        "fewer than self_clean.min_language_tokens = 10,000,000" in reason for reason in facts["not_judged"].values()
+    )
     assert "why no judge was trained for it" in (again / "report.html").read_text()
 
 

@@ -40,7 +40,7 @@ CORPUS = Corpus(
 
 def test_what_adds_up_passes() -> None:
     """The figures that the other tests change: neither check raises, so that what raises there is the change."""
-    check_ingested(read(), 0.05)
+    check_ingested(read(), 0.05, "there")
     check_conservation(CORPUS)
 
 
@@ -50,7 +50,19 @@ def test_a_record_that_is_nowhere_fails_ingest(name: str) -> None:
     for wrong in (-1, 1):
         changed = {"records": 100, "documents": 50, "rejected": 30, "unreadable": 3, "skipped": 17}[name] + wrong
         with pytest.raises(RunFailed, match="records were read, but"):
-            check_ingested(read(**{name: changed}), 0.05)
+            check_ingested(read(**{name: changed}), 0.05, "there")
+
+
+def test_too_many_unreadable_records_are_said_with_what_to_do() -> None:
+    """Which error is commonest, where all of them are, and for a text of another name who knows its name."""
+    summary = {**read(unreadable=30, skipped=0, rejected=20), "inputs": {"web": {"documents": 70, "unreadable": 30}}}
+    for error, remedy in (
+        ("no column 'text'; the file has body", ": [[input]] says which field is which"),
+        ("cut", ""),
+    ):
+        with pytest.raises(RunFailed) as raised:
+            check_ingested({**summary, "unreadable": {error: 29, "else": 1}}, 0.05, "OUT/there")
+        assert str(raised.value).endswith(f"most often: {error} (29 times){remedy}; file by file in OUT/there")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,16 @@ def test_two_stars_find_files_and_not_their_folders(tmp_path: Path) -> None:
     assert [piece.relative for piece in find(Input(paths=(f"{tmp_path}/**",)), 0)] == ["a.txt", "deep/b.txt"]
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_folder_is_no_input(tmp_path: Path, end: str) -> None:
+    """It is a mistake of its user's, said before anything is read; among a pattern's matches it is unreadable."""
+    fill(tmp_path, **{"deep/b__txt": 5})
+    with pytest.raises(ConfigError, match=r"deep/? is a folder; name its files, as in .*deep/\*\* for all"):
+        plan(f"{tmp_path}/deep{end}")
+    (piece,) = find(Input(paths=(f"{tmp_path}/*",)), 0)
+    assert piece.error == "a folder, not a file"
+
+
 def test_a_plan_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     """The same files elsewhere give the same shards and relative names."""
     fill(tmp_path / "one", a__jsonl=BIG, b__txt=10, c__gz=BIG)

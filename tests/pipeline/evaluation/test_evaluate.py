@@ -221,7 +221,7 @@ def test_an_evaluation_of_another_score_is_not_shown(output: Path, good: str, tm
     ("more", "said"),
     [
         (["--good", "none.jsonl"], "none.jsonl"),
-        (["--text", "title"], "no judged language (en) has 20 good documents"),
+        (["--text", "title"], "no judged language (en) has 40 good documents, 20 for each half"),
         (["--copies", "28"], "--copies must be from 1 to 27, got 28"),
         (["--output", "nowhere"], "nowhere is not the output folder of a finished run"),
     ],

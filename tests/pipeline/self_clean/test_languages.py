@@ -85,8 +85,9 @@ def test_tokens_go_to_languages_that_can_be_judged() -> None:
     assert [one["am"] for one in chosen.available] == pytest.approx([700_000] * 2)  # 600 of 2,000 are anchors
     first, second = (one["zh"] for one in chosen.available)
     assert 2 * first == pytest.approx(second), "a judge sees what its own fold does not hold"
-    assert chosen.reasons["fi"] == "its judges can see about 175,000 tokens of it, fewer than 300,000"
-    assert chosen.reasons["qu"] == "the anchor sample holds 6 documents of it, fewer than 200"
+    few = "fewer than self_clean.min_"
+    assert chosen.reasons["fi"] == f"its judges can see about 175,000 tokens of it, {few}language_tokens = 300,000"
+    assert chosen.reasons["qu"] == f"the anchor sample holds 6 documents of it, {few}anchor_documents = 200"
     assert chosen.reasons["und"] == "the language of these documents was a guess"
     assert set(chosen.reasons) == {"fi", "qu", "und"}
 
