@@ -491,6 +491,21 @@ def by_language(done: Sequence[dict[str, Any]], table: str, variants: Sequence[s
     return rows
 
 
+def differences(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
+    """Return how far each variant lies above the random drop in each language, in bits per byte, the header first."""
+    runs = {(run["variant"], run["seed"]): run["bits"] for run in done if run["table"] == table}
+    languages = list(next(iter(runs.values()), {}))
+    rows = [["variant", *(part for name in languages for part in (f"{name}: above {RANDOM}, 95 %", ""))]]
+    for variant in variants:
+        seeds = [seed for name, seed in runs if name == variant and (RANDOM, seed) in runs]
+        row = [variant]
+        for name in languages if variant != RANDOM else []:
+            both = [[statistics.mean(runs[one, seed][name].values()) for one in (variant, RANDOM)] for seed in seeds]
+            row += _difference(*interval([own - other for own, other in both]), less_is_better=True)
+        rows.append([*row, *[""] * (len(rows[0]) - len(row))])
+    return rows
+
+
 def main() -> None:
     """Run what is missing and print the tables."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -509,6 +524,7 @@ def main() -> None:
     for table in SEEDS:
         titles = {
             f"{table}: equal tokens": table_of(done, table, variants),
+            f"{table}: each language": differences(done, table, variants),
             f"{table}: each clean set": by_language(done, table, variants),
         }
         for title, rows in titles.items():

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from model.ngram import add, empty, finish, measure
-from tests.benchmarks.ablate import DATA, RANDOM, Material, Setup, by_language, choose, material, table_of
+from tests.benchmarks.ablate import DATA, RANDOM, Material, Setup, by_language, choose, differences, material, table_of
 from tests.benchmarks.ablate_model import shown
 
 CELLS = 24  # bits
@@ -63,6 +63,7 @@ def main() -> None:
     done = [counted(variant, seed, given, lengths) for seed in SEEDS for variant in variants]
     console = Console()
     console.print(shown("equal tokens", [row[:6] for row in table_of(done, "matched", variants)]))
+    console.print(shown("each language", differences(done, "matched", variants)))
     console.print(shown("each clean set", by_language(done, "matched", variants)))
 
 
