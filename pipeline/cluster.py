@@ -58,7 +58,8 @@ def prepared(
                 if _needs_server(parsed):
                     reached.append(f"--job_endpoint={_start_server(parsed, ends)}")
                 if has_workers_elsewhere(options):
-                    check_workers(pool, tuple(reached), stage.output)
+                    asking = job_name(Stage("workers", "0", stage.output))  # cancelled as a stage's is, where it hangs
+                    check_workers(pool, (f"--job_name={asking}", *reached), stage.output)
             tell("submitted", stage=stage.name, job=name, runner=parsed.view_as(StandardOptions).runner)
             return (f"--job_name={name}", *reached)
 

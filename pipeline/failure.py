@@ -35,7 +35,11 @@ def with_remedy(line: str, output: str) -> str:
     """Add to the line of a full disk how much is free where, and what to do."""
     if not _FULL.search(line):
         return line
+    remedy = "make room, and the same command goes on from here"
     named = {} if "://" in output else {output: output}
-    named[tempfile.gettempdir()] = f"{tempfile.gettempdir()} (TMPDIR)"  # there a file is written before it is put
+    try:
+        named[tempfile.gettempdir()] = f"{tempfile.gettempdir()} (TMPDIR)"  # there a file is written before it is put
+    except OSError:  # none of the places that Python knows takes a file
+        return f"{line}; no temporary folder takes a file; {remedy}"
     free = ", ".join(f"{disk_usage(place).free / 1e6:,.1f} MB in {name}" for place, name in named.items())
-    return f"{line}; free now: {free}; make room, and the same command goes on from here"
+    return f"{line}; free now: {free}; {remedy}"

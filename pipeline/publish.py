@@ -304,12 +304,12 @@ PUBLISHED = ("documents", "rejected", "unreadable", "tokenizer", "evaluator", "s
 def fill_output(output: str, files: dict[str, str], texts: dict[str, Any], sure: Callable[[], None]) -> None:
     """Fill the output folder: `files` maps a published name to a finished file, `texts` a name to a JSON value.
 
-    `_SUCCESS` goes first and comes back last, so that a reader never takes half of two runs for one. `sure` is asked
-    before each name is changed, and raises where the folder is another run's.
+    `_SUCCESS` and `texts`, of which one is the shards' index, go first and come back last, so that a reader never takes
+    half of two runs for one. `sure` is asked before each name is changed, and raises where the folder is another run's.
     """
     wanted = {*files, *texts}
     strangers = [name for folder in PUBLISHED for name in _files_under(output, folder) if name not in wanted]
-    for name in ("_SUCCESS", *PAGES, *storage.unfinished(output), *strangers):
+    for name in ("_SUCCESS", *sorted(texts), *PAGES, *storage.unfinished(output), *strangers):
         sure()
         storage.remove(storage.join(output, name))
 

@@ -68,7 +68,7 @@ def job_name(stage: Stage) -> str:
 
 
 def _digest(output: str) -> str:
-    place = Path(output).absolute().as_posix() if storage.is_local(output) else output
+    place = Path(output).resolve().as_posix() if storage.is_local(output) else output  # one folder, one name
     return blake2b(place.encode(), digest_size=4).hexdigest()
 
 

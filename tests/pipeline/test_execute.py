@@ -157,6 +157,19 @@ def test_a_full_disk_says_where_there_is_room(tmp_path: Path) -> None:
         assert f"MB in {temporary} (TMPDIR); make room" in said
 
 
+def test_a_disk_too_full_for_a_temporary_file_is_said_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python then knows no temporary folder; what the error was is said, and what to do."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "nowhere")])
+    line = "ingest: OSError: [Errno 28] No space left on device"
+    said = with_remedy(line, str(tmp_path))
+    assert said == f"{line}; no temporary folder takes a file; make room, and the same command goes on from here"
+
+
 def test_a_local_run_does_without_beam() -> None:
     """What a run on this machine imports holds no Beam, which takes longer to import than all the rest."""
     code = "import sys, pipeline.run, pipeline.session; sys.exit('apache_beam' in sys.modules)"
