@@ -27,8 +27,8 @@ from pipeline.token_shards import index_table
 from pipeline.train_tokenizer import SampleTexts, TokenizerTask, TrainOne
 from tokenizer.encode import Tokenizer
 
-# Packages that decide what text comes out of an input.
 NO_FIELD = ("no column ", "no field ")  # how the error of a record begins whose text has another name
+# Packages that decide what text comes out of an input.
 DECIDING = ("fastwarc", "orjson", "resiliparse", "warcio")
 
 
