@@ -8,7 +8,7 @@ from pipeline import storage
 from pipeline.config import Config, ConfigError, from_tables
 from pipeline.finished_run import read_run
 from pipeline.self_clean.anchors import Measured, measured_path, read_measured
-from pipeline.self_clean.excerpt import Shape
+from pipeline.self_clean.excerpt import Shape, shape_of
 from pipeline.self_clean.judges import Judges, published
 from pipeline.self_clean.scoring import Score, load_score, score_path
 
@@ -32,8 +32,7 @@ class Finished:
     @property
     def shape(self) -> Shape:
         """How much of a document the run's judges read."""
-        settings = self.config.self_clean
-        return Shape(0 if settings.scoring == "full" else settings.windows, settings.window_bytes)
+        return shape_of(self.config.self_clean)
 
     @property
     def lowest_cuts(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config import SelfClean
 from tokenizer.encode import Tokenizer
 
 Ints = npt.NDArray[np.int64]
@@ -25,6 +26,11 @@ class Shape:
 
     windows: int  # of a long document; 0: as much is measured of it as of an anchor
     window_bytes: int
+
+
+def shape_of(settings: SelfClean) -> Shape:
+    """Return how much of a document a run measures."""
+    return Shape(0 if settings.scoring == "full" else settings.windows, settings.window_bytes)
 
 
 @dataclass(frozen=True, slots=True)

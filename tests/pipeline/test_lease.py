@@ -252,19 +252,24 @@ def test_of_many_that_start_together_one_begins(store: str, tmp_path: Path) -> N
             won[0].renew("stopped")
 
 
+def losing_an_answer(place: Place) -> tuple[Place, list[str]]:
+    """Return a place whose first put arrives, and is answered as if another had; and the versions put over."""
+    calls: list[str] = []
+
+    def write(content: bytes, version: str) -> str:
+        calls.append(version)
+        written = place.write(content, version)
+        if len(calls) == 1:
+            raise Changed
+        return written
+
+    return replace(place, write=write), calls
+
+
 def test_an_answer_that_was_lost_loses_no_lease(output: str) -> None:
     """A put that arrived and was sent again is refused by the store; the lock that stands there is this run's own."""
     with taken(output) as held:
-        place, calls = held.place, []
-
-        def write(content: bytes, version: str) -> str:
-            calls.append(version)
-            written = place.write(content, version)
-            if len(calls) == 1:
-                raise Changed
-            return written
-
-        held.place = Place(place.read, write, place.flock)
+        held.place, calls = losing_an_answer(held.place)
         held.renew()
         held.renew()
         assert len(calls) == 3
@@ -276,16 +281,8 @@ def test_an_answer_that_was_lost_loses_no_lease(output: str) -> None:
 def test_an_answer_that_was_lost_refuses_no_run(output: str) -> None:
     """So it is with the first put of a run: it has the folder, and nobody else."""
     with place_of(output) as place:
-        calls = []
-
-        def write(content: bytes, version: str) -> str:
-            calls.append(version)
-            written = place.write(content, version)
-            if len(calls) == 1:
-                raise Changed
-            return written
-
-        held = take(output, replace(place, write=write), print)
+        losing, calls = losing_an_answer(place)
+        held = take(output, losing, print)
         held.place = place
         held.renew()
         assert len(calls) == 2

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import fsspec
 import pytest
 
-from pipeline import object_store
-from tests.pipeline.store.conftest import BUCKET, Store, started
+from tests.pipeline.store.conftest import BUCKET, Store, started, store  # noqa: F401 - a fixture, of the server below
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +20,3 @@ def server() -> Iterator[Store]:
         found = Store(address, "gs", GCSFileSystem)
         found.files.mkdir(BUCKET)
         yield found
-
-
-@pytest.fixture
-def store(server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Yield the store without a fault, and waits that tests can afford."""
-    monkeypatch.setattr(object_store, "FIRST_WAIT_SECONDS", 0.02)
-    server.faults()
-    yield server
-    server.faults()
