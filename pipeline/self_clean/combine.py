@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 FARTHEST = 12.0  # a z beyond it counts as it
 PRIOR_WEIGHT = 0.2
-PRIOR_STRENGTH = 50.0  # of the pull to it, in documents
+PRIOR_STRENGTH = 0.01  # of the pull to it, beside a loss that is a mean over documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
 PULL = 5.0  # documents
@@ -133,14 +133,13 @@ def fit_weights(sides: Floats, damaged: Bools, share: Floats) -> Weights:
 
     sign = np.where(damaged, 1.0, -1.0)
     share = share / share.sum()
-    strength = PRIOR_STRENGTH / len(sides)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
         margin = sign * (sides @ weights[1:] + weights[0])
         slope = -sign * share / (1 + np.exp(margin))
         off = weights[1:] - PRIOR_WEIGHT
-        value = float(np.logaddexp(0, -margin) @ share + strength * (off @ off))
-        return value, np.concatenate([[slope.sum()], sides.T @ slope + 2 * strength * off])
+        value = float(np.logaddexp(0, -margin) @ share + PRIOR_STRENGTH * (off @ off))
+        return value, np.concatenate([[slope.sum()], sides.T @ slope + 2 * PRIOR_STRENGTH * off])
 
     start = np.concatenate([[-1.0], np.full(sides.shape[1], PRIOR_WEIGHT)])
     bounds = [(None, None), *[(0.0, None)] * sides.shape[1]]

@@ -18,7 +18,7 @@ from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.scoring import LENGTH_CLASSES, Language, Score, Usual, length_class, sides, write_score
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 6
+VERSION = 7
 PARTS = 8  # of the anchors: what is learnt of the others is told of each
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
 PULL = 50.0  # documents

@@ -212,6 +212,14 @@ def test_a_direction_without_known_damage_still_counts() -> None:
     assert fit_weights(sides, damaged, np.ones(600)).each[4] > 0
 
 
+def test_weights_are_drawn_together_whatever_the_size_of_the_sample() -> None:
+    """Ten times the same documents have the weights of one of each: few anchors are trusted as far as many."""
+    sides, damaged = damaged_features(12)
+    once, often = (fit_weights(np.tile(sides, (n, 1)), np.tile(damaged, n), np.ones(600 * n)) for n in (1, 10))
+    assert often.each == pytest.approx(once.each, abs=1e-3)
+    assert np.ptp(once.each) > 0.1  # they are not all drawn to one
+
+
 def test_documents_count_by_their_share() -> None:
     """Two copies at half the share are one document."""
     sides, damaged = damaged_features(12)
