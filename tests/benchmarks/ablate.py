@@ -3,15 +3,12 @@
     make ablate CORPUS=out/web
     python -m tests.benchmarks.ablate --corpus out/web --output out/ablate --jobs 2
 
-CORPUS is a finished run that kept its stages. Its variants: all documents (raw), those the rules keep, those that
-deduplication leaves, those each round of self-cleaning leaves, and in place of the last round a random drop of as many
-documents of every language and length class, drawn anew for each seed; of a corpus that contaminate.py made also what
-is left without its dirt: the most that self-cleaning could have done. A model of about 2 million parameters is trained
-on a million tokens of each, from the same initialisation and in the order of the same key. `matched`, five times: every
-variant has the same share of tokens from each language and source, that of the scarcest; `unmatched`, three times: as
-they come. No document is seen twice. Judged by bits per byte on clean text, the mean over its sets for a language and
-over languages, and by how well a linear probe tells the source of held-out documents from the mean of their hidden
-states.
+CORPUS is a finished run that kept its stages; its variants are those of variants.py. A model of about 2 million
+parameters is trained on a million tokens of each, from the same initialisation and in the order of the same key.
+`matched`, five times: every variant has the same share of tokens from each language and source, that of the scarcest;
+`unmatched`, three times: as they come. No document is seen twice. Judged by bits per byte on clean text, the mean over
+its sets for a language and over languages, and by how well a linear probe tells the source of held-out documents from
+the mean of their hidden states.
 
 Differences are taken in pairs of seeds; "better" and "worse" only where the 95 % interval leaves out 0. A finished run
 is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables, here and as
@@ -27,10 +24,9 @@ import os
 import re
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from multiprocessing import get_context
@@ -41,7 +37,6 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from pyarrow import ipc
 from rich.console import Console
@@ -54,146 +49,34 @@ from model.parallel import Grid
 from model.score import prepare, score_texts
 from model.step import Learner, Objective, take_step
 from model.transnormer import TransNormer
-from pipeline.draw import uniform
-from pipeline.self_clean.scoring import UNKNOWN, length_class
-from tests.benchmarks.ablate_model import interval, markdown, shown
+from tests.benchmarks.ablate_model import markdown, shown
+from tests.benchmarks.ablate_tables import by_language, differences, table_of
 from tests.benchmarks.clean_text import articles
-from tests.benchmarks.contaminate import DIRT
+from tests.benchmarks.variants import (
+    FEWEST_NEWS,
+    FEWEST_PROBED,
+    HELD_OUT,
+    NEWS,
+    PROBED,
+    RANDOM,
+    TOKENS,
+    Documents,
+    choose,
+    read_documents,
+)
 from tokenizer.encode import Tokenizer
 
 DATA = Path(os.environ.get("LUSTRATE_DATA", "../shared/data"))
 SIZES: dict[str, Any] = {"width": 128, "layers": 4, "heads": 4, "hidden": 320, "tie_embeddings": True}
 INITIAL_STD = 0.057  # 0.02 (1024 / 128)^(1/2), as in ablate_model
 RATE = 8e-3  # the best of three in ablate_model
-TOKENS = 1_012_000  # a million are trained on: a share leaves less than a document over, and the last batch is not full
 SEEDS = {"matched": range(5), "unmatched": range(3)}  # by table
-RANDOM, CLEANED, CLEAN = "random drop", "round", "without the dirt"
-HELD_OUT = 0.1  # of the documents of a source of news, in no variant
-NEWS = re.compile(r"news")
-FEWEST_NEWS = 15  # held-out documents of a language
 CLEAN_BYTES = 100_000  # of each clean set that are judged
 LONGEST = 8192  # characters of a judged document
-PROBED = 40  # documents of a source in the probe, half to learn from
-FEWEST_PROBED = 30
 STRENGTH = 1e-2  # of the probe's pull to zero
 VERSION = 2  # of what a seed draws: results of another are not mixed in
 BOOKS, ARTICLES = "en_public_domain_books.jsonl.gz", "zh_lctt_articles.jsonl.gz"
 WIKI = ("wikitext-2.valid.txt", "wikitext-2.test.txt")
-
-
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """All documents of a run that some variant may hold, in the order of their ids."""
-
-    ids: list[str]
-    languages: list[str]
-    sources: list[str]
-    texts: list[str]
-    variants: dict[str, npt.NDArray[np.bool_]]  # variant -> which documents it holds; the random drop is a seed's
-    held_out: dict[str, list[str]]  # language -> texts of news
-    probed: list[tuple[str, str]]  # text and source
-
-
-def read_documents(corpus: Path) -> Documents:
-    """Read a finished run; raises SystemExit where it kept too little."""
-    table = _published(corpus)
-    ids, stages = table["id"].to_pylist(), table["stage"].to_pylist()
-    rules = np.array([stage != "ingest" for stage in stages])
-    deduplicated = rules & np.array([stage != "deduplicate" for stage in stages])
-    variants = {"raw": np.ones(len(ids), bool), "rules": rules, "deduplicated": deduplicated}
-    rounds = list(_rejected_by_round(corpus))
-    if not rounds:
-        raise SystemExit(f"{corpus} holds no verdicts of self-cleaning: it needs a round, and its stages")
-    for number, gone in enumerate(rounds, 1):
-        variants[f"{CLEANED} {number}"] = deduplicated & np.array([id_ not in gone for id_ in ids])
-    languages, sources, texts = (table[name].to_pylist() for name in ("language", "source", "text"))
-    dirty = np.array([(name or "").startswith(DIRT) for name in table["source_id"].to_pylist()])
-    if dirty.any():
-        variants[CLEAN] = deduplicated & ~dirty
-    news = np.array([bool(NEWS.search(source)) for source in sources])
-    chosen = deduplicated & ~dirty & (uniform(ids, 1, "held out") < np.where(news, HELD_OUT, HELD_OUT / 2))
-    away = chosen | _copies(table, {ids[row] for row in np.flatnonzero(chosen).tolist()})
-    held: dict[str, list[str]] = defaultdict(list)
-    for row in np.flatnonzero(chosen & news & (np.array(languages) != UNKNOWN)).tolist():
-        held[languages[row]].append(texts[row])
-    return Documents(
-        ids=ids,
-        languages=languages,
-        sources=sources,
-        texts=texts,
-        variants={name: holds & ~away for name, holds in variants.items()},
-        held_out={name: found for name, found in held.items() if len(found) >= FEWEST_NEWS},
-        probed=_probed([(texts[row], sources[row]) for row in np.flatnonzero(chosen).tolist()]),
-    )
-
-
-def _published(corpus: Path) -> pa.Table:
-    """Return the documents that were kept, and those that were rejected with their text, by id."""
-    columns = ["id", "source_id", "language", "source", "text"]
-    parts = []
-    for path in sorted((corpus / "documents").glob("*.parquet")):
-        table = pq.read_table(path, columns=columns)
-        for name in ("stage", "duplicate_of"):
-            table = table.append_column(name, pa.nulls(len(table), pa.string()))
-        parts.append(table)
-    parts += [
-        pq.read_table(path, columns=[*columns, "stage", "duplicate_of"])
-        for path in sorted((corpus / "rejected").glob("*.parquet"))
-    ]
-    table = pa.concat_tables(parts)
-    there = [bool(text and text.strip()) for text in table["text"].to_pylist()]
-    return table.filter(pa.array(there)).sort_by("id")
-
-
-def _rejected_by_round(corpus: Path) -> Iterator[set[str]]:
-    """Yield the ids that each round of self-cleaning rejected."""
-    prints = orjson.loads((corpus / "run.json").read_bytes())["fingerprints"]
-    number = 1
-    while (name := f"self_clean.round-{number}.verdicts") in prints:
-        gone: set[str] = set()
-        for path in sorted((corpus / "stages" / name / prints[name] / "verdicts").glob("*.parquet")):
-            ids = pq.read_table(corpus / "stages/ingest" / prints["ingest"] / "documents" / path.name, columns=["id"])
-            gone |= set(ids.filter(pq.read_table(path, columns=["rejected"])["rejected"])["id"].to_pylist())
-        yield gone
-        number += 1
-
-
-def _copies(table: pa.Table, ids: set[str]) -> npt.NDArray[np.bool_]:
-    """Tell which documents duplicate one of these."""
-    return np.array([name in ids for name in table["duplicate_of"].to_pylist()])
-
-
-def with_random_drop(documents: Documents, seed: int) -> Documents:
-    """Return documents with the seed's random drop among their variants: of as many as the last round rejected."""
-    last = [name for name in documents.variants if name.startswith(CLEANED)][-1]
-    drop = random_drop(documents, documents.variants["deduplicated"], documents.variants[last], seed)
-    return replace(documents, variants={**documents.variants, RANDOM: drop})
-
-
-def random_drop(
-    documents: Documents, before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int
-) -> npt.NDArray[np.bool_]:
-    """Return `before` without as many documents of each language and length class as `after` lacks, drawn by id."""
-    kept = before.copy()
-    strata: dict[tuple[str, int], list[int]] = defaultdict(list)
-    classes = length_class(np.array([len(text.encode()) for text in documents.texts])).tolist()
-    for row in np.flatnonzero(before).tolist():
-        strata[documents.languages[row], classes[row]].append(row)
-    draws = uniform(documents.ids, seed, "random drop")
-    for rows in strata.values():
-        lost = int((~after[rows]).sum())
-        kept[sorted(rows, key=lambda row: draws[row])[:lost]] = False
-    return kept
-
-
-def _probed(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return texts of sources that have enough, the same number of each at most."""
-    by_source: dict[str, list[str]] = defaultdict(list)
-    for text, source in pairs:
-        by_source[source].append(text)
-    return [
-        (t, name) for name, found in sorted(by_source.items()) if len(found) >= FEWEST_PROBED for t in found[:PROBED]
-    ]
 
 
 def clean_sets(data: Path, news: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
@@ -228,51 +111,6 @@ def _some(texts: Sequence[str]) -> list[str]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def choose(
-    documents: Documents, variant: str, table: str, lengths: npt.NDArray[np.int64], seed: int, tokens: int = TOKENS
-) -> list[int]:
-    """Return rows of a variant worth so many tokens, in the order of the seed's key; fewer where there are no more.
-
-    The random drop is the seed's own, so that differences from it hold its chance, too.
-    """
-    documents = with_random_drop(documents, seed)
-    order = np.argsort(uniform(documents.ids, seed, "ablate"), kind="stable")
-    holds = documents.variants[variant]
-    rows = [row for row in order.tolist() if holds[row]]
-    if table == "unmatched":
-        return _first(rows, lengths, tokens)
-    budget = matched_budget(documents, lengths, tokens)
-    cells: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in rows:
-        cells[documents.languages[row], documents.sources[row]].append(row)
-    chosen = {row for cell, share in budget.items() for row in _first(cells[cell], lengths, share)}
-    return [row for row in rows if row in chosen]
-
-
-def matched_budget(
-    documents: Documents, lengths: npt.NDArray[np.int64], tokens: int = TOKENS
-) -> dict[tuple[str, str], int]:
-    """Return the tokens of each language and source, so many in all at most, in proportion to the scarcest variant."""
-    least: dict[tuple[str, str], int] = {}
-    for number, holds in enumerate(documents.variants.values()):
-        held: dict[tuple[str, str], int] = defaultdict(int)
-        for row in np.flatnonzero(holds).tolist():
-            held[documents.languages[row], documents.sources[row]] += int(lengths[row])
-        least = held if not number else {cell: min(n, held.get(cell, 0)) for cell, n in least.items()}
-    share = min(1.0, tokens / max(1, sum(least.values())))
-    return {cell: int(share * held) for cell, held in least.items()}
-
-
-def _first(rows: Sequence[int], lengths: npt.NDArray[np.int64], tokens: int) -> list[int]:
-    """Return the first rows that fit a number of tokens; one that does not fit is passed over."""
-    chosen, taken = [], 0
-    for row in rows:
-        if taken + lengths[row] <= tokens:
-            chosen.append(row)
-            taken += int(lengths[row])
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,60 +288,6 @@ def _told(done: Sequence[Mapping[str, Any]], planned: int, jobs: int) -> str:
     cost = f"{run['tokens']:,} tokens, {run['seconds']:.0f} s"
     name = f"{run['variant']}, {run['table']}, seed {run['seed']}"
     return f"{len(done)} of {planned}: {name}: {found}, {cost} · about {minutes:.0f} min left"
-
-
-Rows = list[list[str]]
-
-
-def table_of(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
-    """Return each variant's figures and its paired differences from the random drop, the header first."""
-    rows = [["variant", "tokens", "seeds", "bits per byte", f"above {RANDOM}, 95 %", "", "probe", "above, 95 %", ""]]
-    for variant in variants:
-        runs = {run["seed"]: run for run in done if run["variant"] == variant and run["table"] == table}
-        others = {run["seed"]: run for run in done if run["variant"] == RANDOM and run["table"] == table}
-        both = sorted(runs.keys() & others.keys())
-        row = [variant, f"{statistics.mean(r['tokens'] for r in runs.values()):,.0f}" if runs else "", str(len(runs))]
-        for name in ("macro", "probe"):
-            mean = f"{statistics.mean(run[name] for run in runs.values()):.4f}" if runs else ""
-            low, high = interval([runs[seed][name] - others[seed][name] for seed in both])
-            row += [mean, *(["", ""] if variant == RANDOM else _difference(low, high, less_is_better=name == "macro"))]
-        rows.append(row)
-    return rows
-
-
-def _difference(low: float, high: float, *, less_is_better: bool) -> list[str]:
-    """Return an interval and what may be claimed from it."""
-    if not math.isfinite(low + high):
-        return ["", "not finished"]
-    less, more = ("better", "worse") if less_is_better else ("worse", "better")
-    return [f"{low:+.4f} to {high:+.4f}", more if low > 0 else less if high < 0 else "not resolved"]
-
-
-def by_language(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
-    """Return each variant's mean bits per byte on each clean set, the header first."""
-    first: dict[str, dict[str, float]] = next((run["bits"] for run in done), {})
-    sets = [(language, name) for language, own in first.items() for name in own]
-    rows = [["variant", *(f"{language} {name}" for language, name in sets)]]
-    for variant in variants:
-        runs = [run for run in done if run["variant"] == variant and run["table"] == table]
-        cells = [f"{statistics.mean(r['bits'][a][b] for r in runs):.4f}" for a, b in sets] if runs else [""] * len(sets)
-        rows.append([variant, *cells])
-    return rows
-
-
-def differences(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
-    """Return how far each variant lies above the random drop in each language, in bits per byte, the header first."""
-    runs = {(run["variant"], run["seed"]): run["bits"] for run in done if run["table"] == table}
-    languages = list(next(iter(runs.values()), {}))
-    rows = [["variant", *(part for name in languages for part in (f"{name}: above {RANDOM}, 95 %", ""))]]
-    for variant in variants:
-        seeds = [seed for name, seed in runs if name == variant and (RANDOM, seed) in runs]
-        row = [variant]
-        for name in languages if variant != RANDOM else []:
-            both = [[statistics.mean(runs[one, seed][name].values()) for one in (variant, RANDOM)] for seed in seeds]
-            row += _difference(*interval([own - other for own, other in both]), less_is_better=True)
-        rows.append([*row, *[""] * (len(rows[0]) - len(row))])
-    return rows
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.ablate_ngrams --corpus OUT
 
-The variants, their equal shares of tokens from each language and source, and the clean text are those of ablate.py, but
-nearly all of the corpus is counted, not a million tokens of it, and nothing is trained: what is left of chance is
-which documents fill a share, and which the random drop takes. Both are drawn anew for each of five seeds, in pairs.
-The counts are those of the judges (model/ngram.py). Some ten seconds a variant and seed.
+The variants and their equal shares of tokens from each language and source are those of variants.py, the clean text is
+that of ablate.py, but nearly all of the corpus is counted, not a million tokens of it, and nothing is trained: what is
+left of chance is which documents fill a share, and which the random drop takes. Both are drawn anew for each of five
+seeds, in pairs. The counts are those of the judges (model/ngram.py). Some ten seconds a variant and seed.
 """
 
 import argparse
@@ -18,8 +18,10 @@ import numpy.typing as npt
 from rich.console import Console
 
 from model.ngram import add, empty, finish, measure
-from tests.benchmarks.ablate import DATA, RANDOM, Material, Setup, by_language, choose, differences, material, table_of
+from tests.benchmarks.ablate import DATA, Material, Setup, material
 from tests.benchmarks.ablate_model import shown
+from tests.benchmarks.ablate_tables import by_language, differences, table_of
+from tests.benchmarks.variants import RANDOM, choose
 
 CELLS = 24  # bits
 SEEDS = range(5)

@@ -10,19 +10,19 @@ import orjson
 import pytest
 
 from pipeline.self_clean.scoring import length_class
-from tests.benchmarks import ablate, cascade, contaminate
+from tests.benchmarks import ablate, ablate_tables, cascade, contaminate, variants
 from tests.pipeline.evaluation.test_evaluate import story
 
 
-def documents(count: int) -> ablate.Documents:
+def documents(count: int) -> variants.Documents:
     """Return documents of three sources, two languages and many lengths; the round took most of one source."""
     ids = sorted(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}" for number in range(count))
     sources = [("news", "books", "spam")[number % 3] for number in range(count)]
     before = np.ones(count, bool)
     after = np.array([source != "spam" or number % 4 == 0 for number, source in enumerate(sources)])
     texts = ["a" * size for size in np.random.default_rng(2).integers(100, 20_000, count).tolist()]
-    variants = {"deduplicated": before, "round 1": after}
-    return ablate.Documents(ids, ["en", "zh"] * (count // 2), sources, texts, variants, {}, [])
+    held = {"deduplicated": before, "round 1": after}
+    return variants.Documents(ids, ["en", "zh"] * (count // 2), sources, texts, held, {}, [])
 
 
 WANTED = 20_000  # tokens
@@ -38,8 +38,8 @@ def test_matched_variants_have_equal_shares(lengths: np.ndarray) -> None:
     """Each language and source gets the same tokens from every variant, up to one document, and nothing comes twice."""
     found = documents(600)
     taken = {}
-    for variant, holds in ablate.with_random_drop(found, 3).variants.items():
-        rows = ablate.choose(found, variant, "matched", lengths, 3, WANTED)
+    for variant, holds in variants.with_random_drop(found, 3).variants.items():
+        rows = variants.choose(found, variant, "matched", lengths, 3, WANTED)
         assert len(set(rows)) == len(rows)
         assert holds[rows].all()
         cells: Counter[tuple[str, str]] = Counter()
@@ -53,7 +53,7 @@ def test_matched_variants_have_equal_shares(lengths: np.ndarray) -> None:
 def test_unmatched_variants_come_as_they_are(lengths: np.ndarray) -> None:
     """Without matching, the source that a variant lost is rarer there; both have the tokens that are wanted."""
     found = documents(600)
-    rows = {name: ablate.choose(found, name, "unmatched", lengths, 3, WANTED) for name in found.variants}
+    rows = {name: variants.choose(found, name, "unmatched", lengths, 3, WANTED) for name in found.variants}
     spam = {name: np.mean([found.sources[row] == "spam" for row in own]) for name, own in rows.items()}
     assert spam["round 1"] < spam["deduplicated"] / 2
     assert all(19_800 < lengths[own].sum() <= WANTED for own in rows.values())
@@ -62,17 +62,17 @@ def test_unmatched_variants_come_as_they_are(lengths: np.ndarray) -> None:
 def test_seeds_order_all_variants_alike(lengths: np.ndarray) -> None:
     """What two variants share comes in the same order with the same seed, and in another with another."""
     found = documents(600)
-    first, second = (ablate.choose(found, name, "matched", lengths, 3, WANTED) for name in found.variants)
+    first, second = (variants.choose(found, name, "matched", lengths, 3, WANTED) for name in found.variants)
     common = set(first) & set(second)
     assert [row for row in first if row in common] == [row for row in second if row in common]
-    assert first != ablate.choose(found, "deduplicated", "matched", lengths, 4, WANTED)
+    assert first != variants.choose(found, "deduplicated", "matched", lengths, 4, WANTED)
 
 
 def test_the_random_drop_is_of_equal_size() -> None:
     """It drops as many of every language and length class as the round did, not the same ones."""
     found = documents(600)
     after = np.random.default_rng(3).random(600) > 0.2
-    dropped = ablate.random_drop(found, np.ones(600, bool), after, 1)
+    dropped = variants.random_drop(found, np.ones(600, bool), after, 1)
     classes = length_class(np.array([len(text) for text in found.texts])).tolist()
     counts = [
         Counter((found.languages[row], classes[row]) for row in np.flatnonzero(kept).tolist())
@@ -85,7 +85,7 @@ def test_the_random_drop_is_of_equal_size() -> None:
 def test_each_seed_draws_its_own_random_drop(lengths: np.ndarray) -> None:
     """What is compared with it over seeds holds its chance: whole variants of two seeds are not the same documents."""
     found = documents(600)
-    taken = [set(ablate.choose(found, ablate.RANDOM, "unmatched", lengths, seed, 10**9)) for seed in (3, 4, 3)]
+    taken = [set(variants.choose(found, variants.RANDOM, "unmatched", lengths, seed, 10**9)) for seed in (3, 4, 3)]
     assert taken[0] == taken[2] != taken[1]
     assert {len(rows) for rows in taken} == {int(found.variants["round 1"].sum())}
 
@@ -208,10 +208,10 @@ def test_differences_are_told_by_language() -> None:
         for seed, more in noise.items()
         for variant, bits in {
             "round 1": {"en": {"a": 2.0 + more, "b": 1.9 + more}, "zh": {"c": 3.0 + 5 * more}},
-            ablate.RANDOM: {"en": {"a": 2.1 + more, "b": 1.95 + more}, "zh": {"c": 3.0}},
+            variants.RANDOM: {"en": {"a": 2.1 + more, "b": 1.95 + more}, "zh": {"c": 3.0}},
         }.items()
     ]
-    header, cleaned, drop = ablate.differences(done, "matched", ["round 1", ablate.RANDOM])
+    header, cleaned, drop = ablate_tables.differences(done, "matched", ["round 1", variants.RANDOM])
     assert [name.partition(":")[0] for name in header] == ["variant", "en", "", "zh", ""]
     assert cleaned == ["round 1", "-0.0750 to -0.0750", "better", "-0.1242 to +0.1242", "not resolved"]
-    assert drop == [ablate.RANDOM, "", "", "", ""]
+    assert drop == [variants.RANDOM, "", "", "", ""]
