@@ -46,7 +46,7 @@ VOCABULARY = 2048  # a larger one would make most of a million parameters its em
 TOKENS = 2_050_048  # a little more than one pass
 SEEDS = range(5)  # of the two arms; the ablations have the first three
 ABLATION_SEEDS = range(3)
-QUANTILES = {3: 4.303, 5: 2.776}  # Student's t at 0.975, by the number of pairs
+QUANTILES = {3: 4.303, 5: 2.776, 20: 2.093}  # Student's t at 0.975, by the number of pairs
 HELD_OUT = ("validation", "test")
 TARGET = 2.0  # percent that the interval's upper end may reach
 

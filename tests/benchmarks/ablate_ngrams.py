@@ -4,7 +4,7 @@
 
 The variants and their equal shares of tokens from each language and source are those of variants.py, the clean text is
 that of ablate.py, but nearly all of the corpus is counted, not a million tokens of it, and nothing is trained: what is
-left of chance is which documents fill a share, and which the random drop takes. Both are drawn anew for each of five
+left of chance is which documents fill a share, and which the random drop takes. Both are drawn anew for each of twenty
 seeds, in pairs. The counts are those of the judges (model/ngram.py). Some ten seconds a variant and seed.
 """
 
@@ -24,7 +24,7 @@ from tests.benchmarks.ablate_tables import by_language, differences, table_of
 from tests.benchmarks.variants import RANDOM, choose
 
 CELLS = 24  # bits
-SEEDS = range(5)
+SEEDS = range(20)
 ALL = 10**12  # tokens: whatever the scarcest variant holds
 
 
