@@ -1,6 +1,9 @@
 """Figures with intervals: a bootstrap that draws whole records, all methods on the same draws.
 
-Efron and Tibshirani 1993, percentile intervals; texts of one record are alike, so records are what varies.
+Texts of one record are alike, so records are what varies. The bootstrap gives the variance (Efron and Tibshirani 1993);
+of few records, or of many of which a few hold most texts, it tells too little of it, and nothing where no text was hit.
+A share's interval is therefore the exact one of as many independent texts as have that variance (Korn and Graubard
+1998), a difference's Student's t, both for the effective number of records.
 """
 
 from collections.abc import Sequence
@@ -8,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaincinv, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 RESAMPLES = 500
-LEVEL = 0.95
+TAIL = 0.025  # on either side of an interval
+NORMAL = 1.96  # the quantile of very many records
+FEWEST = 2  # effective records that have a variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,49 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
-def estimate(draws: Floats) -> Estimate:
-    """Return the first draw with the interval of the others."""
-    rest = draws[1:][~np.isnan(draws[1:])]
-    if not len(rest):
-        return Estimate(float(draws[0]), float("nan"), float("nan"))
-    low, high = np.quantile(rest, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(draws[0]), float(low), float(high))
+def effective(sizes: Sequence[float] | Floats | Ints) -> float:
+    """Return how many records of one size tell as much as records of these sizes, in texts (Kish 1965)."""
+    held = np.asarray(sizes, np.float64)
+    return float(held.sum() ** 2 / (held**2).sum()) if held.any() else 0.0
+
+
+def effective_records(names: Sequence[str]) -> float:
+    """Return the effective number of the records that texts are of."""
+    return effective(np.unique(np.asarray(names), return_counts=True)[1])
+
+
+def share(draws: Floats, records: float) -> Estimate:
+    """Return a share's first draw and its interval, of an effective number of records.
+
+    Texts = value (1 - value) / variance, fewer by the degrees of freedom that few records leave; as many as records
+    where nothing varies. Their interval is that of Clopper and Pearson (1934). All is open below two records.
+    """
+    value, rest = float(draws[0]), draws[1:][~np.isnan(draws[1:])]
+    if np.isnan(value) or not len(rest):
+        return Estimate(value, float("nan"), float("nan"))
+    if records < FEWEST:
+        return Estimate(value, 0.0, 1.0)
+    variance = float(rest.var()) * records / (records - 1)
+    texts = value * (1 - value) / variance * (NORMAL / _quantile(records)) ** 2 if variance > 0 else records
+    hits = value * texts
+    low = float(betaincinv(hits, texts - hits + 1, TAIL)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, texts - hits, 1 - TAIL)) if hits < texts else 1.0
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def difference(draws: Floats, records: float) -> Estimate:
+    """Return the first draw of a difference of shares and its interval, of an effective number of records."""
+    value, rest = float(draws[0]), draws[1:][~np.isnan(draws[1:])]
+    if np.isnan(value) or not len(rest):
+        return Estimate(value, float("nan"), float("nan"))
+    if records < FEWEST:
+        return Estimate(value, -1.0, 1.0)
+    half = _quantile(records) * float(rest.std()) * (records / (records - 1)) ** 0.5
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def _quantile(records: float) -> float:
+    return float(stdtrit(records - 1, 1 - TAIL))
 
 
 def cut_at_loss(good: Floats, loss: float) -> float:

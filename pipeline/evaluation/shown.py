@@ -10,6 +10,8 @@ from rich.table import Table
 from pipeline.evaluation.methods import EITHER_SIDE, METHODS, SCORE, SURROGATE
 from pipeline.evaluation.remarks import about_corpus, about_text
 
+EVEN = 0.5  # of the records: where fewer tell as much as all, a few hold most of the text
+
 
 def show(found: Mapping[str, Any], console: Console) -> None:
     """Print the tables, what became of the good text, what the corpus holds of it, and the cost."""
@@ -78,6 +80,8 @@ def lost(cell: Mapping[str, Any]) -> str:
     range_ = "" if low is None else f" ({low:.1%} to {high:.1%})"
     none = f"; {cell['without_cut']:,} lie in length classes without a cut" if cell["without_cut"] else ""
     of = f"{cell['documents']:,} good documents of {cell['records']:,} records"
+    if cell["effective_records"] < EVEN * cell["records"]:
+        of += f", which by their sizes tell as much as {cell['effective_records']:,.0f} of one size"
     return f"the run's own cuts would lose at most {value:.1%}{range_} of {of}{none}"
 
 

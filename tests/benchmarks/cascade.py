@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.evaluation.finished import Finished, read_finished
-from pipeline.evaluation.resampling import Floats, draw_weights, estimate, share_above
+from pipeline.evaluation.resampling import TAIL, Floats, draw_weights, share_above
 from pipeline.evaluation.shown import interval
 from pipeline.self_clean.cuts import choose_cuts
 from pipeline.self_clean.excerpt import excerpts
@@ -130,7 +130,15 @@ def full_cuts(sample: Sample, stratum: list[str], run: Finished) -> dict[str, in
 
 def _also(verdicts: Any, weights: Floats) -> list[float | None]:
     """Return the share of documents that are rejected, and its interval."""
-    return estimate(share_above(verdicts.astype(np.float64), 1, weights)).as_list()
+    return _percentiles(share_above(verdicts.astype(np.float64), 1, weights))
+
+
+def _percentiles(draws: Floats) -> list[float | None]:
+    """Return the first draw and the interval of the others; what nobody saw is added to it by `recall`."""
+    told = draws[~np.isnan(draws)]
+    if np.isnan(draws[0]) or len(told) < 2:
+        return [None, None, None]
+    return [round(float(x), 4) for x in (draws[0], *np.quantile(told[1:], [TAIL, 1 - TAIL]))]
 
 
 def unseen(rejected: Sequence[int], drawn: Sequence[int], there: Sequence[int]) -> float:
@@ -143,7 +151,7 @@ def recall(cascade: Any, weights: Floats, missed: float) -> list[float | None]:
     """Return the share of what full cuts reject (documents) that the cascade does; `missed` more are in the low end."""
     found = _also(cascade, weights)
     if missed and weights.shape[1]:
-        found[1] = estimate(weights @ cascade / (weights.sum(1) + missed)).as_list()[1]
+        found[1] = _percentiles(weights @ cascade / (weights.sum(1) + missed))[1]
     return found
 
 

@@ -29,7 +29,15 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.evaluation.resampling import Estimate, Floats, auc, draw_weights, estimate, share_above
+from pipeline.evaluation.resampling import (
+    Floats,
+    auc,
+    difference,
+    draw_weights,
+    effective_records,
+    share,
+    share_above,
+)
 from pipeline.evaluation.shown import interval
 from pipeline.self_clean.anchors import make_pool
 from pipeline.self_clean.defects import DEFECTS, inject, units
@@ -201,22 +209,29 @@ def figures(rounds: Sequence[Seen]) -> list[dict[str, Any]]:
     """Return each round's AUC, recall and loss, and how far they lie above those of the first round."""
     rounds = common(rounds)
     ids = rounds[0].ids
-    dirty = np.array([name.startswith(DIRT) for name in ids])
-    weights = draw_weights([_draw_of(name) for name in ids], SEED)
+    drawn = np.array([_draw_of(name) for name in ids])
+    weights = draw_weights(drawn.tolist(), SEED)
+    of = _parts(ids)
+    many = {name: effective_records(drawn[rows].tolist()) for name, rows in of.items()}
     rows: list[dict[str, Any]] = []
     first: dict[str, Floats] = {}
     for seen in rounds:
-        chosen = weights[:, dirty], weights[:, ~dirty]
-        draws = {
-            "AUC": auc(seen.score[~dirty], seen.score[dirty], chosen[1], chosen[0]),
-            "recall": share_above(seen.rejected[dirty], 1.0, chosen[0]),
-            "loss": share_above(seen.rejected[~dirty], 1.0, chosen[1]),
-        }
-        draws |= {f"recall, {kind}": _recall_of(seen, ids, kind, weights) for kind in ("single", "template")}
+        good, bad = (seen.score[own] for own in (of["loss"], of["AUC"]))
+        draws = {"AUC": auc(good, bad, weights[:, of["loss"]], weights[:, of["AUC"]])}
+        shares = {name: own for name, own in of.items() if name != "AUC"}
+        draws |= {name: share_above(seen.rejected[own], 1.0, weights[:, own]) for name, own in shares.items()}
         first = first or draws
-        better = {name: _told(estimate(draws[name] - first[name])) for name in draws}
-        rows.append({"figures": {name: _told(estimate(one)) for name, one in draws.items()}, "against_first": better})
+        better = {name: difference(draws[name] - first[name], many[name]).as_list() for name in draws}
+        figures_ = {name: share(one, many[name]).as_list() for name, one in draws.items()}
+        rows.append({"figures": figures_, "against_first": better})
     return rows
+
+
+def _parts(ids: Sequence[str]) -> dict[str, Any]:
+    """Return which documents each figure is a share of; that of the AUC are the dirty ones."""
+    dirty = np.array([name.startswith(DIRT) for name in ids])
+    kinds = {kind: np.array([f"/{kind}/" in name for name in ids]) & dirty for kind in ("single", "template")}
+    return {"AUC": dirty, "recall": dirty, "loss": ~dirty, **{f"recall, {kind}": own for kind, own in kinds.items()}}
 
 
 def common(rounds: Sequence[Seen]) -> list[Seen]:
@@ -230,15 +245,6 @@ def common(rounds: Sequence[Seen]) -> list[Seen]:
 def _draw_of(name: str) -> str:
     """Return what is drawn at once: a template with its copies, any other document by itself."""
     return name.rpartition("/")[0] if "/template/" in name else name
-
-
-def _recall_of(seen: Seen, ids: Sequence[str], kind: str, weights: Floats) -> Floats:
-    rows = np.array([f"/{kind}/" in name and name.startswith(DIRT) for name in ids])
-    return share_above(seen.rejected[rows], 1.0, weights[:, rows])
-
-
-def _told(found: Estimate) -> list[float | None]:
-    return found.as_list()
 
 
 def shown(level: float, rows: Sequence[dict[str, Any]]) -> Table:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.evaluation.finished import read_finished
-from pipeline.evaluation.resampling import Floats, auc, draw_weights, estimate
+from pipeline.evaluation.resampling import Floats, auc, difference, draw_weights
 from pipeline.evaluation.shown import interval, three
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import Measured
@@ -96,15 +96,15 @@ def main() -> None:
     line.add_argument("--without", nargs="+", choices=SIGNALS, action="append", help="a group of signals to leave out")
     asked = line.parse_args()
     given = split(read_rows(asked.run))
-    every = found(given, range(len(SIGNALS)))
+    every, anchors = found(given, range(len(SIGNALS))), sum(len(set(one.id)) for one in given.rows.values())
     for group in asked.without or GROUPS:
         rest = found(given, [number for number, name in enumerate(SIGNALS) if name not in group])
         table = Table(title=f"what {', '.join(group)} add", title_justify="left")
         for name in ("damage", "AUC without", "AUC with", "difference"):
             table.add_column(name, justify="left" if name == "damage" else "right", no_wrap=True)
         for kind in every:
-            difference = interval(estimate(every[kind] - rest[kind]).as_list(), "+")
-            table.add_row(kind.replace("_", " "), three(rest[kind][0]), three(every[kind][0]), difference)
+            more = difference(every[kind] - rest[kind], anchors).as_list()
+            table.add_row(kind.replace("_", " "), three(rest[kind][0]), three(every[kind][0]), interval(more, "+"))
         Console(width=120).print(table)
 
 

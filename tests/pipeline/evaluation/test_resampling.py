@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pipeline.evaluation.resampling import auc, auc_by_length, cut_at_loss, draw_weights, estimate, share_above
+from pipeline.evaluation.resampling import (
+    auc,
+    auc_by_length,
+    cut_at_loss,
+    difference,
+    draw_weights,
+    effective_records,
+    share,
+    share_above,
+)
 
 values = st.lists(st.integers(0, 5), min_size=1, max_size=30)
 
@@ -35,14 +45,64 @@ def test_intervals_are_of_records() -> None:
     level = draw.normal(size=20)
     few = share_above(level, 0.0, draw_weights([str(n) for n in range(20)], seed=1))
     many = share_above(np.repeat(level, 50), 0.0, draw_weights([str(n) for n in range(20) for _ in range(50)], seed=1))
-    widths = [one.high - one.low for one in (estimate(few), estimate(many))]
+    widths = [one.high - one.low for one in (share(few, 20), share(many, 20))]
     assert widths[0] == pytest.approx(widths[1])
     assert widths[0] > 0.2
 
 
+def test_a_few_large_records_are_few() -> None:
+    """Records of one size are as many as they are; one that holds nearly all texts is about one."""
+    assert effective_records([*"aabbcc"]) == pytest.approx(3)
+    assert effective_records([*"a" * 100, *"bcd"]) == pytest.approx(1.06, abs=0.01)
+    assert effective_records([]) == 0
+
+
+@pytest.mark.parametrize("records", [30, 92])
+def test_none_of_few_records_does_not_mean_none_at_all(records: int) -> None:
+    """A share of 0 or 1, in which nothing varies, has the exact interval of so many records (Clopper and Pearson)."""
+    weights = draw_weights([str(n) for n in range(records)], seed=1)
+    none, every = (share(share_above(np.full(records, value), 1.0, weights), records) for value in (0.0, 1.0))
+    exact = stats.binomtest(0, records).proportion_ci(0.95).high
+    assert [none.value, none.low, none.high] == pytest.approx([0, 0, exact])
+    assert [every.value, every.low, every.high] == pytest.approx([1, 1 - exact, 1])
+
+
+def test_of_independent_texts_an_interval_is_the_exact_one() -> None:
+    """Each text a record of its own: as many texts as there are, but for the chance of the draws."""
+    hit = np.array([1.0] * 30 + [0.0] * 370)
+    found = share(share_above(hit, 1.0, draw_weights([str(n) for n in range(400)], seed=1)), 400)
+    exact = stats.binomtest(30, 400).proportion_ci(0.95)
+    assert [found.low, found.high] == pytest.approx([exact.low, exact.high], rel=0.06)
+
+
+def test_intervals_hold_what_they_say_where_a_few_records_hold_most() -> None:
+    """Four books and fifty articles differ in what they lose: 95 % intervals hold the true share as often as that."""
+    draw = np.random.default_rng(5)
+    sizes = [229, 229, 229, 137, *[2] * 50]
+    records = [str(n) for n, size in enumerate(sizes) for _ in range(size)]
+    weights, held = draw_weights(records, seed=1), []
+    for _ in range(200):
+        rates = draw.beta(1.5, 48.5, len(sizes))  # 3 % on average
+        hits = np.concatenate([draw.random(size) < rate for size, rate in zip(sizes, rates, strict=True)])
+        found = share(share_above(hits.astype(np.float64), 1.0, weights), effective_records(records))
+        held.append(found.low <= 0.03 <= found.high)
+    assert np.mean(held) >= 0.93  # 0.98; percentiles of the same draws: 0.85
+
+
+def test_a_difference_of_few_records_is_students() -> None:
+    """Its interval is wider by Student's t and the lost degree of freedom, and stays between -1 and 1."""
+    draws = np.concatenate([[0.1], np.random.default_rng(2).normal(0.1, 0.01, 2_000)])
+    few, many = difference(draws, 5), difference(draws, 10_000)
+    assert many.high - many.low == pytest.approx(2 * 1.96 * 0.01, rel=0.05)
+    assert few.high - few.low == pytest.approx(2 * stats.t.ppf(0.975, 4) * 0.01 * (5 / 4) ** 0.5, rel=0.05)
+    assert (difference(draws, 1.5).low, difference(draws, 1.5).high) == (-1, 1)
+
+
 def test_what_cannot_be_told_is_null() -> None:
     """Without a text there is no share, and no interval; JSON has null for both."""
-    assert estimate(share_above(np.zeros(0), 0.0, np.zeros((3, 0)))).as_list() == [None, None, None]
+    nothing = share_above(np.zeros(0), 0.0, np.zeros((3, 0)))
+    assert share(nothing, 0).as_list() == [None, None, None]
+    assert difference(nothing, 0).as_list() == [None, None, None]
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=200), st.floats(0, 0.5))
