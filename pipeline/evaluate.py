@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--good", metavar="GLOB", nargs="+", action="extend", required=True,
                       help="files of good texts: JSONL, Parquet, WARC, WET, ARC or text")  # fmt: skip
     line.add_argument("--text", metavar="FIELD", default="text", help="field that holds the text (default: text)")
+    line.add_argument("--source", metavar="FIELD", default="",
+                      help="field that holds the source: those that the corpus has, too, are named")  # fmt: skip
     line.add_argument("--documents", metavar="N", type=int, default=2000,
                       help="most documents of a language, pieces counted (default: 2000)")  # fmt: skip
     line.add_argument("--copies", metavar="N", type=int, default=9,
@@ -102,8 +104,8 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
     from pipeline.evaluation.trials import make_trials
     from pipeline.progress import display
 
-    good = gather(Input(name="good", paths=tuple(asked.good), text=asked.text), run.config, [*run.score.languages],
-                  asked.documents)  # fmt: skip
+    given = Input(name="good", paths=tuple(asked.good), text=asked.text, source=asked.source)
+    good = gather(given, run.config, [*run.score.languages], asked.documents)
     halve(good, (), asked.documents)  # too little is said before the corpus is read
     with display(console) as shown:
         with shown.stage("evaluate.corpus") as watch:

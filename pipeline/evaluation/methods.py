@@ -49,14 +49,16 @@ METHODS = {
 }
 BASELINES = tuple(name for name in METHODS if name not in {SCORE, SURROGATE, RANDOM})  # chance is best at nothing
 BATCH = 64
-TRAINED_ON = 200  # documents of a language that fastText learns from, each as it is and damaged
+TRAINED_ON = 800  # documents of a language that fastText learns from, each as it is and damaged: as many as anchors
 FASTTEXT = {
     "epoch": 10,
     "lr": 0.5,
     "dim": 16,
     "wordNgrams": 2,
+    "minn": 3,
+    "maxn": 6,
     "bucket": 200_000,
-}  # fastText's own advice for few texts
+}  # fastText's own advice for few texts, with the pieces of words that it has for rare ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +189,21 @@ def _features(
 def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Values]:
     """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind.
 
-    Where the run's documents are gone there is none.
+    Each language has models of its own. Where the run's documents of one are gone there is none.
     """
-    samples = [sample for rows in corpus_texts(run).values() for sample in labelled(rows)]
-    texts = pa.array([spaced(trial.text) for trial in trials], pa.large_string())
-    if not samples:
+    samples = {name: labelled(rows) for name, rows in corpus_texts(run).items()}
+    language = np.array([trial.good.language for trial in trials])
+    asked = np.unique(language).tolist()
+    if not all(samples[name] for name in asked):
         return {kind: {} for kind in kinds}
-    learns = {kind: [(text, good) for text, good, name in samples if name != kind] for kind in kinds}
-    return {kind: {"fasttext": _fasttext(own, texts)} for kind, own in learns.items()}
+    texts = pa.array([spaced(trial.text) for trial in trials], pa.large_string())
+    found = {kind: np.zeros(len(trials)) for kind in kinds}
+    for name in asked:
+        own = np.flatnonzero(language == name)
+        for kind in kinds:
+            learns = [(text, good) for text, good, damaged in samples[name] if damaged != kind]
+            found[kind][own] = _fasttext(learns, texts.take(pa.array(own)))
+    return {kind: {"fasttext": values} for kind, values in found.items()}
 
 
 def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:

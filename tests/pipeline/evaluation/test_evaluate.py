@@ -189,6 +189,22 @@ def test_good_text_of_the_corpus_is_left_out(
     assert "left out, since the corpus holds them: 80" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("drawn", "quick")
+def test_a_source_that_the_corpus_has_too_is_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Good text of another document of a source that judges know is good text in domain: `--source` tells."""
+    lines = [{"text": story(f"good {n}"), "from": ("anchor", "elsewhere")[n % 2]} for n in range(80)]
+    path = tmp_path / "good.jsonl"
+    path.write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    line = ["--output", str(output), "--good", str(path), "--copies", "1"]
+    assert main([*line, "--source", "from"]) == 0
+    assert read_evaluation(str(output))["corpus"]["names"] == {"anchor": [40, 120]}
+    assert "anchor (40 good documents, 120 of the corpus)" in capsys.readouterr().out
+    assert main(line) == 0
+    assert read_evaluation(str(output))["corpus"]["names"] == {}
+
+
 @pytest.mark.usefixtures("drawn")
 def test_without_the_runs_documents_the_rest_is_evaluated(
     output: Path, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
