@@ -182,9 +182,10 @@ def test_probabilities_may_lie_beside_the_labels(tmp_path: Path) -> None:
     assert [row["name"] for row in facts["languages"]] == ["en"]
 
 
-def with_known_offset(folder: Path, size: int, offset: float) -> Labels:
-    """Return labels of a run by somebody to whom all is bad from an offset of the cut on."""
+def with_known_offset(folder: Path, size: int, offset: float, drawn_at: float = 0.0) -> Labels:
+    """Return labels of a run by somebody to whom all is bad from an offset of the cut on, which was moved before."""
     written(folder, COUNTS)
+    (folder / "run.json").write_bytes(orjson.dumps({"config": {"self_clean": {"cut_offset": drawn_at}}}))
     sample = sampled(folder, "--size", str(size), "--near", "0.2")
     said = {one["id"]: "bad" if one["score"] >= CUT + offset else "good" for one in sample["documents"]}
     return read_labels([saved(folder / "ana.json", sample, said)], str(folder))
@@ -248,9 +249,39 @@ def test_cuts_copied_from_the_print_were_chosen_by_the_labels(tmp_path: Path, si
     labels = with_known_offset(tmp_path, size, 0.2)
     facts = measure(labels, str(tmp_path))
     (copied,) = (float(part) for line in remarks(facts) for part in re.findall(r"cut_offset = ([-.\w]+)", line))
-    assert applied(labels, copied)
-    assert applied(labels, facts["thresholds"]["offset"])
-    assert not applied(labels, 0.0)
+    assert applied(labels, SelfClean(cut_offset=copied))
+    assert applied(labels, SelfClean(cut_offset=facts["thresholds"]["offset"]))
+    assert not applied(labels, SelfClean())
+    assert not applied(labels, SelfClean(rounds=0, cut_offset=copied)), "a run without rounds has no cuts"
+
+
+@pytest.mark.parametrize("drawn_at", [0.0, 0.2])
+def test_cuts_that_stay_were_chosen_only_where_labels_were_asked(tmp_path: Path, drawn_at: float) -> None:
+    """Labels that ask for no move chose no cut of a run that did not ask them, or asked when they were too few."""
+    few, enough = (
+        with_known_offset(tmp_path / str(size), size, 0.0, drawn_at=drawn_at) for size in (ENOUGH - 1, ENOUGH)
+    )
+    for labels in (few, enough):
+        found = threshold(labels)
+        assert found is not None
+        assert (found["step"], found["offset"]) == (0.0, drawn_at)
+        assert not applied(labels, SelfClean(cut_offset=drawn_at))
+        asked = SelfClean(thresholds="labels", cut_offset=drawn_at)
+        assert applied(labels, asked) == (labels is enough)
+
+
+def test_labels_of_a_default_run_all_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command, none is left out for having chosen cuts that nobody moved."""
+    written(tmp_path, COUNTS)
+    sample = sampled(tmp_path, "--size", "60")
+    said = {one["id"]: "bad" if one["score"] >= CUT else "good" for one in sample["documents"]}
+    (tmp_path / "report.json").write_bytes(orjson.dumps(known_facts()))
+    assert main(["--output", str(tmp_path), "--labels", saved(tmp_path / "ana.json", sample, said)]) == 0
+    printed = capsys.readouterr().out
+    assert "What people say of self-cleaning: 60 labels" in printed
+    assert "all cuts to move by +0 (cut_offset = 0)" in printed
+    assert "60 labels are too few" in printed
+    assert "chosen by the other half" not in printed
 
 
 def test_labels_that_chose_the_cuts_do_not_praise_them(tmp_path: Path) -> None:
