@@ -238,8 +238,6 @@ def test_mistakes_are_named(
 NO_HALVES = "no judged language (en) has 40 good documents, 20 for each half; "
 ALL_READ = " good documents read, pieces of long records counted one by one"
 GERMAN = "Der Fluss und der Berg waren im Winter nicht zu sehen, und niemand sprach davon. " * 12
-
-
 STORIES = [*["Too short."] * 3, GERMAN, story("one")]
 LITTLE = {
     "a.parquet": (
