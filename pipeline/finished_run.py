@@ -1,10 +1,11 @@
 """A finished run: what its output folder says of itself, for the commands and runs that read one."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from pipeline import storage
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, SelfClean
 from pipeline.object_store import StoreFailed
 
 T = TypeVar("T")
@@ -25,6 +26,13 @@ def read_run(output: str, pick: Callable[[Any], T], name: str = "run.json") -> T
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _not_finished(output) from None
+
+
+def read_self_clean(output: str) -> SelfClean:
+    """Return what self-cleaning was told; what only other versions know is left out, or stands at its default."""
+    known = {field.name for field in fields(SelfClean)}
+    told = read_run(output, lambda run: dict(run["config"]["self_clean"]))
+    return SelfClean(**{name: value for name, value in told.items() if name in known})
 
 
 def _not_finished(output: str) -> ConfigError:

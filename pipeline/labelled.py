@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 from rich.text import Text
 
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, SelfClean
 from pipeline.draw import hashes
 from pipeline.estimates import Interval, Sampled, kappa, loss, offset_from_labels, precision, recall, share
 from pipeline.labels import BAD, UNSURE, Labels
@@ -126,10 +126,17 @@ def with_thresholds(config: Config, labels: Labels | None) -> Config:
     return replace(config, self_clean=replace(settings, cut_offset=found["offset"]))
 
 
-def applied(labels: Labels, cut_offset: float) -> bool:
-    """Tell whether a run's cuts are those that these labels chose, by the run itself or as printed and copied."""
+def applied(labels: Labels, settings: SelfClean) -> bool:
+    """Tell whether a run's cuts are those that these labels chose, by the run itself or as printed and copied.
+
+    Cuts that lie where the sample's run had them were chosen only where the run was told to ask labels, and these are
+    enough: labels often ask for no move.
+    """
     found = threshold(labels)
-    return found is not None and _printed(found["offset"]) == _printed(cut_offset)
+    if found is None or not settings.rounds or _printed(found["offset"]) != _printed(settings.cut_offset):
+        return False
+    moved = _printed(settings.cut_offset) != _printed(labels.sample["offset"])
+    return moved or (settings.thresholds == LABELS_DECIDE and found["enough"])
 
 
 def _printed(offset: float) -> str:

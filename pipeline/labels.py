@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline import storage
 from pipeline.config import ConfigError
-from pipeline.review_sample import KIND as SAMPLE_KIND
+from pipeline.sample_file import read_sample
 
 KIND = "lustrate labels"
 GOOD, BAD, UNSURE = LABELS = ("good", "bad", "unsure")
@@ -103,6 +103,8 @@ def _read(path: str) -> Table:
         raise ConfigError(f"--labels {path} is no file of labels that the review page saved: its kind is {kind!r}")
     if not all(isinstance(value, str) for value in (sample, labeller, *(value for row in labels for value in row))):
         raise ConfigError(f"--labels {path}: sample, labeller, ids and labels must be strings")
+    if not labeller.strip():
+        raise ConfigError(f"--labels {path} does not say whose labels they are: its labeller is {labeller!r}")
     strange = next((label for _, label in labels if label not in LABELS), None)
     if strange is not None:
         raise ConfigError(f"--labels {path}: a label must be one of {', '.join(LABELS)}, got {strange!r}")
@@ -116,14 +118,7 @@ def _find_sample(digest: str, paths: Sequence[str], output: str) -> Table:
     for folder in folders:
         path = storage.join(folder, name)
         if digest.isalnum() and storage.exists(path):
-            try:
-                found = storage.read_json(path)
-                right = found["kind"] == SAMPLE_KIND and found["digest"] == digest
-            except (ValueError, KeyError, TypeError):
-                right = False
-            if not right:
-                raise ConfigError(f"{path} is not what pipeline.review wrote of the sample {digest}")
-            return found
+            return read_sample(path, digest)
     raise ConfigError(
         f"--labels: they are of the sample {digest}, whose probabilities ({name}) are neither in "
         f"{storage.join(output, FOLDER)} nor beside the labels; it is another run's, or was removed"

@@ -71,7 +71,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) 
     fill_output(line.output, files, texts, sure)
     facts = collect(corpus, line.config, line.manifests)
     if asked.labels is not None:
-        chose = applied(asked.labels, line.config.self_clean.cut_offset)
+        chose = applied(asked.labels, line.config.self_clean)
         facts["labels"] = measure(asked.labels, line.output, applied=chose)
     if asked.until == "report":
         facts["evaluation"] = read_evaluation(line.output)

@@ -82,16 +82,14 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
 def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     """Print what labels say of a finished run and put it into its report."""
     from pipeline import storage
-    from pipeline.finished_run import check_finished
+    from pipeline.finished_run import check_finished, read_self_clean
     from pipeline.labelled import applied, measure, show
     from pipeline.labels import read_labels
     from pipeline.output_folder import write_report
 
     check_finished(output)
     labels = read_labels(asked.labels, output)
-    config = storage.read_json(storage.join(output, "run.json"))["config"]["self_clean"]
-    chose = applied(labels, config.get("cut_offset", 0.0))
-    facts = measure(labels, output, applied=chose)
+    facts = measure(labels, output, applied=applied(labels, read_self_clean(output)))
     show(facts, console)
     if storage.exists(storage.join(output, "report.json")):
         report = storage.read_json(storage.join(output, "report.json"))

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.draw import hashes
-from pipeline.finished_run import check_finished
+from pipeline.finished_run import check_finished, read_self_clean
 from pipeline.standing import Place, read_judged
 from pipeline.summary import Summary, bin_edge, histogram, merge
 
@@ -132,12 +132,7 @@ def draw(output: str, design: Design) -> Sample:
     documents = _with_texts(taken)
     order = hashes([one.id for one in documents], design.seed, "review order")
     shown = tuple(one for _, one in sorted(zip(order.tolist(), documents, strict=True), key=lambda pair: pair[0]))
-    return Sample(design, _offset(output), strata, shown)
-
-
-def _offset(output: str) -> float:
-    config = storage.read_json(storage.join(output, "run.json"))["config"]
-    return float(config["self_clean"].get("cut_offset", 0.0))
+    return Sample(design, read_self_clean(output).cut_offset, strata, shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, claimed, publish
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import display
-from pipeline.self_clean.training import given_weights
+from pipeline.self_clean.given import check_given
 from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
@@ -70,7 +70,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     """Plan and run; return the exit code."""
     began = time.monotonic()
     check_steps(config)
-    check_models(config, asked.evaluator)
+    check_models(config, asked.evaluator, external=asked.evaluator_is_external)
     check_keep(config)
     check_output(output)
     only = "train" if asked.train_only else "score" if asked.score_only else ""
@@ -122,7 +122,7 @@ def check_inputs(plan: Plan, output: str) -> None:
         raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
 
 
-def check_models(config: Config, evaluator: str) -> None:
+def check_models(config: Config, evaluator: str, *, external: bool) -> None:
     """Raise ConfigError for a given tokenizer or evaluator that cannot be used, before any work."""
     if config.tokenizer.model:
         try:
@@ -131,7 +131,7 @@ def check_models(config: Config, evaluator: str) -> None:
         except (OSError, ValueError) as error:
             raise ConfigError(f"tokenizer.model {config.tokenizer.model}: {error}") from error
     if evaluator and config.self_clean.rounds:
-        given_weights(evaluator, config.self_clean.rounds, config.self_clean.folds)
+        check_given(evaluator, config.self_clean, external=external)
 
 
 def check_keep(config: Config) -> None:

@@ -7,7 +7,7 @@ for an interval is records.
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.config import Config, ConfigError, Input
 from pipeline.document import DOCUMENT, document_id, host
+from pipeline.evaluation.remarks import MOST_NAMED, about_text
 from pipeline.formats.read import read_piece
 from pipeline.formats.record import Record, TooLarge, Unreadable
 from pipeline.plan import make_plan
@@ -98,17 +99,36 @@ def halve(good: Gathered, held: Collection[str], most: int) -> Halves:
             too_few[language] = f"{len(halves)} documents of {len({one.record for one in halves})} records"
             foreign += halves
     if not found:
-        raise ConfigError(_none_left(good, held))
+        raise ConfigError(_none_left(good, held, too_few))
     return Halves(found, [one for one in foreign if one.id not in held][:FOREIGN], too_few)
 
 
-def _none_left(good: Gathered, held: Collection[str]) -> str:
-    commonest = Counter(good.kept).most_common(5)
-    said = ", ".join(f"{name} {count:,}" for name, count in commonest) or "nothing that the run's rules keep"
-    away = f"; left out, since the corpus holds them: {len(held):,}" if held else ""
-    judged = ", ".join(good.chosen)
-    wanted = f"{2 * FEWEST} good documents, {FEWEST} for each half"
-    return f"no judged language ({judged}) has {wanted}; there are: {said}{away}"
+def _none_left(good: Gathered, held: Collection[str], too_few: Mapping[str, str]) -> str:
+    """Say that there is too little to evaluate by, and what became of all that was read."""
+    errors = Counter(good.unreadable)
+    named = dict(errors.most_common(MOST_NAMED))
+    read = {
+        "read": good.read,
+        "rejected": good.rejected,
+        "not_judged": {name: count for name, count in good.kept.items() if name not in good.chosen},
+        "too_few": too_few,
+        "unreadable": named,
+    }
+    said = [f"no judged language ({', '.join(good.chosen)}) has {2 * FEWEST} good documents, {FEWEST} for each half"]
+    said += about_text(read)
+    if len(errors) > len(named):
+        said.append(f"{errors.total() - sum(named.values()):,} more for other reasons")
+    if short := _too_short(good):
+        said.append(f"shorter than {LEAST_BYTES:,} bytes: {short}")
+    if held:
+        said.append(f"left out, since the corpus holds them: {len(held):,}")
+    return "; ".join(said)
+
+
+def _too_short(good: Gathered) -> str:
+    """Name the judged languages of which too few are left for halves, and how many of theirs were too short."""
+    counts = {name: good.kept.get(name, 0) - len(own) for name, own in good.chosen.items() if len(own) < 2 * FEWEST}
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count)
 
 
 def _pieces(given: Input, lost: Counter[str]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.config import TrainingConfig, TransNormerConfig
 from model.train import train
 from pipeline import storage
-from pipeline.config import ConfigError, Evaluator
+from pipeline.config import Evaluator
 from pipeline.draw import uniform
 from pipeline.needs import Needs
 from pipeline.self_clean.folds import read_folds
@@ -143,23 +143,6 @@ class TrainingKey:
 
 
 KEY = "trained_on.json"  # beside the weights
-
-
-def check_keys(given: Sequence[str], key: TrainingKey) -> None:
-    """Raise ConfigError where given weights do not say that they were trained on the folds of this corpus."""
-    for number, folder in enumerate(given):
-        if not folder:
-            continue
-        path = storage.join(folder, KEY)
-        told = storage.read_json(path) if storage.exists(path) else {}
-        if {**asdict(key), "fold_left_out": f"fold-{number}"} != {name: told.get(name) for name in KEY_NAMES}:
-            raise ConfigError(
-                f"--evaluator: {folder} does not say that it was trained on this corpus without fold {number}, so it "
-                "may have seen what it is to judge; where it has not, add --evaluator-is-external"
-            )
-
-
-KEY_NAMES = ("folds", "count", "seed", "anchor_documents", "fold_left_out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from typing import Any
 
 import orjson
 
-from pipeline import storage
-from pipeline.config import ConfigError, SelfClean
+from pipeline.config import SelfClean
 from pipeline.line import Line
 from pipeline.self_clean import counting, evaluators, languages, rejects
 from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.entrance import Entrance, longest_document
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask
-from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges
+from pipeline.self_clean.given import check_keys, given_weights
+from pipeline.self_clean.judges import COUNTS, Judges
 from pipeline.self_clean.languages import Chosen, sampling_rates
 from pipeline.self_clean.rejects import SampleRejects
 from pipeline.stage import Manifest
-from pipeline.storage import exists, join
+from pipeline.storage import join
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _train(begun: Begun, sampled: Manifest) -> Manifest:
     given = given_weights(entrance.given, begun.number, count)
     key = TrainingKey(begun.corpus.folds.rpartition("/")[2], count, settings.seed, settings.anchor_documents)
     if not entrance.external:
-        evaluators.check_keys(given, key)
+        check_keys(given, asdict(key))
     checks = [evaluators.checksums(folder) for folder in given if folder]
     stage = line.stage(begun.name("train"), evaluators.VERSION, checks, [sampled.stage])
     tasks = [
@@ -114,41 +114,6 @@ def _train(begun: Begun, sampled: Manifest) -> Manifest:
 
 def _json(value: object) -> str:
     return orjson.dumps(value).decode()
-
-
-def given_weights(folder: str, number: int, count: int) -> list[str]:
-    """Return the folder of each fold's weights for a round under --evaluator, or empty strings to train.
-
-    A round beyond those that are there takes the last one's. Raises ConfigError when weights or their tokenizer are
-    missing, or are the same for two folds.
-    """
-    if not folder:
-        return [""] * count
-    if not exists(join(folder, EVALUATOR_TOKENIZER)):
-        raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}")
-    found = [join(folder, "round-1", f"fold-{k}") for k in range(count)]
-    for one in range(1, number + 1):
-        paths = [join(folder, f"round-{one}", f"fold-{k}") for k in range(count)]
-        there = [exists(join(path, evaluators.WEIGHTS[0])) for path in paths]
-        if one > 1 and not any(there):
-            break
-        if not all(there):
-            raise ConfigError(f"--evaluator {folder} holds no weights at {paths[there.index(False)]}")
-        found = paths
-    _check_differ(found)
-    return found
-
-
-def _check_differ(folders: Sequence[str]) -> None:
-    """Raise ConfigError where two folds have the same weights: such judges always agree, which says nothing."""
-    by_sum: dict[str, str] = {}
-    for folder in folders:
-        other = by_sum.setdefault(storage.checksum(join(folder, evaluators.WEIGHTS[0])), folder)
-        if other != folder:
-            raise ConfigError(
-                f"--evaluator: {other} and {folder} hold the same weights; each fold needs a judge of its own, whose "
-                "agreement with the other tells which languages can be judged"
-            )
 
 
 def _sample_rejects(begun: Begun) -> Manifest:

@@ -18,6 +18,7 @@ from pipeline.labelled import ENOUGH, applied, decide, measure, remarks, thresho
 from pipeline.labels import Labels, read_labels
 from pipeline.report import render
 from pipeline.review import main
+from pipeline.run import main as run_main
 from tests.pipeline.judged_run import CUT, identity, written
 from tests.pipeline.test_report import known_facts, read
 
@@ -138,6 +139,10 @@ WRONG = {
         b'{"kind": "lustrate labels", "sample": "a", "labeller": "b", "labels": [{"id": "1", "label": "great"}]}',
         "must be one of good, bad, unsure, got 'great'",
     ),
+    "nobody's": (
+        b'{"kind": "lustrate labels", "sample": "a", "labeller": " ", "labels": []}',
+        "does not say whose labels they are: its labeller is ' '",
+    ),
     "another run": (
         b'{"kind": "lustrate labels", "sample": "0123", "labeller": "b", "labels": []}',
         "of the sample 0123, whose probabilities",
@@ -155,6 +160,72 @@ def test_wrong_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["--output", str(tmp_path), "--labels", str(tmp_path / "ana.json")]) == 2
     assert said in capsys.readouterr().err
     assert main(["--output", str(tmp_path), "--labels", str(tmp_path / "none.json")]) == 2
+
+
+def without(table: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a table without some of its values."""
+    return {name: value for name, value in table.items() if name not in names}
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "is not what pipeline.review wrote of the sample": lambda _: [],
+    "it has no documents": lambda sample: without(sample, "documents"),
+    "it has no strata": lambda sample: without(sample, "strata"),
+    "it has no offset": lambda sample: without(sample, "offset"),
+    "it holds no documents": lambda sample: {**sample, "documents": []},
+    "it holds 99 as documents": lambda sample: {**sample, "documents": 99},
+    "its version is 99, and this lustrate knows those up to 2": lambda sample: {**sample, "version": 99},
+    "it says that it is the list of wishes": lambda sample: {**sample, "kind": "list of wishes"},
+    "documents[0] has no score": lambda sample: with_first(sample, lambda one: without(one, "score")),
+    "documents[0] has no read": lambda sample: with_first(sample, lambda one: without(one, "read")),
+    "documents[0] holds None as cut": lambda sample: with_first(sample, lambda one: {**one, "cut": None}),
+    "documents[0] is no JSON object": lambda sample: with_first(sample, lambda _: 1),
+    "of stratum 4, and there are 1": lambda sample: (
+        with_first(sample, lambda one: {**one, "stratum": 4}) | {"strata": sample["strata"][:1]}
+    ),
+    "strata[0] has 1 of 0 documents drawn": lambda sample: {
+        **sample, "strata": [{**sample["strata"][0], "documents": 0, "drawn": 1}, *sample["strata"][1:]]
+    },
+}  # fmt: skip
+
+
+def with_first(sample: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """Return a sample whose first document is another."""
+    return {**sample, "documents": [change(sample["documents"][0]), *sample["documents"][1:]]}
+
+
+@pytest.mark.parametrize("said", BROKEN)
+def test_a_broken_sample_is_said_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str) -> None:
+    """Both commands say in a line what is wrong with the probabilities; a run leaves no folder."""
+    known = written(tmp_path / "out", {"en": 100})
+    sample = sampled(tmp_path / "out", "--size", "20")
+    path = tmp_path / "out/review" / f"sample-{sample['digest']}.json"
+    labels = saved(path.parent / "ana.json", sample, truth(sample, known))
+    path.write_bytes(orjson.dumps(BROKEN[said](sample)))
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}')
+    lines = (
+        (main, ["--output", f"{tmp_path}/out"]),
+        (run_main, ["--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/new"]),
+    )
+    capsys.readouterr()
+    for command, line in lines:
+        assert command([*line, "--labels", labels]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"error: {path} is not what pipeline.review wrote of the sample")
+        assert said in printed.err
+        assert printed.err.count("\n") == 1
+        assert not printed.out
+    assert not (tmp_path / "new").exists()
+
+
+def test_samples_of_the_first_version_are_read(tmp_path: Path) -> None:
+    """They did not say what was read, and all of it counts as read."""
+    known = written(tmp_path, {"en": 100})
+    sample = sampled(tmp_path, "--size", "20")
+    old = {**sample, "version": 1, "documents": [without(one, "read") for one in sample["documents"]]}
+    (tmp_path / "review" / f"sample-{sample['digest']}.json").write_bytes(orjson.dumps(old))
+    labels = read_labels([saved(tmp_path / "ana.json", sample, truth(sample, known))], str(tmp_path))
+    assert np.isfinite(decide(labels).margin).all()
 
 
 def test_strangers_and_mixed_samples_are_refused(tmp_path: Path) -> None:
@@ -182,9 +253,10 @@ def test_probabilities_may_lie_beside_the_labels(tmp_path: Path) -> None:
     assert [row["name"] for row in facts["languages"]] == ["en"]
 
 
-def with_known_offset(folder: Path, size: int, offset: float) -> Labels:
-    """Return labels of a run by somebody to whom all is bad from an offset of the cut on."""
+def with_known_offset(folder: Path, size: int, offset: float, drawn_at: float = 0.0) -> Labels:
+    """Return labels of a run by somebody to whom all is bad from an offset of the cut on, which was moved before."""
     written(folder, COUNTS)
+    (folder / "run.json").write_bytes(orjson.dumps({"config": {"self_clean": {"cut_offset": drawn_at}}}))
     sample = sampled(folder, "--size", str(size), "--near", "0.2")
     said = {one["id"]: "bad" if one["score"] >= CUT + offset else "good" for one in sample["documents"]}
     return read_labels([saved(folder / "ana.json", sample, said)], str(folder))
@@ -248,9 +320,39 @@ def test_cuts_copied_from_the_print_were_chosen_by_the_labels(tmp_path: Path, si
     labels = with_known_offset(tmp_path, size, 0.2)
     facts = measure(labels, str(tmp_path))
     (copied,) = (float(part) for line in remarks(facts) for part in re.findall(r"cut_offset = ([-.\w]+)", line))
-    assert applied(labels, copied)
-    assert applied(labels, facts["thresholds"]["offset"])
-    assert not applied(labels, 0.0)
+    assert applied(labels, SelfClean(cut_offset=copied))
+    assert applied(labels, SelfClean(cut_offset=facts["thresholds"]["offset"]))
+    assert not applied(labels, SelfClean())
+    assert not applied(labels, SelfClean(rounds=0, cut_offset=copied)), "a run without rounds has no cuts"
+
+
+@pytest.mark.parametrize("drawn_at", [0.0, 0.2])
+def test_cuts_that_stay_were_chosen_only_where_labels_were_asked(tmp_path: Path, drawn_at: float) -> None:
+    """Labels that ask for no move chose no cut of a run that did not ask them, or asked when they were too few."""
+    few, enough = (
+        with_known_offset(tmp_path / str(size), size, 0.0, drawn_at=drawn_at) for size in (ENOUGH - 1, ENOUGH)
+    )
+    for labels in (few, enough):
+        found = threshold(labels)
+        assert found is not None
+        assert (found["step"], found["offset"]) == (0.0, drawn_at)
+        assert not applied(labels, SelfClean(cut_offset=drawn_at))
+        asked = SelfClean(thresholds="labels", cut_offset=drawn_at)
+        assert applied(labels, asked) == (labels is enough)
+
+
+def test_labels_of_a_default_run_all_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command, none is left out for having chosen cuts that nobody moved."""
+    written(tmp_path, COUNTS)
+    sample = sampled(tmp_path, "--size", "60")
+    said = {one["id"]: "bad" if one["score"] >= CUT else "good" for one in sample["documents"]}
+    (tmp_path / "report.json").write_bytes(orjson.dumps(known_facts()))
+    assert main(["--output", str(tmp_path), "--labels", saved(tmp_path / "ana.json", sample, said)]) == 0
+    printed = capsys.readouterr().out
+    assert "What people say of self-cleaning: 60 labels" in printed
+    assert "all cuts to move by +0 (cut_offset = 0)" in printed
+    assert "60 labels are too few" in printed
+    assert "chosen by the other half" not in printed
 
 
 def test_labels_that_chose_the_cuts_do_not_praise_them(tmp_path: Path) -> None:

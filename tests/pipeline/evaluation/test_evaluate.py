@@ -237,7 +237,6 @@ def test_an_evaluation_of_another_score_is_not_shown(output: Path, good: str, tm
     ("more", "said"),
     [
         (["--good", "none.jsonl"], "none.jsonl"),
-        (["--text", "title"], "no judged language (en) has 40 good documents, 20 for each half"),
         (["--copies", "28"], "--copies must be from 1 to 27, got 28"),
         (["--output", "nowhere"], "nowhere is not the output folder of a finished run"),
     ],
@@ -250,6 +249,52 @@ def test_mistakes_are_named(
     asked = {"--output": str(output), "--good": good, "--text": "body", **names}
     assert main([part for pair in asked.items() for part in pair]) == 2
     assert said in capsys.readouterr().err
+
+
+NO_HALVES = "no judged language (en) has 40 good documents, 20 for each half; "
+ALL_READ = " good documents read, pieces of long records counted one by one"
+GERMAN = "Der Fluss und der Berg waren im Winter nicht zu sehen, und niemand sprach davon. " * 12
+STORIES = [*["Too short."] * 3, GERMAN, story("one")]
+LITTLE = {
+    "a.parquet": (
+        b"PAR1 and then none",
+        (
+            f"0{ALL_READ}; 1 records not read: not readable as Parquet: Parquet magic bytes not found in footer. "
+            "Either the file is corrupted or this is not a parquet file."
+        ),
+    ),
+    "a.bin": (
+        b"\0\1\2\xff",
+        f"0{ALL_READ}; 1 records not read: not JSONL, Parquet, WARC, WET, ARC or UTF-8 text",
+    ),
+    "empty.jsonl": (b"", f"0{ALL_READ}; 1 records not read: the file is empty"),
+    "blank.jsonl": (b"\n\n", f"0{ALL_READ}"),
+    "field.jsonl": (
+        b'{"body": "b"}\n{"body": "c"}\n{"text": 3}',
+        (
+            f"0{ALL_READ}; 2 records not read: no field 'text'; the record has body; "
+            "1 records not read: the field 'text' holds int, not a string"
+        ),
+    ),
+    "few.jsonl": (
+        b"\n".join(orjson.dumps({"text": text}) for text in STORIES),
+        (
+            f"5{ALL_READ}; the run's rules reject 3 of them: too_few_words 3; in languages that the run did not judge: "
+            "de 1; en is left out, too few for two halves: 1 documents of 1 records"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LITTLE)
+def test_too_little_good_text_is_accounted_for(
+    output: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not read is not blamed on the rules: one line says how much was read, and what became of it."""
+    content, said = LITTLE[name]
+    (tmp_path / name).write_bytes(content)
+    assert main(["--output", str(output), "--good", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err == f"error: {NO_HALVES}{said}\n"
 
 
 def test_there_are_as_many_copies_as_kinds_and_severities(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.good_text import SHORTEST, Good, choose, cut_pieces, halved
+from pipeline.config import ConfigError
+from pipeline.evaluation.good_text import SHORTEST, Gathered, Good, choose, cut_pieces, halve, halved
 from pipeline.evaluation.trials import MOST_COPIES, make_trials
 from pipeline.self_clean.anchors import CLEAN
 from pipeline.self_clean.excerpt import MOST_CHARACTERS
@@ -59,6 +60,19 @@ def test_no_record_is_in_both_halves() -> None:
     sides = [{good.record for good in found if good.measured is half} for half in (True, False)]
     assert not sides[0] & sides[1]
     assert abs(sum(good.measured for good in found) - len(found) / 2) <= 7
+
+
+@pytest.mark.parametrize(
+    ("good", "said"),
+    [
+        (Gathered({"en": goods(9, 1)}, [], 12, {"en": 12}, {}, {}), "; shorter than 200 bytes: en 3"),
+        (Gathered({"en": []}, [], 0, {}, {}, {f"error {n}": 9 - n for n in range(7)}), "; 7 more for other reasons"),
+    ],
+)
+def test_what_is_too_short_and_rare_is_counted(good: Gathered, said: str) -> None:
+    """Texts that no damage shows in are no halves, and of many errors the commonest are named."""
+    with pytest.raises(ConfigError, match=f"{said}$"):
+        halve(good, (), 40)
 
 
 def test_all_kinds_and_severities_come_up() -> None:
