@@ -220,7 +220,7 @@ class SelfClean:
     rounds: int = _number(1, 0, 20)
     folds: int = _number(2, 2, 16)
     drop: float = _number(0.05, 0, 0.5)  # share of documents that may be rejected at most, of each stratum
-    outlier: float = _number(4, 0, 100)  # robust deviations above a stratum's usual score from which it is cut
+    outlier: float = _number(4.5, 0, 100)  # robust deviations above a stratum's usual score from which it is cut
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads all, up to 8,192 characters of each
