@@ -16,7 +16,6 @@ from pipeline.self_clean.cuts import least_cut
 from pipeline.self_clean.fitting import (
     LEAST_SHARE,
     NORMAL_IQR,
-    OF_NOBODY,
     PARTS,
     PULL,
     FitScore,
@@ -224,7 +223,7 @@ def test_agreement_is_the_rank_correlation_of_the_judges() -> None:
 def test_what_nobody_judges_does_not_make_judges_agree() -> None:
     """Signals that are the same whoever judges count for agreement, but not for that of the judges."""
     one = measured(22, agree=0.0)
-    for name in OF_NOBODY:
+    for name in ("repetition", "tokens_per_byte", "returning", "cache_gain"):
         column, clean = SIGNALS.index(name), ~one.damaged
         one.signals[clean & (one.judge == 1), column] = one.signals[clean & (one.judge == 0), column]
     _, facts = fit({"en": one}, SETTINGS)
