@@ -196,7 +196,7 @@ def round_view(one: Table) -> Table:
     for row in one.get("found", []):
         kinds.setdefault(row["kind"], {})[row["severity"]] = row
     drawn = {"drawing": drawing, "cut_by": cut_by, "drawn": shown}
-    names = ("seen", "agreement_of_judges", "max_vocabulary_shift")
+    names = ("seen", "agreement_of_judges", "max_vocabulary_shift", "weights")
     later = {name: one.get(name, {}) for name in names}  # than some finished runs
     return {**one, **later, **drawn, "languages": languages, "mainly": mainly, "kinds": kinds}
 

@@ -30,7 +30,7 @@ PRIOR_WEIGHT = 0.2
 PRIOR_STRENGTH = 0.01  # of the pull to it, beside a loss that is a mean over documents
 SHRINKAGE = 0.3  # added to the variances before signals are set against each other
 OUTLYING = 10.0  # times the median: what a squared deviation counts at most
-PULL = 5.0  # documents
+MEDIAN_PULL = 5.0  # documents of all lengths that count in a length class's median of a signal
 ALIKE = 1e-6  # sizes that differ by less, relatively, tell nothing about what bytes do to noise
 
 
@@ -57,7 +57,7 @@ class Weights:
 def fit_scale(values: Floats, sizes: Ints, classes: Ints, count: int) -> Scale:
     """Return the scale of values (documents, signals) of one language, with bytes and length classes (documents).
 
-    Means are medians, each class's drawn to that of all as if PULL documents more had it. Variance = sigma^2 +
+    Means are medians, each class's drawn to that of all as if MEDIAN_PULL documents more had it. Variance = sigma^2 +
     tau^2 / bytes by least squares on squared deviations, none counted beyond ten times their median: the sample may
     hold what it is there to find.
     """
@@ -81,7 +81,7 @@ def _drawn(values: Floats, overall: Floats) -> Floats:
     """Return the medians of a class (documents, signals), drawn to those of all by as much as there are few."""
     there = (~np.isnan(values)).sum(0)
     own = np.where(there > 0, np.nanmedian(np.where(there > 0, values, 0), axis=0), overall) if len(values) else overall
-    return np.asarray(overall + there / (there + PULL) * (own - overall))
+    return np.asarray(overall + there / (there + MEDIAN_PULL) * (own - overall))
 
 
 def _spread(inverse: Floats, squares: Floats) -> tuple[float, float]:

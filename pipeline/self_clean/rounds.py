@@ -269,9 +269,7 @@ def _counted(
     fit = fitted.records[0]
     return {
         **{name: value for name, value in verdicts.summary.items() if name not in {"diversity", "stratum"}},
-        **{name: fit[name] for name in ("agreement", "agreement_of_judges", "held_out", "found")},
-        "weights": fit.get("weights", {}),
-        "surrogate_agreement": fit.get("surrogate", 0.0),
+        **{name: fit[name] for name in ("agreement", "agreement_of_judges", "held_out", "found", "weights")},
         "bits_per_byte": scored.summary.get("bits_per_byte", {}),
         "score": scored.summary.get("score", {}),
         "losses": {record["key"]: record["loss"] for record in trained.trained.records},

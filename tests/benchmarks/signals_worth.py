@@ -82,7 +82,7 @@ def _kinds(rows: Rows) -> list[str]:
 
 
 def read_rows(output: Path) -> Rows:
-    """Return the measured anchors of a finished run's last round, of every language that it tried to judge."""
+    """Return the measured anchors of a finished run's last round, of every language that it judged."""
     run = read_finished(str(output))
     if run.measured:
         return run.measured

@@ -112,6 +112,7 @@ def known_facts() -> dict[str, Any]:
                     {"kind": "shuffled_words", "severity": 2, "documents": 43, "auc": 0.988},
                     {"kind": "ocr", "severity": 1, "documents": 47, "auc": 0.731},
                 ],
+                "weights": {"cache_gain": [0.0, 0.703, 0.065, 0.784], "slope": [0.2, 0.0, 0.0, 0.31]},
                 "cuts": {"fr 0": 3.125, "fr 1": 2.5},
                 "depth": 0.1875,
                 "external": False,
@@ -608,6 +609,15 @@ def test_no_line_about_rounds_is_cut_off(tab: Page) -> None:
     lines = tab.locator("#rounds table").first.locator("th")
     assert lines.count() > 15
     assert lines.evaluate_all("lines => lines.every(line => line.scrollWidth <= line.clientWidth)")
+
+
+def test_what_signals_weigh_is_shown() -> None:
+    """Each signal has its four weights; a finished run of before, which tells none, has no table of them."""
+    facts = known_facts()
+    text = read(render(facts)).text
+    assert "signal above below residual above residual below cache gain 0.00 0.70 0.07 0.78 slope 0.20" in text
+    del facts["rounds"][0]["weights"]
+    assert "residual above" not in read(render(facts)).text
 
 
 def test_a_tiny_shift_reads_as_tiny_and_beside_its_limit() -> None:
