@@ -13,6 +13,10 @@ T = TypeVar("T")
 
 def check_finished(output: str) -> None:
     """Raise ConfigError for what is not the output folder of a finished run."""
+    try:
+        storage.check_url(output)
+    except ValueError as error:
+        raise ConfigError(f"{output}: {error}") from error
     if not storage.exists(storage.join(output, "_SUCCESS")):
         raise _not_finished(output)
 

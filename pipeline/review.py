@@ -9,6 +9,7 @@ how far two people agree, and puts it into OUT/report.html. Exit codes: 0 done, 
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 
@@ -66,8 +67,8 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
     from pipeline.review_sample import Design, draw
 
     shares = _shares(asked.shares)
-    if not 1 <= asked.size <= 100_000 or not 0 <= asked.near <= 1 or asked.seed < 0:
-        raise ConfigError("--size must be between 1 and 100,000, --near between 0 and 1, --seed at least 0")
+    if not 1 <= asked.size <= 100_000 or not 0 <= asked.near <= 1 or not 0 <= asked.seed < 2**63:
+        raise ConfigError("--size must be from 1 to 100,000, --near from 0 to 1, --seed from 0 to 2^63 - 1")
     sample = draw(output, Design(asked.size, shares, asked.near, asked.seed, tuple(sorted(set(asked.language)))))
     page = storage.join(output, FOLDER, PAGE)
     with storage.create(page) as file:
@@ -82,7 +83,7 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
 def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     """Print what labels say of a finished run and put it into its report."""
     from pipeline import storage
-    from pipeline.finished_run import check_finished, read_self_clean
+    from pipeline.finished_run import check_finished, read_run, read_self_clean
     from pipeline.labelled import applied, measure, show
     from pipeline.labels import read_labels
     from pipeline.output_folder import write_report
@@ -92,8 +93,8 @@ def count(output: str, asked: argparse.Namespace, console: Console) -> None:
     facts = measure(labels, output, applied=applied(labels, read_self_clean(output)))
     show(facts, console)
     if storage.exists(storage.join(output, "report.json")):
-        report = storage.read_json(storage.join(output, "report.json"))
-        write_report(output, {**report, "labels": facts}, lambda: None)  # a finished run is nobody's
+        report = read_run(output, lambda found: {**found, "labels": facts}, "report.json")
+        write_report(output, report, lambda: None)  # a finished run is nobody's
         console.print(f"also in {storage.join(output, 'report.html')}", highlight=False)
 
 
@@ -103,7 +104,7 @@ def _shares(given: str) -> tuple[float, float, float]:
         shares = [float(part) for part in given.split(",")]
     except ValueError:
         shares = []
-    if len(shares) != 3 or min(shares) < 0 or not sum(shares) > 0:
+    if len(shares) != 3 or min(shares) < 0 or not 0 < sum(shares) < math.inf:
         raise ConfigError(f"--shares must be three numbers like 0.4,0.3,0.3, got {given!r}")
     kept, near, rejected = (share / sum(shares) for share in shares)
     return kept, near, rejected

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.config import ConfigError
 
 STAGE = "self_clean"
 COLUMNS = ["id", "language", "score", "cut_score", "bits_per_byte"]
@@ -30,13 +31,16 @@ def read_judged(output: str) -> Iterator[tuple[Place, pa.Table]]:
     """Yield the published documents that self-cleaning judged, a row group at a time, and where they are.
 
     Columns: row (in the row group), id, language, rejected, read, score, cut. What no TransNormer has `read` is never
-    rejected. Score and cut are finite: whose stratum was too small for a cut is left out.
+    rejected. Score and cut are finite: whose stratum was too small for a cut is left out. Raises ConfigError where
+    either folder is gone: a run writes both, whatever it rejects.
     """
     for kind in ("documents", "rejected"):
         folder = storage.join(output, kind)
-        for name in storage.names(folder):
-            if name.endswith(".parquet"):
-                yield from _read_file(storage.join(folder, name))
+        names = [name for name in storage.names(folder) if name.endswith(".parquet")]
+        if not names:
+            raise ConfigError(f"{folder} is gone; what self-cleaning did is read from the documents kept and rejected")
+        for name in names:
+            yield from _read_file(storage.join(folder, name))
 
 
 def _read_file(path: str) -> Iterator[tuple[Place, pa.Table]]:

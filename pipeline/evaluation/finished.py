@@ -44,7 +44,9 @@ class Finished:
 
 def read_finished(output: str) -> Finished:
     """Read what a run left; raises ConfigError where it did not finish, or judged nothing."""
-    run: dict[str, Any] = read_run(output, dict)
+    told, families, fingerprints = read_run(
+        output, lambda run: (dict(run["config"]), dict(run["config"]["families"]), dict(run["fingerprints"]))
+    )
     rounds, decision = read_run(output, lambda report: (report["rounds"], report.get("decision", "")), "report.json")
     counted = [one for one in rounds if one["accepted"]]
     if not counted:
@@ -54,9 +56,8 @@ def read_finished(output: str) -> Finished:
     folder = storage.join(output, "evaluator", f"round-{last['number']}")
     if not storage.exists(score_path(folder)):
         raise ConfigError(f"{folder} holds no score: the run is of a version that published none")
-    tables = {name: table for name, table in run["config"].items() if name not in HIDDEN}
-    config = from_tables(tables, run["config"]["families"])
-    score = load_score(folder)
+    config = from_tables({name: table for name, table in told.items() if name not in HIDDEN}, families)
+    score = _score(folder)
     return Finished(
         output=output,
         config=config,
@@ -65,8 +66,15 @@ def read_finished(output: str) -> Finished:
         digest=storage.checksum(score_path(folder)),
         judges=published(storage.join(output, "evaluator"), last["number"], config.self_clean.folds),
         cuts=last["cuts"],
-        measured=_measured(output, run["fingerprints"], last["number"], score),
+        measured=_measured(output, fingerprints, last["number"], score),
     )
+
+
+def _score(folder: str) -> Score:
+    try:
+        return load_score(folder)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{score_path(folder)} is not a score that a run wrote: {error!r}") from error
 
 
 def _measured(output: str, fingerprints: Mapping[str, str], number: int, score: Score) -> dict[str, Measured]:

@@ -150,10 +150,13 @@ def test_the_command_writes_the_same_bytes_again(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--output", "nowhere"], "not the output folder of a finished run"),
+        (["--output", "nowhere://a"], "nowhere://a: Protocol not known: nowhere"),
         (["--shares", "1,2"], "--shares must be three numbers"),
+        (["--shares", "1,inf,1"], "--shares must be three numbers"),
         (["--shares", "0,0,0"], "--shares must be three numbers"),
         (["--size", "0"], "--size must be"),
         (["--near", "2"], "--near"),
+        (["--seed", str(2**63)], "--seed from 0 to 2^63 - 1"),
         (["--language", "xx"], "judged no document in xx"),
     ],
 )
@@ -162,6 +165,41 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], a
     written(tmp_path, {"en": 100})
     assert main(["--output", str(tmp_path), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def no_labels(output: Path) -> str:
+    """Draw a sample and write a file of somebody who labelled nothing of it."""
+    assert main(["--output", str(output), "--size", "20"]) == 0
+    (path,) = (output / "review").glob("sample-*.json")
+    digest = path.stem.removeprefix("sample-")
+    labels = {"kind": "lustrate labels", "sample": digest, "labeller": "Ana", "labels": []}
+    (output / "ana.json").write_bytes(orjson.dumps(labels))
+    return str(output / "ana.json")
+
+
+@pytest.mark.parametrize("folder", ["documents", "rejected"])
+def test_a_run_without_its_documents_is_not_reviewed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    """Half of what was judged is no corpus to draw from, nor to count labels of."""
+    written(tmp_path, {"en": 300})
+    labels = no_labels(tmp_path)
+    (tmp_path / folder / "00000.parquet").unlink()
+    capsys.readouterr()
+    for more in (["--size", "20"], ["--labels", labels]):
+        assert main(["--output", str(tmp_path), *more]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path}/{folder} is gone; ")
+
+
+@pytest.mark.parametrize("name", ["run.json", "report.json"])
+def test_a_broken_run_is_no_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """What a run says of itself must be what a run writes."""
+    written(tmp_path, {"en": 300})
+    labels = no_labels(tmp_path)
+    (tmp_path / name).write_bytes(b"[]")
+    capsys.readouterr()
+    assert main(["--output", str(tmp_path), "--labels", labels]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path} is not the output folder of a finished run\n"
 
 
 def test_rejected_texts_that_were_not_stored_are_asked_for(tmp_path: Path) -> None:

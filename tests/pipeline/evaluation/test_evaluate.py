@@ -238,7 +238,9 @@ def test_an_evaluation_of_another_score_is_not_shown(output: Path, good: str, tm
     [
         (["--good", "none.jsonl"], "none.jsonl"),
         (["--copies", "28"], "--copies must be from 1 to 27, got 28"),
+        (["--documents", "0"], "--documents must be from 40 to 1,000,000, got 0"),
         (["--output", "nowhere"], "nowhere is not the output folder of a finished run"),
+        (["--output", "nowhere://a"], "nowhere://a: Protocol not known: nowhere"),
     ],
 )
 def test_mistakes_are_named(
@@ -249,6 +251,25 @@ def test_mistakes_are_named(
     asked = {"--output": str(output), "--good": good, "--text": "body", **names}
     assert main([part for pair in asked.items() for part in pair]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("run.json", b"{}", "{} is not the output folder of a finished run"),
+        ("report.json", b"[]", "{} is not the output folder of a finished run"),
+        ("evaluator/round-1/score.json", b"{", "{}/evaluator/round-1/score.json is not a score that a run wrote"),
+        ("evaluator/round-1/score.json", b"[1]", "{}/evaluator/round-1/score.json is not a score that a run wrote"),
+    ],
+)
+def test_a_broken_run_is_not_evaluated(
+    output: Path, good: str, tmp_path: Path, name: str, content: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a run says of itself, and its score, must be what a run writes."""
+    shutil.copytree(output, tmp_path / "out")
+    (tmp_path / "out" / name).write_bytes(content)
+    assert main(["--output", f"{tmp_path}/out", "--good", good, "--text", "body"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {said.format(tmp_path / 'out')}")
 
 
 NO_HALVES = "no judged language (en) has 40 good documents, 20 for each half; "
