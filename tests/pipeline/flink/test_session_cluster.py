@@ -8,11 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
@@ -21,14 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.running_jobs import job_name
-from pipeline.stage import Stage
+from pipeline.stage import Stage, finished_keys
 from tests.pipeline.flink.session_cluster import Cluster, session_cluster
 from tests.pipeline.outputs import RESULTS, assert_same, results
-from tests.pipeline.test_kills import inside, kill_when, manifest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JARS = os.environ.get("LUSTRATE_FLINK", "")
-RESTART_SECONDS = 3  # until what supervises a task manager starts it again
+RESTART_SECONDS = 1  # until what supervises a task manager starts it again
 
 if not JARS:
     pytest.skip("not run on a session cluster: make flink-test does", allow_module_level=True)
@@ -74,92 +73,106 @@ def test_a_session_cluster_writes_what_a_local_run_writes(on_flink: Path, local:
 
 
 @dataclass(frozen=True)
-class Kill:
-    """What is killed, in which stage, and when: `before` is the stage that is finished then."""
+class Strike:
+    """A process that was killed in the middle of a stage's work."""
 
-    stage: str
-    before: str
-    victim: str
-    records: int = 0  # of the stage's tasks that are done then; with none it may not have begun to work
-
-
-KILLS = (
-    Kill("ingest", "", "task manager", 1),
-    Kill("deduplicate.stars-1", "deduplicate.hashes", "worker"),
-    Kill("deduplicate", "deduplicate.keepers", "task manager"),
-    Kill("tokenizer", "tokenizer.sample", "worker"),
-    Kill("self_clean.round-1.score", "self_clean.round-1.measure", "worker", 1),
-    Kill("publish.encode", "self_clean.round-1.verdicts", "task manager", 1),
-    Kill("publish.merge", "publish.encode", "worker"),
-)
+    stage: Stage
+    killed: str
+    recorded: int  # of the stage's tasks then
+    tasks: int
+    job: str
+    at: float  # milliseconds since the epoch, as Flink counts
 
 
-def workers(cluster: Cluster) -> list[psutil.Process]:
-    """Return the workers that the pool has started."""
+def stages(finished: Path, output: Path) -> list[tuple[Stage, int]]:
+    """Return the stages of a finished run in the order of work, as another output has them, and how many tasks each."""
     found = []
-    for child in psutil.Process(cluster.processes["pool"].pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.extend(child.children())
+    for path in sorted(finished.glob("stages/*/*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime):
+        name, fingerprint = path.parts[-3:-1]
+        found.append((Stage(name, fingerprint, str(output)), len(orjson.loads(path.read_bytes())["records"])))
     return found
 
 
-def strike(cluster: Cluster, kill: Kill, output: Path, done: threading.Event) -> str:
-    """Wait until a stage is worked on, and kill what the kill says; return what was killed."""
-    while not done.is_set():
-        due = not kill.before or manifest(output, kill.before)
-        if due and (not kill.records or inside(output, kill.stage, kill.records)) and (found := workers(cluster)):
-            break
+@contextlib.contextmanager
+def started(line: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a run that does not outlive the block."""
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def held(cluster: Cluster, process: subprocess.Popen[str], stage: Stage, least: int = 0) -> psutil.Process:
+    """Return a worker that is stopped in the middle of a stage's task; fails where the run ends before."""
+    cluster.hold(Path(stage.folder), least)
+    while (worker := cluster.held()) is None:
+        assert process.poll() is None, f"{stage.name}: no worker was met at work"
         time.sleep(0.01)
-    else:
-        return ""
-    if kill.victim == "worker":
-        youngest = max(found, key=lambda worker: float(worker.create_time()))
-        youngest.kill()
-        return f"worker {youngest.pid}"
-    process = cluster.processes["taskmanager-1"]
-    process.kill()
-    process.wait()
+    return worker
+
+
+def running(cluster: Cluster, stage: Stage) -> dict[str, Any]:
+    """Return the running job of a stage."""
+    named = [job for job in cluster.get("/jobs/overview")["jobs"] if job["name"] == job_name(stage)]
+    (job,) = (job for job in named if job["state"] == "RUNNING")
+    return job
+
+
+def strike(cluster: Cluster, process: subprocess.Popen[str], victim: str, stage: Stage, tasks: int) -> Strike:
+    """Stop a worker in the middle of a task, half of the stage's done, and kill it or its task manager."""
+    worker = held(cluster, process, stage, max(0, tasks - 1) // 2)
+    job, recorded = running(cluster, stage), len(finished_keys(stage.folder))
+    assert job["tasks"]["running"]
+    assert recorded < tasks
+    at = time.time() * 1000
+    if victim == "worker":
+        worker.kill()
+        return Strike(stage, f"worker {worker.pid}", recorded, tasks, job["jid"], at)
+    name = cluster.task_manager_of(worker)
+    manager = cluster.processes[name]
+    manager.kill()
+    manager.wait()
+    worker.resume()
     time.sleep(RESTART_SECONDS)
-    cluster.start("taskmanager-1")
-    return f"task manager {process.pid}"
+    cluster.start(name)
+    return Strike(stage, f"{name} {manager.pid}", recorded, tasks, job["jid"], at)
 
 
-def killed(cluster: Cluster, output: Path, done: threading.Event, struck: list[str]) -> None:
-    """Strike in one stage after another."""
-    struck.extend(strike(cluster, kill, output, done) for kill in KILLS)
+def restarts(cluster: Cluster, struck: Strike) -> int:
+    """Return how often a job failed since the kill; it has FINISHED, so it was restarted as often."""
+    assert cluster.get(f"/jobs/{struck.job}")["state"] == "FINISHED"
+    failures = cluster.get(f"/jobs/{struck.job}/exceptions?maxExceptions=20")["exceptionHistory"]["entries"]
+    return sum(failure["timestamp"] >= struck.at for failure in failures)
 
 
-def restarts(cluster: Cluster, output: Path, stage: str) -> int:
-    """Return how often the last job of a stage was restarted."""
-    (folder,) = (output / "stages" / stage).iterdir()
-    name = job_name(Stage(stage, folder.name, str(output)))
-    log = (cluster.work / "jobmanager.log").read_text(errors="replace")
-    last = log.rpartition(f"Received JobGraph submission '{name}'")[2]
-    return sum(name in line and "to RESTARTING" in line for line in last.splitlines())
-
-
+@pytest.mark.parametrize("victim", ["worker", "task manager"])
 def test_kills_leave_no_trace_on_flink(
-    on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, run: Run
+    victim: str,
+    on_flink: Path,
+    cluster: Cluster,
+    local: Path,
+    one_round: Path,
+    tmp_path: Path,
+    command: Callable[..., list[str]],
 ) -> None:
-    """Workers and task managers are killed in the middle of stages; the one command ends with the same bytes."""
-    output, done = tmp_path / "out", threading.Event()
-    struck: list[str] = []
-    thread = threading.Thread(target=killed, args=(cluster, output, done, struck))
-    thread.start()
-    try:
-        run(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    finally:
-        done.set()
-        thread.join()
+    """In the middle of each stage a worker, or its task manager, is killed; one command ends with the same bytes."""
+    output = tmp_path / "out"
+    with started(command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)) as run:
+        struck = [strike(cluster, run, victim, *stage) for stage in stages(on_flink, output)]
+        _, said = run.communicate(timeout=400)
+    assert (run.returncode, said) == (0, "")
     assert_same(results(output), results(on_flink))
-    table = Table("stage", "killed", "restarts of its job", "seconds", "undisturbed", "lost", title="Kills on Flink")
-    for kill, hit in zip(KILLS, struck, strict=True):
-        took, usual = seconds(output)[kill.stage], seconds(on_flink)[kill.stage]
-        times = [f"{took:.1f}", f"{usual:.1f}", f"{took - usual:.1f}"]
-        table.add_row(kill.stage, hit, str(restarts(cluster, output, kill.stage)), *times)
+    table = Table(
+        "stage", "killed", "tasks done", "restarts", "seconds", "undisturbed", title=f"A {victim} killed at work"
+    )
+    counts = {kill.stage.name: restarts(cluster, kill) for kill in struck}
+    for kill in struck:
+        name, done = kill.stage.name, f"{kill.recorded} of {kill.tasks}"
+        took, usual = (f"{seconds(place)[name]:.1f}" for place in (output, on_flink))
+        table.add_row(name, kill.killed, done, str(counts[name]), took, usual)
     shown(table)
-    assert all(struck)
-    assert all(restarts(cluster, output, k.stage) for k in KILLS if k.records or k.victim == "task manager")
+    assert all(counts.values())
 
 
 def unpublished(finished: Path, folder: Path) -> Path:
@@ -172,22 +185,9 @@ def unpublished(finished: Path, folder: Path) -> Path:
     return output
 
 
-def encoding(cluster: Cluster) -> list[dict[str, str]]:
-    """Return the running jobs that encode."""
-    with contextlib.suppress(OSError):
-        jobs = cluster.get("/jobs/overview")["jobs"]
-        return [job for job in jobs if "publish-encode" in job["name"] and job["state"] == "RUNNING"]
-    return []
-
-
-def held(cluster: Cluster, stopped: list[psutil.Process]) -> bool:
-    """Hold the two workers that encode where they are, once both are there."""
-    for job in encoding(cluster):
-        found = [worker for worker in workers(cluster) if worker.create_time() * 1000 > int(job["start-time"])]
-        stopped.extend(found if len(found) == 2 else [])
-        for worker in stopped:
-            worker.suspend()
-    return bool(stopped)
+def encoding(finished: Path, output: Path) -> Stage:
+    """Return the stage that encodes."""
+    return next(stage for stage, _ in stages(finished, output) if stage.name == "publish.encode")
 
 
 def test_a_killed_client_leaves_no_second_job(
@@ -199,21 +199,19 @@ def test_a_killed_client_leaves_no_second_job(
     command: Callable[..., list[str]],
     run: Run,
 ) -> None:
-    """What submitted a job is killed while its workers work; the same command cancels that job and does the stage."""
+    """What submitted a job is killed while a worker works; the same command cancels that job and does the stage."""
     output = unpublished(on_flink, tmp_path)
     given = ["--evaluator", str(local / "evaluator"), *cluster.options()]
-    stopped: list[psutil.Process] = []
-    line = command(output, *given, config=one_round)
+    with started(command(output, *given, config=one_round)) as client:
+        worker = held(cluster, client, stage := encoding(on_flink, output))
+        job = running(cluster, stage)
     try:
-        assert kill_when(line, output, lambda _: held(cluster, stopped), group=False)
-        (job,) = encoding(cluster)
+        assert client.returncode == -signal.SIGKILL
         began = time.monotonic()
         run(output, *given, config=one_round)
         print(f"\nclient killed in publish.encode: the same command took {time.monotonic() - began:.1f} s")
     finally:
-        for worker in stopped:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.kill()
+        worker.kill()
     assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
     assert_same(results(output), results(on_flink))
 
@@ -221,23 +219,16 @@ def test_a_killed_client_leaves_no_second_job(
 def test_a_stopped_run_leaves_no_job(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
-    """By Ctrl-C while its workers work: its job, whose name the log has, is cancelled before it ends."""
+    """By Ctrl-C while a worker works: its job, whose name the log has, is cancelled before it ends."""
     output = unpublished(on_flink, tmp_path)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    stopped: list[psutil.Process] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    try:
-        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            while not held(cluster, stopped):
-                assert process.poll() is None
-                time.sleep(0.01)
-            (job,) = encoding(cluster)
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=400)
-    finally:
-        for worker in stopped:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.kill()
+    with started(line) as process:
+        worker = held(cluster, process, stage := encoding(on_flink, output))
+        job = running(cluster, stage)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=400)
+    worker.kill()
     assert (process.returncode, said) == (130, "stopped; the same command goes on from here\n")
     assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
     events = [orjson.loads(event) for event in (output / "run.log").read_bytes().splitlines()]
@@ -250,16 +241,12 @@ def test_a_killed_job_manager_ends_in_one_line(
     """Without high availability its jobs are lost: the run says so, and the same command finishes it."""
     output = unpublished(on_flink, tmp_path)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    stopped: list[psutil.Process] = []
-    began = time.monotonic()
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not held(cluster, stopped):
-            assert process.poll() is None
-            time.sleep(0.01)
+    with started(line) as process:
+        worker = held(cluster, process, encoding(on_flink, output))
+        began = time.monotonic()
         cluster.processes["jobmanager"].kill()
         cluster.processes["jobmanager"].wait()
-        for worker in stopped:
-            worker.resume()
+        worker.resume()
         _, said = process.communicate(timeout=400)
     print(f"\njob manager killed in publish.encode: after {time.monotonic() - began:.1f} s: {said.strip()}")
     assert process.returncode == 1
