@@ -238,7 +238,7 @@ def test_a_stopped_run_leaves_no_job(
 def test_a_killed_job_manager_ends_in_one_line(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
-    """Without high availability its jobs are lost: the run says so, and the same command finishes it."""
+    """Without high availability its jobs are lost: the run says whom it asked, and the same command finishes it."""
     output = unpublished(on_flink, tmp_path)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
     with started(line) as process:
@@ -251,6 +251,8 @@ def test_a_killed_job_manager_ends_in_one_line(
     print(f"\njob manager killed in publish.encode: after {time.monotonic() - began:.1f} s: {said.strip()}")
     assert process.returncode == 1
     assert said.startswith("failed: publish.encode: ")
+    assert f"--flink_master=http://localhost:{cluster.rest} does not answer: " in said
+    assert said.endswith("once it does, the same command goes on from here\n")
     assert len(said.splitlines()) == 1
     cluster.start("jobmanager")
     cluster.wait_for(2)
