@@ -62,7 +62,8 @@ dataflow-test: setup .venv-gcp/installed
 	touch $@
 
 flink-test: flink-tools setup .venv-flink/installed
-	CI=1 LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) $(BIN)/python -m pytest -s tests/pipeline/flink
+	CI=1 LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) \
+	  $(BIN)/python -m pytest -s tests/pipeline/flink/test_session_cluster.py
 
 flink-tools:
 	@for tool in java $(if $(LUSTRATE_FLINK_JAR),,mvn); do command -v $$tool >/dev/null || \

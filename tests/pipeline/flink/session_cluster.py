@@ -40,6 +40,7 @@ SETTINGS = {
     "restart-strategy.fixed-delay.attempts": "12",
     "restart-strategy.fixed-delay.delay": "1s",
     "heartbeat.interval": "1000",  # ms: a dead task manager is noticed in 2 s instead of 20, of dozens of kills
+    "web.refresh-interval": "200",  # ms: what the job manager says of a job is no older
     "classloader.resolve-order": "parent-first",
 }
 MEMORY = {

@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from tests.pipeline.outputs import RESULTS, assert_same, results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JARS = os.environ.get("LUSTRATE_FLINK", "")
+PUBLICATION = ("publish.encode", "publish.merge")
+ALIVE = ("RUNNING", "FINISHED")  # states of a job that recovered
 RESTART_SECONDS = 1  # until what supervises a task manager starts it again
 
 if not JARS:
@@ -72,18 +73,6 @@ def test_a_session_cluster_writes_what_a_local_run_writes(on_flink: Path, local:
     shown(table)
 
 
-@dataclass(frozen=True)
-class Strike:
-    """A process that was killed in the middle of a stage's work."""
-
-    stage: Stage
-    killed: str
-    recorded: int  # of the stage's tasks then
-    tasks: int
-    job: str
-    at: float  # milliseconds since the epoch, as Flink counts
-
-
 def stages(finished: Path, output: Path) -> list[tuple[Stage, int]]:
     """Return the stages of a finished run in the order of work, as another output has them, and how many tasks each."""
     found = []
@@ -119,36 +108,55 @@ def running(cluster: Cluster, stage: Stage) -> dict[str, Any]:
     return job
 
 
-def strike(cluster: Cluster, process: subprocess.Popen[str], victim: str, stage: Stage, tasks: int) -> Strike:
-    """Stop a worker in the middle of a task, half of the stage's done, and kill it or its task manager."""
-    worker = held(cluster, process, stage, max(0, tasks - 1) // 2)
-    job, recorded = running(cluster, stage), len(finished_keys(stage.folder))
+def strike(cluster: Cluster, process: subprocess.Popen[str], victim: str, stage: Stage, tasks: int) -> str:
+    """Stop a worker in the middle of a task, kill it or its task manager, and wait until Flink runs the job again.
+
+    Returns how many of the tasks were recorded; half of them are before a worker is stopped.
+    """
+    worker = held(cluster, process, stage, (tasks - 1) // 2)
+    job, recorded, at = running(cluster, stage), len(finished_keys(stage.folder)), time.time() * 1000
     assert job["tasks"]["running"]
     assert recorded < tasks
-    at = time.time() * 1000
     if victim == "worker":
         worker.kill()
-        return Strike(stage, f"worker {worker.pid}", recorded, tasks, job["jid"], at)
-    name = cluster.task_manager_of(worker)
-    manager = cluster.processes[name]
-    manager.kill()
-    manager.wait()
-    worker.resume()
-    time.sleep(RESTART_SECONDS)
-    cluster.start(name)
-    return Strike(stage, f"{name} {manager.pid}", recorded, tasks, job["jid"], at)
+    else:
+        name = cluster.task_manager_of(worker)
+        cluster.processes[name].kill()
+        cluster.processes[name].wait()
+        worker.resume()  # to see that nobody is there
+        time.sleep(RESTART_SECONDS)
+        cluster.start(name)
+    while not any(failed >= at for failed in failures(cluster, job["jid"])) or state(cluster, job["jid"]) not in ALIVE:
+        assert process.poll() is None, f"{stage.name}: nothing failed where a {victim} was killed"
+        time.sleep(0.1)
+    return f"{recorded} of {tasks}"
 
 
-def restarts(cluster: Cluster, struck: Strike) -> int:
-    """Return how often a job failed since the kill; it has FINISHED, so it was restarted as often."""
-    assert cluster.get(f"/jobs/{struck.job}")["state"] == "FINISHED"
-    failures = cluster.get(f"/jobs/{struck.job}/exceptions?maxExceptions=20")["exceptionHistory"]["entries"]
-    return sum(failure["timestamp"] >= struck.at for failure in failures)
+def state(cluster: Cluster, job: str) -> str:
+    """Return the state of a job."""
+    return cluster.get(f"/jobs/{job}")["state"]
 
 
-@pytest.mark.parametrize("victim", ["worker", "task manager"])
+def failures(cluster: Cluster, job: str) -> list[int]:
+    """Return when a job failed, in milliseconds since the epoch; where it has ended well it was restarted each time."""
+    history = cluster.get(f"/jobs/{job}/exceptions?maxExceptions=20")["exceptionHistory"]
+    return [failure["timestamp"] for failure in history["entries"]]
+
+
+def undone(finished: Path, folder: Path, names: Iterable[str]) -> Path:
+    """Return a copy of a finished run in which these stages and publication are left to do."""
+    output = folder / "out"
+    shutil.copytree(finished, output)
+    for path in (*(output / "stages" / name for name in names), *(output / name for name in RESULTS)):
+        shutil.rmtree(path)
+    (output / "_SUCCESS").unlink()
+    return output
+
+
+@pytest.mark.parametrize(("victim", "least"), [("worker", 1), ("task manager", 2)])
 def test_kills_leave_no_trace_on_flink(
     victim: str,
+    least: int,
     on_flink: Path,
     cluster: Cluster,
     local: Path,
@@ -156,33 +164,23 @@ def test_kills_leave_no_trace_on_flink(
     tmp_path: Path,
     command: Callable[..., list[str]],
 ) -> None:
-    """In the middle of each stage a worker, or its task manager, is killed; one command ends with the same bytes."""
-    output = tmp_path / "out"
-    with started(command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)) as run:
-        struck = [strike(cluster, run, victim, *stage) for stage in stages(on_flink, output)]
-        _, said = run.communicate(timeout=400)
-    assert (run.returncode, said) == (0, "")
+    """In the middle of each stage of at least so many tasks; one command ends with the bytes of an undisturbed run."""
+    chosen = [(stage, tasks) for stage, tasks in stages(on_flink, tmp_path / "out") if tasks >= least]
+    output = undone(on_flink, tmp_path, [stage.name for stage, _ in chosen])
+    line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    with started(line) as process:
+        struck = [strike(cluster, process, victim, stage, tasks) for stage, tasks in chosen]
+        _, said = process.communicate(timeout=400)
+    assert (process.returncode, said) == (0, "")
     assert_same(results(output), results(on_flink))
-    table = Table(
-        "stage", "killed", "tasks done", "restarts", "seconds", "undisturbed", title=f"A {victim} killed at work"
-    )
-    counts = {kill.stage.name: restarts(cluster, kill) for kill in struck}
-    for kill in struck:
-        name, done = kill.stage.name, f"{kill.recorded} of {kill.tasks}"
-        took, usual = (f"{seconds(place)[name]:.1f}" for place in (output, on_flink))
-        table.add_row(name, kill.killed, done, str(counts[name]), took, usual)
+    columns = ("stage", "tasks done", "restarts", "seconds", "undisturbed")
+    table = Table(*columns, title=f"A {victim} killed in the middle of each stage")
+    jobs = {job["name"]: job["jid"] for job in cluster.get("/jobs/overview")["jobs"]}
+    for (stage, _), done in zip(chosen, struck, strict=True):
+        restarts = len(failures(cluster, jobs[job_name(stage)]))
+        took, usual = (f"{seconds(place)[stage.name]:.1f}" for place in (output, on_flink))
+        table.add_row(stage.name, done, str(restarts), took, usual)
     shown(table)
-    assert all(counts.values())
-
-
-def unpublished(finished: Path, folder: Path) -> Path:
-    """Return a copy of a finished run of which all is left to do that publication does."""
-    output = folder / "out"
-    shutil.copytree(finished, output)
-    for path in [*output.glob("stages/publish*"), *(output / name for name in RESULTS)]:
-        shutil.rmtree(path)
-    (output / "_SUCCESS").unlink()
-    return output
 
 
 def encoding(finished: Path, output: Path) -> Stage:
@@ -200,7 +198,7 @@ def test_a_killed_client_leaves_no_second_job(
     run: Run,
 ) -> None:
     """What submitted a job is killed while a worker works; the same command cancels that job and does the stage."""
-    output = unpublished(on_flink, tmp_path)
+    output = undone(on_flink, tmp_path, PUBLICATION)
     given = ["--evaluator", str(local / "evaluator"), *cluster.options()]
     with started(command(output, *given, config=one_round)) as client:
         worker = held(cluster, client, stage := encoding(on_flink, output))
@@ -212,7 +210,7 @@ def test_a_killed_client_leaves_no_second_job(
         print(f"\nclient killed in publish.encode: the same command took {time.monotonic() - began:.1f} s")
     finally:
         worker.kill()
-    assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
+    assert state(cluster, job["jid"]) == "CANCELED"
     assert_same(results(output), results(on_flink))
 
 
@@ -220,7 +218,7 @@ def test_a_stopped_run_leaves_no_job(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
     """By Ctrl-C while a worker works: its job, whose name the log has, is cancelled before it ends."""
-    output = unpublished(on_flink, tmp_path)
+    output = undone(on_flink, tmp_path, PUBLICATION)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with started(line) as process:
@@ -230,7 +228,7 @@ def test_a_stopped_run_leaves_no_job(
         _, said = process.communicate(timeout=400)
     worker.kill()
     assert (process.returncode, said) == (130, "stopped; the same command goes on from here\n")
-    assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
+    assert state(cluster, job["jid"]) == "CANCELED"
     events = [orjson.loads(event) for event in (output / "run.log").read_bytes().splitlines()]
     assert job["name"] in [event["job"] for event in events if event["event"] == "submitted"]
 
@@ -239,7 +237,7 @@ def test_a_killed_job_manager_ends_in_one_line(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
     """Without high availability its jobs are lost: the run says whom it asked, and the same command finishes it."""
-    output = unpublished(on_flink, tmp_path)
+    output = undone(on_flink, tmp_path, PUBLICATION)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
     with started(line) as process:
         worker = held(cluster, process, encoding(on_flink, output))
