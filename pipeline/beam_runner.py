@@ -85,8 +85,8 @@ def start(
 
         def submit_whole(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
             clear(stage.output)  # before the workers are asked: a job may hold the slots that they are asked in
-            reached = ready(stage)
-            return [pool.submit(run_job, reached, make_job(stage, work, tasks))]
+            job = make_job(stage, work, tasks)
+            return [pool.submit(run_job, ready(stage), job)]
 
         yield Engine(submit_whole)
 

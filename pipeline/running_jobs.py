@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,6 +22,7 @@ from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, Flink
 
 from pipeline import storage
 from pipeline.config import ConfigError
+from pipeline.execute import RunFailed
 from pipeline.job import is_dataflow, runner_of
 from pipeline.lease import LeaseLost
 from pipeline.line import Paused
@@ -29,6 +31,8 @@ from pipeline.stage import Stage
 JOB = "lustrate-"  # how the names of our jobs begin
 REQUEST_SECONDS = 60.0  # for an answer
 FLINK_SECONDS = 240.0  # it ends a task manager whose task is not cancelled within 180 (task.cancellation.timeout)
+FLINK_WAITS = (1.0, 2.0, 4.0)  # before a request that got no answer is sent again, in seconds
+SERVER_ERROR = 500  # from this HTTP status on, as without an answer
 FLINK_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 FLINK_GONE = frozenset({404, 409})  # its answers to a cancelling of what has ended meanwhile
 # Dataflow shuts machines down, for minutes; Google names no bound. Airflow's hook waits 300 s (cancel_timeout), and
@@ -88,12 +92,16 @@ def cleared(options: Sequence[str], tell: Tell = lambda *_, **__: None) -> Itera
         yield clear
     except (LeaseLost, Paused):  # who took the folder over runs jobs of the same names; a paused run's are done
         raise
-    except BaseException:
+    except BaseException as end:
+        silent = []
         for output in outputs:
             try:
                 cancel_jobs(options, output, tell)
             except ConfigError as error:  # the run's own end is what its user must read last
                 tell("not_cancelled", error=str(error))
+                silent.append(str(error))
+        if silent and isinstance(end, RunFailed):  # for want of the service, as a rule
+            raise RunFailed("; ".join([str(end), *silent])) from end
         raise
 
 
@@ -133,16 +141,21 @@ def _service(parsed: PipelineOptions) -> Service | None:
 
 
 def _flink(url: str) -> Service:
-    """Return a Flink cluster, by its REST interface."""
+    """Return a Flink cluster, by its REST interface: whatever is asked of it may be asked twice."""
 
-    def ask(path: str, method: str = "GET") -> Any:
+    def ask(path: str, method: str = "GET", waits: Sequence[float] = FLINK_WAITS) -> Any:
         try:
             with urlopen(Request(url + path, method=method), timeout=REQUEST_SECONDS) as answer:  # noqa: S310 - the user's own cluster
                 return json.load(answer)
-        except (OSError, ValueError) as error:
-            if isinstance(error, HTTPError) and error.code in FLINK_GONE and method == "PATCH":
+        except (OSError, HTTPException, ValueError) as error:
+            status = error.code if isinstance(error, HTTPError) else SERVER_ERROR
+            if status in FLINK_GONE and method == "PATCH":
                 return None
-            raise ConfigError(f"--flink_master={url} does not answer: {error}") from error
+            if status < SERVER_ERROR or not waits:
+                remedy = "once it does, the same command goes on from here"
+                raise ConfigError(f"--flink_master={url} does not answer: {error}; {remedy}") from error
+        time.sleep(waits[0])
+        return ask(path, method, waits[1:])
 
     def running() -> list[Running]:
         jobs = [Running(job["jid"], job["name"], job["state"]) for job in ask("/jobs/overview")["jobs"]]

@@ -208,7 +208,12 @@ def _still_ours(lease: Lease) -> Iterator[None]:
 
 
 def _tell(console: Console, journal: Journal, event: str, **what: str) -> None:
-    """Log what happens to jobs elsewhere, and say what its user waits for or has to do himself."""
+    """Log what happens to jobs elsewhere, and say what its user waits for or has to do himself.
+
+    Raises LeaseLost for a job that is about to be submitted to a folder that is another run's.
+    """
+    if event == "submitted":
+        journal.lease.sure()
     journal.event(event, **what)
     if event == "cancelling":
         console.print(f"cancelling the job {what['job']} on {what['place']} …", highlight=False)

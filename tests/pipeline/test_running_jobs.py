@@ -1,6 +1,8 @@
 """Jobs that a start left on Flink are ended by the next one, and a run that ends early ends its own."""
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import running_jobs
 from pipeline.config import ConfigError
+from pipeline.execute import RunFailed
 from pipeline.lease import LeaseLost
 from pipeline.line import Paused
 from pipeline.running_jobs import cancel_jobs, cleared, job_name
 from pipeline.stage import make_stage
+
+REMEDY = "once it does, the same command goes on from here"
 
 
 @dataclass
@@ -23,6 +29,7 @@ class Cluster:
     jobs: dict[str, tuple[str, str]] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     answer: int = 202  # to a cancelling
+    resets: int = 0  # how many requests get a connection that is closed
     url: str = ""
 
     @property
@@ -32,12 +39,17 @@ class Cluster:
 
 
 @pytest.fixture
-def flink() -> Iterator[Cluster]:
+def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Serve a cluster's jobs."""
+    monkeypatch.setattr(running_jobs, "FLINK_WAITS", (0.0, 0.0, 0.0))
     cluster = Cluster()
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if cluster.resets:
+                cluster.resets -= 1
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             listed = [{"jid": jid, "name": name, "state": state} for jid, (name, state) in cluster.jobs.items()]
             self.reply(200, json.dumps({"jobs": listed}).encode())
 
@@ -117,7 +129,32 @@ def test_a_cluster_that_refuses_is_one_line(flink: Cluster, tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt), cleared(flink.options, lambda _, **what: told.append(what)) as clear:
         work(clear)
-    said = f"--flink_master={flink.url} does not answer: HTTP Error 500: Internal Server Error"
+    said = f"--flink_master={flink.url} does not answer: HTTP Error 500: Internal Server Error; {REMEDY}"
     assert told == [{"job": job_name(stage), "place": flink.url}, {"error": said}]
-    with pytest.raises(ConfigError, match=r"does not answer: <urlopen error"):
+    with pytest.raises(ConfigError, match=rf"localhost:1 does not answer: <urlopen error .*; {REMEDY}$"):
         cancel_jobs(("--runner=FlinkRunner", "--flink_master=localhost:1"), stage.output)
+
+
+@pytest.mark.parametrize("resets", [3, 4])
+def test_a_request_that_gets_no_answer_is_sent_again(flink: Cluster, tmp_path: Path, resets: int) -> None:
+    """Three times: a connection that was reset is no reason to end a run, a cluster that is not there is one."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    flink.jobs["1"] = (job_name(stage), "RUNNING")
+    flink.resets = resets
+    expected = pytest.raises(ConfigError, match="does not answer") if resets == 4 else contextlib.nullcontext()
+    with expected:
+        cancel_jobs(flink.options, stage.output)
+    assert flink.cancelled == ([] if resets == 4 else ["1"])
+
+
+def test_a_run_that_fails_for_want_of_its_cluster_says_so(flink: Cluster, tmp_path: Path) -> None:
+    """In its one line: what the runner said, where it asked, and what to do."""
+
+    def work(clear: Callable[[str], None]) -> None:
+        clear(str(tmp_path))
+        flink.resets = 9
+        raise RunFailed("stage: Connection refused")
+
+    said = rf"^stage: Connection refused; --flink_master={flink.url} does not answer: .*; {REMEDY}$"
+    with pytest.raises(RunFailed, match=said), cleared(flink.options) as clear:
+        work(clear)

@@ -4,16 +4,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
 import pytest
+from rich.console import Console
 
 from pipeline import lease, session
 from pipeline.execute import Engine
+from pipeline.journal import open_journal
 from pipeline.lease import LeaseLost, holder_of, myself, pack, take
 from pipeline.lock import place_of
 from pipeline.run import main
+from pipeline.stage import finished_keys, make_stage
+from tests.pipeline.test_execute import Number, burn
 
 
 def test_a_result_that_cannot_be_printed_is_there(
@@ -66,3 +71,15 @@ def test_what_ends_a_run_that_was_taken_over_is_that(
         place.write(pack(other), place.read()[1])
         with pytest.raises(LeaseLost, match="taken over by process 4711 on node-7"), session._still_ours(held):
             raise end
+
+
+def test_no_job_is_submitted_to_a_folder_that_was_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a run was frozen after its stage began: two jobs would work on one stage."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.0)
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    with place_of(str(tmp_path)) as place:
+        tell = partial(session._tell, Console(), open_journal(take(str(tmp_path), place, print), {}))
+        place.write(pack(replace(myself(), host="node-7", boot="another", pid=4711)), place.read()[1])
+        with session.engine(("--direct_running_mode=multi_processing",), 1, tell) as working, pytest.raises(LeaseLost):
+            working.run(stage, burn, [Number("a")], lambda *_: None)
+    assert not finished_keys(stage.folder)

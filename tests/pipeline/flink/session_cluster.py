@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil  # type: ignore[import-untyped]  # no stubs are locked
 from apache_beam.utils.subprocess_server import pick_port
 
 RUNTIME = "org.apache.flink.runtime"
 SCRATCH = "scratch"  # folder of what the processes write for themselves
+HOLD = "hold"  # file by which a worker is asked to stop
+# Our pool, whose workers stop where a test asks for it.
+POOL = """\
+import sys
+from pipeline import worker_pool
+worker_pool.PRELOADED += ("tests.pipeline.flink.holding",)
+sys.exit(worker_pool.main())
+"""
 # Flink 1.19 on Java 17: what its own start scripts open.
 OPENS = ("java.util", "java.lang", "java.nio", "sun.nio.ch", "java.util.concurrent", "java.time", "java.net", "java.io")
 SETTINGS = {
@@ -29,7 +38,9 @@ SETTINGS = {
     "taskmanager.numberOfTaskSlots": "1",
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": "12",
-    "restart-strategy.fixed-delay.delay": "5s",
+    "restart-strategy.fixed-delay.delay": "1s",
+    "heartbeat.interval": "1000",  # ms: a dead task manager is noticed in 2 s instead of 20, of dozens of kills
+    "web.refresh-interval": "200",  # ms: what the job manager says of a job is no older
     "classloader.resolve-order": "parent-first",
 }
 MEMORY = {
@@ -71,10 +82,11 @@ class Cluster:
         """Start a process: `jobmanager`, `taskmanager-N` or `pool`."""
         log = (self.work / f"{name}.log").open("ab")
         command = self._pool() if name == "pool" else self._java(name.partition("-")[0])
-        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        given = {**os.environ, "LUSTRATE_HOLD": str(self.work / HOLD)}
+        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=given)
 
     def _pool(self) -> list[str]:
-        return [sys.executable, "-m", "pipeline.worker_pool", f"--port={self.pool}"]
+        return [sys.executable, "-c", POOL, f"--port={self.pool}"]
 
     def _java(self, role: str) -> list[str]:
         main = {
@@ -95,7 +107,7 @@ class Cluster:
 
     def get(self, path: str) -> Any:
         """Ask the job manager."""
-        with urlopen(f"http://localhost:{self.rest}{path}", timeout=5) as answer:
+        with urlopen(f"http://localhost:{self.rest}{path}", timeout=30) as answer:
             return json.load(answer)
 
     def wait_for(self, task_managers: int, seconds: float = 90) -> None:
@@ -107,6 +119,32 @@ class Cluster:
                     return
             time.sleep(0.5)
         raise TimeoutError(f"{task_managers} task managers were not there after {seconds:.0f} s: {self.work}/*.log")
+
+    def hold(self, folder: Path, least: int = 0) -> None:
+        """Ask a worker to stop in the middle of a task of a stage, by its folder, of which so many are recorded."""
+        asked = self.work / f"{HOLD}.tmp"
+        asked.write_text(f"{least} {folder}")
+        asked.replace(self.work / HOLD)
+
+    def held(self) -> psutil.Process | None:
+        """Return the worker that stopped, once."""
+        for taken in self.work.glob(f"{HOLD}-*"):
+            worker = psutil.Process(int(taken.name.removeprefix(f"{HOLD}-")))
+            if worker.status() == psutil.STATUS_STOPPED:
+                taken.unlink()
+                return worker
+        return None
+
+    def task_manager_of(self, worker: psutil.Process) -> str:
+        """Return the name of the task manager whose port a worker is connected to."""
+        reached = {connection.raddr.port for connection in worker.net_connections() if connection.raddr}
+        (name,) = (
+            name
+            for name, process in self.processes.items()
+            if name.startswith("taskmanager")
+            and reached & {c.laddr.port for c in psutil.Process(process.pid).net_connections() if not c.raddr}
+        )
+        return name
 
     def options(self) -> tuple[str, ...]:
         """Return what a run needs to know of this cluster."""

@@ -8,11 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
@@ -21,14 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.running_jobs import job_name
-from pipeline.stage import Stage
+from pipeline.stage import Stage, finished_keys
 from tests.pipeline.flink.session_cluster import Cluster, session_cluster
 from tests.pipeline.outputs import RESULTS, assert_same, results
-from tests.pipeline.test_kills import inside, kill_when, manifest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JARS = os.environ.get("LUSTRATE_FLINK", "")
-RESTART_SECONDS = 3  # until what supervises a task manager starts it again
+PUBLICATION = ("publish.encode", "publish.merge")
+ALIVE = ("RUNNING", "FINISHED")  # states of a job that recovered
+RESTART_SECONDS = 1  # until what supervises a task manager starts it again
 
 if not JARS:
     pytest.skip("not run on a session cluster: make flink-test does", allow_module_level=True)
@@ -73,121 +73,119 @@ def test_a_session_cluster_writes_what_a_local_run_writes(on_flink: Path, local:
     shown(table)
 
 
-@dataclass(frozen=True)
-class Kill:
-    """What is killed, in which stage, and when: `before` is the stage that is finished then."""
-
-    stage: str
-    before: str
-    victim: str
-    records: int = 0  # of the stage's tasks that are done then; with none it may not have begun to work
-
-
-KILLS = (
-    Kill("ingest", "", "task manager", 1),
-    Kill("deduplicate.stars-1", "deduplicate.hashes", "worker"),
-    Kill("deduplicate", "deduplicate.keepers", "task manager"),
-    Kill("tokenizer", "tokenizer.sample", "worker"),
-    Kill("self_clean.round-1.score", "self_clean.round-1.measure", "worker", 1),
-    Kill("publish.encode", "self_clean.round-1.verdicts", "task manager", 1),
-    Kill("publish.merge", "publish.encode", "worker"),
-)
-
-
-def workers(cluster: Cluster) -> list[psutil.Process]:
-    """Return the workers that the pool has started."""
+def stages(finished: Path, output: Path) -> list[tuple[Stage, int]]:
+    """Return the stages of a finished run in the order of work, as another output has them, and how many tasks each."""
     found = []
-    for child in psutil.Process(cluster.processes["pool"].pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.extend(child.children())
+    for path in sorted(finished.glob("stages/*/*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime):
+        name, fingerprint = path.parts[-3:-1]
+        found.append((Stage(name, fingerprint, str(output)), len(orjson.loads(path.read_bytes())["records"])))
     return found
 
 
-def strike(cluster: Cluster, kill: Kill, output: Path, done: threading.Event) -> str:
-    """Wait until a stage is worked on, and kill what the kill says; return what was killed."""
-    while not done.is_set():
-        due = not kill.before or manifest(output, kill.before)
-        if due and (not kill.records or inside(output, kill.stage, kill.records)) and (found := workers(cluster)):
-            break
+@contextlib.contextmanager
+def started(line: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a run that does not outlive the block."""
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def held(cluster: Cluster, process: subprocess.Popen[str], stage: Stage, least: int = 0) -> psutil.Process:
+    """Return a worker that is stopped in the middle of a stage's task; fails where the run ends before."""
+    cluster.hold(Path(stage.folder), least)
+    while (worker := cluster.held()) is None:
+        assert process.poll() is None, f"{stage.name}: no worker was met at work"
         time.sleep(0.01)
+    return worker
+
+
+def running(cluster: Cluster, stage: Stage) -> dict[str, Any]:
+    """Return the running job of a stage."""
+    named = [job for job in cluster.get("/jobs/overview")["jobs"] if job["name"] == job_name(stage)]
+    (job,) = (job for job in named if job["state"] == "RUNNING")
+    return job
+
+
+def strike(cluster: Cluster, process: subprocess.Popen[str], victim: str, stage: Stage, tasks: int) -> str:
+    """Stop a worker in the middle of a task, kill it or its task manager, and wait until Flink runs the job again.
+
+    Returns how many of the tasks were recorded; half of them are before a worker is stopped.
+    """
+    worker = held(cluster, process, stage, (tasks - 1) // 2)
+    job, recorded, at = running(cluster, stage), len(finished_keys(stage.folder)), time.time() * 1000
+    assert job["tasks"]["running"]
+    assert recorded < tasks
+    if victim == "worker":
+        worker.kill()
     else:
-        return ""
-    if kill.victim == "worker":
-        youngest = max(found, key=lambda worker: float(worker.create_time()))
-        youngest.kill()
-        return f"worker {youngest.pid}"
-    process = cluster.processes["taskmanager-1"]
-    process.kill()
-    process.wait()
-    time.sleep(RESTART_SECONDS)
-    cluster.start("taskmanager-1")
-    return f"task manager {process.pid}"
+        name = cluster.task_manager_of(worker)
+        cluster.processes[name].kill()
+        cluster.processes[name].wait()
+        worker.resume()  # to see that nobody is there
+        time.sleep(RESTART_SECONDS)
+        cluster.start(name)
+    while not any(failed >= at for failed in failures(cluster, job["jid"])) or state(cluster, job["jid"]) not in ALIVE:
+        assert process.poll() is None, f"{stage.name}: nothing failed where a {victim} was killed"
+        time.sleep(0.1)
+    return f"{recorded} of {tasks}"
 
 
-def killed(cluster: Cluster, output: Path, done: threading.Event, struck: list[str]) -> None:
-    """Strike in one stage after another."""
-    struck.extend(strike(cluster, kill, output, done) for kill in KILLS)
+def state(cluster: Cluster, job: str) -> str:
+    """Return the state of a job."""
+    return cluster.get(f"/jobs/{job}")["state"]
 
 
-def restarts(cluster: Cluster, output: Path, stage: str) -> int:
-    """Return how often the last job of a stage was restarted."""
-    (folder,) = (output / "stages" / stage).iterdir()
-    name = job_name(Stage(stage, folder.name, str(output)))
-    log = (cluster.work / "jobmanager.log").read_text(errors="replace")
-    last = log.rpartition(f"Received JobGraph submission '{name}'")[2]
-    return sum(name in line and "to RESTARTING" in line for line in last.splitlines())
+def failures(cluster: Cluster, job: str) -> list[int]:
+    """Return when a job failed, in milliseconds since the epoch; where it has ended well it was restarted each time."""
+    history = cluster.get(f"/jobs/{job}/exceptions?maxExceptions=20")["exceptionHistory"]
+    return [failure["timestamp"] for failure in history["entries"]]
 
 
-def test_kills_leave_no_trace_on_flink(
-    on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, run: Run
-) -> None:
-    """Workers and task managers are killed in the middle of stages; the one command ends with the same bytes."""
-    output, done = tmp_path / "out", threading.Event()
-    struck: list[str] = []
-    thread = threading.Thread(target=killed, args=(cluster, output, done, struck))
-    thread.start()
-    try:
-        run(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    finally:
-        done.set()
-        thread.join()
-    assert_same(results(output), results(on_flink))
-    table = Table("stage", "killed", "restarts of its job", "seconds", "undisturbed", "lost", title="Kills on Flink")
-    for kill, hit in zip(KILLS, struck, strict=True):
-        took, usual = seconds(output)[kill.stage], seconds(on_flink)[kill.stage]
-        times = [f"{took:.1f}", f"{usual:.1f}", f"{took - usual:.1f}"]
-        table.add_row(kill.stage, hit, str(restarts(cluster, output, kill.stage)), *times)
-    shown(table)
-    assert all(struck)
-    assert all(restarts(cluster, output, k.stage) for k in KILLS if k.records or k.victim == "task manager")
-
-
-def unpublished(finished: Path, folder: Path) -> Path:
-    """Return a copy of a finished run of which all is left to do that publication does."""
+def undone(finished: Path, folder: Path, names: Iterable[str]) -> Path:
+    """Return a copy of a finished run in which these stages and publication are left to do."""
     output = folder / "out"
     shutil.copytree(finished, output)
-    for path in [*output.glob("stages/publish*"), *(output / name for name in RESULTS)]:
+    for path in (*(output / "stages" / name for name in names), *(output / name for name in RESULTS)):
         shutil.rmtree(path)
     (output / "_SUCCESS").unlink()
     return output
 
 
-def encoding(cluster: Cluster) -> list[dict[str, str]]:
-    """Return the running jobs that encode."""
-    with contextlib.suppress(OSError):
-        jobs = cluster.get("/jobs/overview")["jobs"]
-        return [job for job in jobs if "publish-encode" in job["name"] and job["state"] == "RUNNING"]
-    return []
+@pytest.mark.parametrize(("victim", "least"), [("worker", 1), ("task manager", 2)])
+def test_kills_leave_no_trace_on_flink(
+    victim: str,
+    least: int,
+    on_flink: Path,
+    cluster: Cluster,
+    local: Path,
+    one_round: Path,
+    tmp_path: Path,
+    command: Callable[..., list[str]],
+) -> None:
+    """In the middle of each stage of at least so many tasks; one command ends with the bytes of an undisturbed run."""
+    chosen = [(stage, tasks) for stage, tasks in stages(on_flink, tmp_path / "out") if tasks >= least]
+    output = undone(on_flink, tmp_path, [stage.name for stage, _ in chosen])
+    line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    with started(line) as process:
+        struck = [strike(cluster, process, victim, stage, tasks) for stage, tasks in chosen]
+        _, said = process.communicate(timeout=400)
+    assert (process.returncode, said) == (0, "")
+    assert_same(results(output), results(on_flink))
+    columns = ("stage", "tasks done", "restarts", "seconds", "undisturbed")
+    table = Table(*columns, title=f"A {victim} killed in the middle of each stage")
+    jobs = {job["name"]: job["jid"] for job in cluster.get("/jobs/overview")["jobs"]}
+    for (stage, _), done in zip(chosen, struck, strict=True):
+        restarts = len(failures(cluster, jobs[job_name(stage)]))
+        took, usual = (f"{seconds(place)[stage.name]:.1f}" for place in (output, on_flink))
+        table.add_row(stage.name, done, str(restarts), took, usual)
+    shown(table)
 
 
-def held(cluster: Cluster, stopped: list[psutil.Process]) -> bool:
-    """Hold the two workers that encode where they are, once both are there."""
-    for job in encoding(cluster):
-        found = [worker for worker in workers(cluster) if worker.create_time() * 1000 > int(job["start-time"])]
-        stopped.extend(found if len(found) == 2 else [])
-        for worker in stopped:
-            worker.suspend()
-    return bool(stopped)
+def encoding(finished: Path, output: Path) -> Stage:
+    """Return the stage that encodes."""
+    return next(stage for stage, _ in stages(finished, output) if stage.name == "publish.encode")
 
 
 def test_a_killed_client_leaves_no_second_job(
@@ -199,47 +197,38 @@ def test_a_killed_client_leaves_no_second_job(
     command: Callable[..., list[str]],
     run: Run,
 ) -> None:
-    """What submitted a job is killed while its workers work; the same command cancels that job and does the stage."""
-    output = unpublished(on_flink, tmp_path)
+    """What submitted a job is killed while a worker works; the same command cancels that job and does the stage."""
+    output = undone(on_flink, tmp_path, PUBLICATION)
     given = ["--evaluator", str(local / "evaluator"), *cluster.options()]
-    stopped: list[psutil.Process] = []
-    line = command(output, *given, config=one_round)
+    with started(command(output, *given, config=one_round)) as client:
+        worker = held(cluster, client, stage := encoding(on_flink, output))
+        job = running(cluster, stage)
     try:
-        assert kill_when(line, output, lambda _: held(cluster, stopped), group=False)
-        (job,) = encoding(cluster)
+        assert client.returncode == -signal.SIGKILL
         began = time.monotonic()
         run(output, *given, config=one_round)
         print(f"\nclient killed in publish.encode: the same command took {time.monotonic() - began:.1f} s")
     finally:
-        for worker in stopped:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.kill()
-    assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
+        worker.kill()
+    assert state(cluster, job["jid"]) == "CANCELED"
     assert_same(results(output), results(on_flink))
 
 
 def test_a_stopped_run_leaves_no_job(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
-    """By Ctrl-C while its workers work: its job, whose name the log has, is cancelled before it ends."""
-    output = unpublished(on_flink, tmp_path)
+    """By Ctrl-C while a worker works: its job, whose name the log has, is cancelled before it ends."""
+    output = undone(on_flink, tmp_path, PUBLICATION)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    stopped: list[psutil.Process] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    try:
-        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            while not held(cluster, stopped):
-                assert process.poll() is None
-                time.sleep(0.01)
-            (job,) = encoding(cluster)
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=400)
-    finally:
-        for worker in stopped:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.kill()
+    with started(line) as process:
+        worker = held(cluster, process, stage := encoding(on_flink, output))
+        job = running(cluster, stage)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=400)
+    worker.kill()
     assert (process.returncode, said) == (130, "stopped; the same command goes on from here\n")
-    assert cluster.get(f"/jobs/{job['jid']}")["state"] == "CANCELED"
+    assert state(cluster, job["jid"]) == "CANCELED"
     events = [orjson.loads(event) for event in (output / "run.log").read_bytes().splitlines()]
     assert job["name"] in [event["job"] for event in events if event["event"] == "submitted"]
 
@@ -247,23 +236,21 @@ def test_a_stopped_run_leaves_no_job(
 def test_a_killed_job_manager_ends_in_one_line(
     on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
 ) -> None:
-    """Without high availability its jobs are lost: the run says so, and the same command finishes it."""
-    output = unpublished(on_flink, tmp_path)
+    """Without high availability its jobs are lost: the run says whom it asked, and the same command finishes it."""
+    output = undone(on_flink, tmp_path, PUBLICATION)
     line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
-    stopped: list[psutil.Process] = []
-    began = time.monotonic()
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not held(cluster, stopped):
-            assert process.poll() is None
-            time.sleep(0.01)
+    with started(line) as process:
+        worker = held(cluster, process, encoding(on_flink, output))
+        began = time.monotonic()
         cluster.processes["jobmanager"].kill()
         cluster.processes["jobmanager"].wait()
-        for worker in stopped:
-            worker.resume()
+        worker.resume()
         _, said = process.communicate(timeout=400)
     print(f"\njob manager killed in publish.encode: after {time.monotonic() - began:.1f} s: {said.strip()}")
     assert process.returncode == 1
     assert said.startswith("failed: publish.encode: ")
+    assert f"--flink_master=http://localhost:{cluster.rest} does not answer: " in said
+    assert said.endswith("once it does, the same command goes on from here\n")
     assert len(said.splitlines()) == 1
     cluster.start("jobmanager")
     cluster.wait_for(2)
