@@ -241,8 +241,8 @@ class SelfClean:
     max_stratum_loss: float = _number(0.1, 0, 1)  # floor: share of one language and length class that may go
     max_language_loss: float = _number(0.1, 0, 1)  # floor: share of one language's bytes
     max_source_loss: float = _number(0.3, 0, 1)  # floor: share of one source's bytes
-    max_vocabulary_shift: float = _number(0.01, 0, 1)  # guard: Jensen-Shannon divergence of tokens, in bits
-    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources have no floor
+    max_vocabulary_shift: float = _number(0.0005, 0, 1)  # guard: Jensen-Shannon divergence of a language's tokens, bits
+    guard_documents: int = _number(200, 1)  # smaller strata, languages and sources have no floor and no guard
     seed: int = _number(1, 0, 2**32 - 1)
 
 

@@ -280,8 +280,8 @@ def show_seconds(seconds: float) -> str:
 
 
 def show_tiny(value: float) -> str:
-    """Return a value of four digits after the point for people; it says 0 only where that is exact."""
-    return "< 0.0001" if 0 < value < 1e-4 else f"{value:.4f}" if value else "0"
+    """Return a value of five digits after the point for people; it says 0 only where that is exact."""
+    return "< 0.00001" if 0 < value < 1e-5 else f"{value:.5f}" if value else "0"
 
 
 def gathered(text: str) -> str:

@@ -22,7 +22,7 @@ from pipeline.shards import DocumentShard
 from pipeline.summary import counts, merge
 from pipeline.verdicts import SIDECAR, sidecar_path
 
-VERSION = 5
+VERSION = 6
 REASON = "unlike_the_corpus"
 
 

@@ -1,7 +1,7 @@
 """Diversity: what a round's verdicts would leave of the corpus's phrases, words and sources.
 
 Counted on the documents of the training sample, whose tokens are at hand. Phrases are drawn by hash, so that counts of
-shards add up to the count of all.
+shards add up to the count of all. Words are counted by language: all of a small one are few of the whole sample's.
 """
 
 import math
@@ -24,30 +24,33 @@ WORDS = 512  # classes of tokens
 
 def count_tokens(sample: str, shard: DocumentShard, folds: int, rejected: AbstractSet[str]) -> Summary:
     """Return counts of a shard's sampled documents, before and after the rejected ones (ids) are gone."""
-    cells: Summary = {"before": _nothing(), "after": _nothing()}
+    cells: Summary = {"before": _nothing(), "after": _nothing(), "languages": {}}
     seen: set[str] = set()
     for name in (f"{kind}-{fold}" for fold in range(folds) for kind in ("fold", "more")):
         with storage.open_input(storage.join(sample, name, shard.name + ".arrow")) as file:
             table = pa.ipc.open_file(file).read_all()
-        for row, id_ in enumerate(table["id"].to_pylist()):
+        known = zip(table["id"].to_pylist(), table["language"].to_pylist(), strict=True)
+        for row, (id_, language) in enumerate(known):
             if id_ in seen:  # it trains the judges of several folds
                 continue
             seen.add(id_)
             tokens = np.asarray(table["tokens"][row].values, np.int64)
+            words = cells["languages"].setdefault(language, {"documents": 0, "before": {}, "after": {}})
+            words["documents"] += 1
             for when in ("before",) if id_ in rejected else ("before", "after"):
-                _add(cells[when], tokens)
+                _add(cells[when], words[when], tokens)
     return cells
 
 
 def _nothing() -> Summary:
-    return {"tokens": 0, "phrases": {}, "words": {}}
+    return {"tokens": 0, "phrases": {}}
 
 
-def _add(cell: Summary, tokens: npt.NDArray[np.int64]) -> None:
+def _add(cell: Summary, words: dict[str, int], tokens: npt.NDArray[np.int64]) -> None:
     cell["tokens"] += len(tokens)
     keys, numbers = np.unique(tokens % WORDS, return_counts=True)
     for key, n in zip(keys.tolist(), numbers.tolist(), strict=True):
-        cell["words"][str(key)] = cell["words"].get(str(key), 0) + n
+        words[str(key)] = words.get(str(key), 0) + n
     for phrase in _drawn(tokens).tolist():
         cell["phrases"][str(phrase)] = cell["phrases"].get(str(phrase), 0) + 1
 
@@ -62,15 +65,26 @@ def _drawn(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     return value[value % np.uint64(DRAWN) == 0]
 
 
-def describe(counted: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, float]:
-    """Return shares kept of tokens and of distinct phrases, the words' shift in bits, and the sources' entropies."""
+def describe(counted: Mapping[str, Any], sources: Mapping[str, Any], least: int) -> dict[str, Any]:
+    """Return shares kept of tokens and of distinct phrases, the words' shift in bits, and the sources' entropies.
+
+    The shift is that of the language whose words shift most, of those with `least` sampled documents or more: in fewer
+    one long document moves them.
+    """
+    shifts = {
+        name: divergence(cell["before"], cell["after"])
+        for name, cell in sorted(counted.get("languages", {}).items())
+        if cell["documents"] >= least
+    }
+    shifted = max(shifts, key=lambda name: shifts[name], default="")
     before, after = counted.get("before", _nothing()), counted.get("after", _nothing())
     named = {name: cell for name, cell in sources.items() if name != OTHERS}
     kept = {name: cell["bytes"] - cell["rejected_bytes"] for name, cell in named.items()}
     return {
         "tokens_kept": after["tokens"] / max(1, before["tokens"]),
         "phrases_kept": len(after["phrases"]) / max(1, len(before["phrases"])),
-        "vocabulary_shift": divergence(before["words"], after["words"]),
+        "vocabulary_shift": shifts.get(shifted, 0.0),
+        "shifted_most": shifted,
         "source_entropy_before": entropy({name: cell["bytes"] for name, cell in named.items()}),
         "source_entropy_after": entropy(kept),
     }

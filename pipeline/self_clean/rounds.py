@@ -126,7 +126,9 @@ def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:
     for said in floors_said:
         line.display.say(f"self_clean: {said}")
     verdicts = _judge(begun, scored, cut, held, first)
-    diverse = diversity.describe(verdicts.summary.get("diversity", {}), verdicts.summary.get("source", {}))
+    diverse = diversity.describe(
+        verdicts.summary.get("diversity", {}), verdicts.summary.get("source", {}), settings.guard_documents
+    )
     tripped = guards(diverse, settings)
     facts = {
         **_counted(verdicts, fitted, scored, trained, measured),
@@ -284,10 +286,11 @@ def _counted(
     }
 
 
-def guards(shift: Mapping[str, float], settings: SelfClean) -> list[str]:
-    """Return what a round would do to the whole corpus that it must not: how much, and what is allowed."""
-    shifted, most = shift["vocabulary_shift"], settings.max_vocabulary_shift
-    return [f"the vocabulary would shift by {shifted:.4f} bits, more than {most:g}"] if shifted > most else []
+def guards(diverse: Mapping[str, Any], settings: SelfClean) -> list[str]:
+    """Return what a round would do to a language that it must not: how much, and what is allowed."""
+    shifted, most = diverse["vocabulary_shift"], settings.max_vocabulary_shift
+    said = f"the vocabulary of {diverse['shifted_most']} would shift by {shifted:.2g} bits, more than {most:g}"
+    return [said] if shifted > most else []
 
 
 def overlap(facts: Mapping[str, Any]) -> float:

@@ -346,13 +346,13 @@ def test_a_tripped_guard_puts_the_verdicts_aside(finished: Path, tmp_path: Path,
     """A round that would take too much of a language ends the rounds, and nothing is lost by it."""
     changed, again = tmp_path / "changed.toml", tmp_path / "again"
     changed.write_text(
-        settings.read_text().replace("guard_documents = 1000", "guard_documents = 1000\nmax_vocabulary_shift = 0")
+        settings.read_text().replace("guard_documents = 1000", "guard_documents = 50\nmax_vocabulary_shift = 0")
         .replace("max_vocabulary_shift = 1\n", "")
     )  # fmt: skip
     shutil.copytree(finished, again)
     run(again, config=changed)
     facts = report(again)
-    assert facts["decision"].startswith("round 1 tripped a guard and its verdicts were put aside: the vocabulary")
+    assert facts["decision"].startswith("round 1 tripped a guard and its verdicts were put aside: the vocabulary of ")
     assert facts["rounds"][0]["rejected"] > 0
     assert "self_clean" not in read(again, "rejected")["stage"].to_pylist()
 

@@ -124,16 +124,17 @@ def known_facts() -> dict[str, Any]:
                 "source": {"news": cell},
                 "losses": {"fold-0": 6.4217, "fold-1": 6.5571},
                 "held": ["source news would lose 42.0% of its bytes and is held to 30.0%"],
-                "guards": ["the vocabulary would shift by 0.0250 bits, more than 0.01"],
+                "guards": ["the vocabulary of fr would shift by 0.0023 bits, more than 0.0005"],
                 "tokens_trained": 149504,
                 "tokens_counted": 1234567,
                 "tokens_scored": 164956,
                 "unread": {"fr 0": 1100, "fr 1": 77},
-                "max_vocabulary_shift": 0.01,
+                "max_vocabulary_shift": 0.0005,
                 "diversity": {
                     "tokens_kept": 0.9825,
                     "phrases_kept": 0.9736,
                     "vocabulary_shift": 0.00234,
+                    "shifted_most": "fr",
                     "source_entropy_before": 1.536,
                     "source_entropy_after": 1.475,
                 },
@@ -339,7 +340,7 @@ SHOWN = {
         "1.938",
         "97.36 %",
         "98.25 %",
-        "0.0023 bits of 0.01 allowed",
+        "0.00234 bits of 0.0005 allowed",
         "1.536 → 1.475 bits",
         "trigram gain below 5",
         "repetition above 1",
@@ -347,7 +348,7 @@ SHOWN = {
         "shuffled words 41 documents 0.812 43 documents 0.988",
     ],
     "held": ["source news would lose 42.0% of its bytes and is held to 30.0%"],
-    "guards": ["the vocabulary would shift by 0.0250 bits, more than 0.01"],
+    "guards": ["the vocabulary of fr would shift by 0.0023 bits, more than 0.0005"],
     "not judged": ["the judges saw 31 tokens of it, fewer than 20,000"],
     "samples": [
         "1 of 97",
@@ -625,8 +626,10 @@ def test_a_tiny_shift_reads_as_tiny_and_beside_its_limit() -> None:
     facts = known_facts()
     (one,) = facts["rounds"]
     one["diversity"]["vocabulary_shift"] = 4.8e-6
-    assert "shift of the vocabulary < 0.0001 bits of 0.01 allowed" in read(render(facts)).text
+    assert "shift of the vocabulary < 0.00001 bits of 0.0005 allowed, most in fr" in read(render(facts)).text
     one["diversity"]["vocabulary_shift"] = 0.0
+    del one["diversity"]["shifted_most"]
+    assert "shift of the vocabulary 0 bits of 0.0005 allowed entropy" in read(render(facts)).text
     del one["max_vocabulary_shift"], one["unread"]
     text = read(render(facts)).text
     assert "shift of the vocabulary 0 bits entropy" in text

@@ -1,17 +1,21 @@
 """The contaminated corpus and the equal-token variants are what their benchmarks say they are."""
 
 import re
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 
+from pipeline.evaluation.finished import read_finished
+from pipeline.self_clean.excerpt import cut
 from pipeline.self_clean.scoring import length_class
 from tests.benchmarks import ablate, ablate_tables, cascade, contaminate, variants
-from tests.pipeline.evaluation.test_evaluate import story
+from tests.pipeline.evaluation.test_evaluate import DAMAGE, make_run, story
 
 
 def documents(count: int) -> variants.Documents:
@@ -192,6 +196,25 @@ def test_a_rows_low_end_has_the_parts_that_showed_nothing() -> None:
     weights = np.where(full, 1.0, 100.0) * np.ones((501, 1))
     row = cascade.row(np.ones(200, bool), full, full, group, weights, [100, 0, 10_000])
     assert row[2:] == ["100 = 100 + 0 + 0", "100", "300", "1.000 (.250 to 1.000)", "1.000 (1.000 to 1.000)"]
+
+
+def test_full_scoring_reads_what_the_cascade_passes_over(tmp_path: Path) -> None:
+    """Damage between the cascade's windows raises the score of full scoring, whose anchors are the run's."""
+    make_run(tmp_path)
+    copied = tmp_path / "stages/self_clean.anchors/a"
+    shutil.copytree(tmp_path / "stages" / DAMAGE / "f/anchors", copied / "anchors")
+    run = orjson.loads((tmp_path / "run.json").read_bytes())
+    run["fingerprints"]["self_clean.anchors"] = copied.name
+    (tmp_path / "run.json").write_bytes(orjson.dumps(run))
+    finished = read_finished(str(tmp_path))
+    full = cascade.fit_full(tmp_path, finished)
+    assert full.score.every.each == pytest.approx(finished.score.every.each)  # anchors are short: all of them is read
+    text = "\n".join(story(f"long {number}") for number in range(9))[:7000]
+    hurt = text[:1100] + "zx qv " * 130 + text[1880:]
+    assert cut(text, finished.shape) == cut(hurt, finished.shape)
+    table = pa.table({"text": [text, hurt], "language": ["en", "en"], "judge": [0, 0]})
+    good, bad = cascade.read_here(table, full).tolist()
+    assert bad > good + 1
 
 
 def similarity(a: str, b: str) -> float:

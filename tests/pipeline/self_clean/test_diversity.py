@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
+from pipeline.config import SelfClean
 from pipeline.self_clean.diversity import PHRASE, count_tokens, describe, divergence, entropy
+from pipeline.self_clean.rounds import guards
 from pipeline.shards import DocumentShard
 from pipeline.summary import OTHERS, Summary, merge
 from pipeline.token_shards import token_schema, write_arrow
@@ -54,8 +56,11 @@ def draw_tokens(seed: int, count: int, size: int) -> dict[str, list[int]]:
 
 
 def write(folder: Path, name: str, documents: dict[str, list[int]]) -> None:
-    """Write a token shard of the sample."""
-    rows = [{"id": id_, "source": "", "language": "en", "tokens": tokens} for id_, tokens in documents.items()]
+    """Write a token shard of the sample, whose languages the ids begin with: "fi ..."; others are English."""
+    rows = [
+        {"id": id_, "source": "", "language": id_.partition(" ")[0] if " " in id_ else "en", "tokens": tokens}
+        for id_, tokens in documents.items()
+    ]
     write_arrow(str(folder / name / "a.arrow"), [pa.Table.from_pylist(rows, schema=SCHEMA)], SCHEMA)
 
 
@@ -74,11 +79,13 @@ def test_what_is_rejected_is_counted_before_and_not_after(tmp_path: Path) -> Non
     both = sampled(tmp_path / "both", parts, gone)
     assert both["before"]["tokens"] == 30 * 3_000
     assert both["after"]["tokens"] == 25 * 3_000
-    for cell in both.values():
-        assert sum(cell["words"].values()) == cell["tokens"]
+    assert both["languages"]["en"]["documents"] == 30
+    for when in ("before", "after"):
+        assert sum(both["languages"]["en"][when].values()) == both[when]["tokens"]
     left = {id_: tokens for id_, tokens in {**first, **second}.items() if id_ not in gone}
     only = sampled(tmp_path / "only", {"more-0": left}, set())
     assert only["before"] == only["after"] == both["after"]
+    assert only["languages"]["en"]["after"] == both["languages"]["en"]["after"]
     phrases = both["before"]["phrases"]
     assert 0.5 < sum(phrases.values()) / (30 * (3_000 - PHRASE + 1) / 1024) < 1.5
     assert sum((Counter(phrases) - Counter(both["after"]["phrases"])).values()) > 0
@@ -95,18 +102,50 @@ def test_a_phrase_counts_once_among_the_distinct(tmp_path: Path) -> None:
     """Rejecting one of two copies keeps every phrase; rejecting both loses theirs alone."""
     up, down = list(range(4_000)), list(range(3_999, -1, -1))
     corpus = {"a": up, "b": up, "c": down, "d": down}
-    half = describe(sampled(tmp_path / "half", {"fold-0": corpus}, {"a", "c"}), {})
+    half = describe(sampled(tmp_path / "half", {"fold-0": corpus}, {"a", "c"}), {}, 1)
     assert half["phrases_kept"] == 1
     assert half["tokens_kept"] == 0.5
     assert half["vocabulary_shift"] == 0
-    all_of_one = describe(sampled(tmp_path / "one", {"fold-0": corpus}, {"a", "b"}), {})
+    all_of_one = describe(sampled(tmp_path / "one", {"fold-0": corpus}, {"a", "b"}), {}, 1)
     assert 0 < all_of_one["phrases_kept"] < 1
+
+
+def zipf(seed: int, count: int, own: float = 0.0) -> list[list[int]]:
+    """Return documents of 400 tokens: words as they come in a language, a share of them of a register of its own."""
+    draw, ranks = np.random.default_rng(seed), np.arange(8_000)
+    share = 1 / (10 + ranks)
+    tokens = draw.choice(ranks, (count, 400), p=share / share.sum())
+    return np.where(draw.random(tokens.shape) < own, tokens[:, ::-1] // 3 + 5_000, tokens).tolist()
+
+
+def corpus_of_two() -> dict[str, list[int]]:
+    """Return 2,000 English and 300 Finnish documents, a tenth of these by one publisher, with words of their own."""
+    documents = [*zipf(1, 2_000), *zipf(2, 270), *zipf(3, 30, own=0.3)]
+    names = [f"en {n}" for n in range(2_000)] + [f"fi {n}" for n in range(270)] + [f"fi own {n}" for n in range(30)]
+    return dict(zip(names, documents, strict=True))
+
+
+def test_the_guard_lets_a_tail_go_and_no_register(tmp_path: Path) -> None:
+    """A twentieth of each language may go; a tenth of a small one, all of one kind, may not, little as it is of all."""
+    settings, corpus = SelfClean(), corpus_of_two()
+    tail = {f"en {n}" for n in range(100)} | {f"fi {n}" for n in range(15)}
+    register = {name for name in corpus if "own" in name}
+    found = [
+        sampled(tmp_path / name, {"fold-0": corpus}, gone) for name, gone in (("tail", tail), ("register", register))
+    ]
+    kept, stopped = (describe(one, {}, settings.guard_documents) for one in found)
+    assert guards(kept, settings) == []
+    assert stopped["shifted_most"] == "fi"
+    assert guards(stopped, settings)[0].startswith("the vocabulary of fi would shift by 0.0")
+    of_all = [merge(cell[when] for cell in found[1]["languages"].values()) for when in ("before", "after")]
+    assert divergence(*of_all) < settings.max_vocabulary_shift
+    assert describe(found[1], {}, 301)["shifted_most"] == "en"
 
 
 def test_sources_lose_entropy_when_one_is_left() -> None:
     """Entropies are of bytes by source; what names beyond the largest were folded into counts for neither."""
     cell = {"documents": 1, "bytes": 100, "rejected": 0, "rejected_bytes": 0}
     sources = {"a": cell, "b": {**cell, "rejected": 1, "rejected_bytes": 100}}
-    found = describe({}, {**sources, OTHERS: {**cell, "bytes": 900}})
+    found = describe({}, {**sources, OTHERS: {**cell, "bytes": 900}}, 1)
     assert (found["source_entropy_before"], found["source_entropy_after"]) == (1, 0)
     assert (found["tokens_kept"], found["phrases_kept"], found["vocabulary_shift"]) == (0, 0, 0)
