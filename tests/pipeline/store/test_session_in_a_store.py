@@ -1,6 +1,7 @@
 """A session in a store shows life from its first second."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -39,3 +40,20 @@ def test_a_run_that_plans_and_compiles_is_not_taken_over(
     line = ["--input", store.url("planned-in/*"), "--output", output, "--until", "ingest", "--direct_num_workers=1"]
     assert main(line) == 0
     assert len(met) == 2
+
+
+@pytest.mark.parametrize("deaf", ["If-None-Match", "If-Match"])
+def test_a_store_that_ignores_conditions_is_refused(
+    store: Store, deaf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, at the start; nothing but a lock that says that its run has ended lies there then."""
+    (tmp_path / "a.txt").write_text("one")
+    output = store.url(f"deaf-{deaf}")
+    line = ["--input", str(tmp_path / "a.txt"), "--output", output, "--until", "ingest"]
+    store.faults(deaf=[deaf])
+    assert main(line) == 2
+    assert f"error: --output {output}: its store put a lock over one that is there" in capsys.readouterr().err
+    holder = holder_of(output)
+    assert holder is not None
+    assert holder.state == "failed"
+    assert list(store.contents(f"deaf-{deaf}")) == [".lock"]
