@@ -35,7 +35,7 @@ from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, claimed, publish
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import Piece, Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.training import given_weights
 from pipeline.stage import read_manifest
@@ -90,12 +90,12 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         only=only,
         labels=labels,
     )
+    if not _is_demo(config):
+        check_inputs(find_all(config), output)  # a mistake in the inputs leaves no folder behind
     if asked.dry_run:
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
-    if not _is_demo(config):
-        check_inputs(make_plan(config), output)  # a mistake in the inputs leaves no folder behind
     if only == "score":
         return _score(ask, config, output, console, planned(config, output))
     with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
@@ -115,9 +115,9 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     return code
 
 
-def check_inputs(plan: Plan, output: str) -> None:
+def check_inputs(files: Sequence[Piece], output: str) -> None:
     """Raise ConfigError where a run would read what it is about to replace."""
-    inside = next((p.path for s in plan.shards for p in s.pieces if storage.lies_in(p.path, output)), "")
+    inside = next((piece.path for piece in files if storage.lies_in(piece.path, output)), "")
     if inside:
         raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
 

@@ -1,5 +1,6 @@
 """A session in a store shows life from its first second."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline import lease, session
+from pipeline import lease, plan, session
 from pipeline.lease import Taken, holder_of, take
 from pipeline.lock import place_of
 from pipeline.run import main
@@ -40,6 +41,20 @@ def test_a_run_that_plans_and_compiles_is_not_taken_over(
     line = ["--input", store.url("planned-in/*"), "--output", output, "--until", "ingest", "--direct_num_workers=1"]
     assert main(line) == 0
     assert len(met) == 2
+
+
+def test_a_large_file_is_opened_once_and_beside_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first look at the inputs only lists them; a store that takes its time to open one opens eight in it."""
+    store.fill("large", {f"{number}.jsonl": b'{"text": "one"}\n' * 40_000 for number in range(8)})
+    spent = []
+    for at_once in (1, 8):
+        monkeypatch.setattr(plan, "OPENED_AT_ONCE", at_once)
+        store.faults(slow=1, seconds=0.3, only="large/", method="GET")
+        began = time.monotonic()
+        assert main(["--input", store.url("large/*"), "--output", store.url("out"), "--dry-run"]) == 0
+        spent.append(time.monotonic() - began)
+        assert store.faults()["slow"] == 8
+    assert spent[1] < spent[0] / 2
 
 
 @pytest.mark.parametrize("deaf", ["If-None-Match", "If-Match"])
