@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import Engine, Rank, RunFailed, start
 from pipeline.failure import InputChanged, said, with_remedy
+from pipeline.formats.fields import missing
 from pipeline.ingest import load_kernels
 from pipeline.inputs import changes, remember
 from pipeline.journal import Journal, open_journal
@@ -42,6 +44,7 @@ from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
+FIRST_FILES = 3  # of an input: one that lies beside the data, as a list of them, has other fields
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
 
@@ -91,7 +94,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         labels=labels,
     )
     if not _is_demo(config):
-        check_inputs(find_all(config), output)  # a mistake in the inputs leaves no folder behind
+        check_inputs(find_all(config), config, output)  # a mistake in the inputs leaves no folder behind
     if asked.dry_run:
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
@@ -115,11 +118,16 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     return code
 
 
-def check_inputs(files: Sequence[Piece], output: str) -> None:
-    """Raise ConfigError where a run would read what it is about to replace."""
+def check_inputs(files: Sequence[Piece], config: Config, output: str) -> None:
+    """Raise ConfigError where a run would read what it is about to replace, or would not find the fields it is told."""
     inside = next((piece.path for piece in files if storage.lies_in(piece.path, output)), "")
     if inside:
         raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
+    for number, given in enumerate(config.input):
+        first = [piece.path for piece in files if piece.input == number and piece.size][:FIRST_FILES]
+        lacking = list(takewhile(bool, (missing(path, given, config.ingest.max_document_bytes) for path in first)))
+        if lacking and len(lacking) == len(first):
+            raise ConfigError(f"input {given.name!r}: {first[0]}: {lacking[0]}: [[input]] says which field is which")
 
 
 def check_models(config: Config, evaluator: str) -> None:

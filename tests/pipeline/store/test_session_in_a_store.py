@@ -44,7 +44,7 @@ def test_a_run_that_plans_and_compiles_is_not_taken_over(
 
 
 def test_a_large_file_is_opened_once_and_beside_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first look at the inputs only lists them; a store that takes its time to open one opens eight in it."""
+    """A first look at the inputs lists them and opens the first; a store slow to open one opens eight in that."""
     store.fill("large", {f"{number}.jsonl": b'{"text": "one"}\n' * 40_000 for number in range(8)})
     spent = []
     for at_once in (1, 8):
@@ -53,7 +53,7 @@ def test_a_large_file_is_opened_once_and_beside_others(store: Store, monkeypatch
         began = time.monotonic()
         assert main(["--input", store.url("large/*"), "--output", store.url("out"), "--dry-run"]) == 0
         spent.append(time.monotonic() - began)
-        assert store.faults()["slow"] == 8
+        assert store.faults()["slow"] == 1 + 8
     assert spent[1] < spent[0] / 2
 
 
