@@ -41,6 +41,10 @@ class Taken(Exception):  # noqa: N818 - what is the case, not an error of its co
     """Another run holds the folder; the message says which."""
 
 
+class NoExclusion(Exception):  # noqa: N818 - what the place is like
+    """A place keeps no two runs apart; the message says what it did."""
+
+
 class LeaseLost(Exception):  # noqa: N818 - what happened to the run
     """Another run has taken the folder over; the message is the one line that this run's user reads."""
 
@@ -221,6 +225,25 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
     except Changed:
         raise Taken(_refusal(output, parse(place.read()[0]))) from None
     return lease
+
+
+def prove_exclusion(lease: Lease) -> None:
+    """Raise NoExclusion where the lock can be put over nothing, or over what it was, though it is there.
+
+    Some stores accept conditions and ignore them. What they then put says that this run has failed, so that nobody
+    waits for it.
+    """
+    before = lease.version
+    lease.renew()
+    ended = pack(replace(lease.holder, state="failed"))
+    for version in ("", before):
+        with contextlib.suppress(Changed):
+            lease.place.write(ended, version)
+            raise NoExclusion(
+                f"{lease.output}: its store put a lock over one that is there, though told not to: it ignores "
+                "conditions (If-None-Match, If-Match; ifGenerationMatch), so two runs could work there at once; "
+                "name another place"
+            )
 
 
 def _is_over(place: Place, holder: Holder) -> bool:

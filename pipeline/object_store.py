@@ -302,6 +302,11 @@ def remove(path: str) -> None:
         asked(path, partial(_delete, found[first : first + DELETED_AT_ONCE]))
     if found and (left := walk(path)):  # s3fs does not say what a store refused to delete
         raise StoreFailed(f"{path}/{left[0]}: the store does not remove it")
+    remove_object(path)
+
+
+def remove_object(path: str) -> None:
+    """Remove one object, by one request; nothing happens where it is not there."""
     with contextlib.suppress(FileNotFoundError):
         asked(path, lambda store: store.rm_file(path))
 

@@ -16,7 +16,7 @@ from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
 from pipeline.inputs import SEEN
 from pipeline.labelled import applied, measure
-from pipeline.lease import MARK, Lease, Taken, lock_content, take
+from pipeline.lease import MARK, Lease, LeaseLost, NoExclusion, Taken, lock_content, prove_exclusion, take
 from pipeline.line import Asked, Line
 from pipeline.lock import NAME, place_of
 from pipeline.object_store import TRIES
@@ -37,14 +37,18 @@ def check_output(output: str) -> None:
 def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
     """Hold an output folder for this run; `say` is told what delays it, and whom it takes over from.
 
-    Raises ConfigError for a folder that is not ours, cannot be written, or that another run is working on.
+    Raises ConfigError for a folder that is not ours, cannot be written, or that another run is working on, and for a
+    place that keeps no two runs apart.
     """
     with ExitStack() as opened:
         try:
             _refuse_strangers(output)
             lease = take(output, opened.enter_context(place_of(output)), say)
-        except Taken as error:
+            prove_exclusion(lease)
+        except (Taken, LeaseLost) as error:
             raise ConfigError(str(error)) from None
+        except NoExclusion as error:
+            raise ConfigError(f"--output {error}") from None
         except OSError as error:
             why = "a file, not a folder" if isinstance(error, FileExistsError) else error.strerror or error
             raise ConfigError(f"--output {output} cannot be written: {why}") from error

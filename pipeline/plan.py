@@ -9,10 +9,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
@@ -26,6 +28,7 @@ from pipeline.storage import is_local, open_input
 # Small corpora still get this many shards, so that every core has work and progress is seen.
 MIN_SHARDS = 16
 MIN_SHARD_BYTES = 500_000
+OPENED_AT_ONCE = 8  # files that may be split: in a store a few requests each, which are waited for
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -74,14 +77,21 @@ def make_plan(config: Config) -> Plan:
 
     Raises ConfigError for a pattern that matches nothing, and for files whose documents would share ids.
     """
-    files = [piece for number, given in enumerate(config.input) for piece in find(given, number)]
+    files = find_all(config)
     chosen, share = _sample(files, config.sample)
     total = sum(piece.size for piece in chosen)
     target = min(config.ingest.shard_bytes, max(total // MIN_SHARDS, MIN_SHARD_BYTES))
-    pieces = [part for piece in chosen for part in _split(piece, config.input[piece.input], target)]
+    with ThreadPoolExecutor(OPENED_AT_ONCE) as threads:
+        split = threads.map(lambda piece: _split(piece, config.input[piece.input], target), chosen)
+        pieces = [part for parts in split for part in parts]
     groups = list(_pack(pieces, target))
     shards = tuple(Shard(f"{i:05d}", tuple(group)) for i, group in enumerate(groups))
     return Plan(shards, len(files), len(chosen), sum(piece.size for piece in files), share)
+
+
+def find_all(config: Config) -> list[Piece]:
+    """Return the files of all inputs; raises ConfigError as `make_plan` does, and opens none."""
+    return [piece for number, given in enumerate(config.input) for piece in find(given, number)]
 
 
 def find(given: Input, number: int) -> list[Piece]:
@@ -197,39 +207,39 @@ def _sample(files: list[Piece], share: float) -> tuple[list[Piece], float]:
     return chosen, min(1.0, wanted / max(1, size))
 
 
-def _split(piece: Piece, given: Input, target: int) -> Iterator[Piece]:
+def _split(piece: Piece, given: Input, target: int) -> list[Piece]:
     """Cut a large file where its format allows: lines by bytes, Parquet by row groups, others not at all."""
-    kind = "" if piece.size <= target or piece.error else _plain_format(piece)
-    if kind == "parquet":
-        yield from _split_groups(piece, target)
-    elif kind == "jsonl" or (kind == "txt" and given.txt == "lines"):
-        count = math.ceil(piece.size / target)
-        edges = [piece.size * i // count for i in range(count + 1)]
-        for start, stop in pairwise(edges):
-            last = None if stop == piece.size else stop
-            yield replace(piece, start=start, stop=last, size=stop - start)
-    else:
-        yield piece
-
-
-def _plain_format(piece: Piece) -> str:
-    """Return the format of a file as its reader will see it, empty for a compressed one."""
+    if piece.size <= target or piece.error:
+        return [piece]
     with open_input(piece.path) as stream:
-        return "" if is_compressed(stream) else recognise(stream, piece.path)
+        kind = "" if is_compressed(stream) else recognise(stream, piece.path)
+        if kind == "parquet":
+            return list(_split_groups(piece, stream, target))
+    if kind == "jsonl" or (kind == "txt" and given.txt == "lines"):
+        return list(_split_lines(piece, target))
+    return [piece]
 
 
-def _split_groups(piece: Piece, target: int) -> Iterator[Piece]:
+def _split_lines(piece: Piece, target: int) -> Iterator[Piece]:
+    """Cut a file of lines into equal ranges of bytes of about the target size."""
+    count = math.ceil(piece.size / target)
+    edges = [piece.size * i // count for i in range(count + 1)]
+    for start, stop in pairwise(edges):
+        last = None if stop == piece.size else stop
+        yield replace(piece, start=start, stop=last, size=stop - start)
+
+
+def _split_groups(piece: Piece, stream: BinaryIO, target: int) -> Iterator[Piece]:
     """Cut a Parquet file into runs of row groups of about the target size."""
-    with open_input(piece.path) as stream:
-        watched = WatchedStream(stream)
-        try:
-            metadata = pq.ParquetFile(watched).metadata
-            count = metadata.num_row_groups
-            sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
-        except WRONG_PARQUET:  # a damaged file is the reader's to record
-            watched.raise_failure()
-            yield piece
-            return
+    watched = WatchedStream(stream)
+    try:
+        metadata = pq.ParquetFile(watched).metadata
+        count = metadata.num_row_groups
+        sizes = [metadata.row_group(i).total_byte_size for i in range(count)]
+    except WRONG_PARQUET:  # a damaged file is the reader's to record
+        watched.raise_failure()
+        yield piece
+        return
     parts = min(count, math.ceil(piece.size / target))
     total, first, seen = max(1, sum(sizes)), 0, 0
     for i, size in enumerate(sizes):

@@ -34,7 +34,7 @@ from tokenizer.encode import Tokenizer
 VERSION = 1
 MIN_GROUPS = 16  # so that every core has work
 MIN_GROUP_BYTES = 100_000
-FILES_AT_ONCE = 8  # that are given their second name: in a store a copy, which is waited for
+FILES_AT_ONCE = 8  # that go, or are given their second name: in a store requests, which are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,17 +309,21 @@ def fill_output(output: str, files: dict[str, str], texts: dict[str, Any], sure:
     """
     wanted = {*files, *texts}
     strangers = [name for folder in PUBLISHED for name in _files_under(output, folder) if name not in wanted]
-    for name in ("_SUCCESS", *sorted(texts), *PAGES, *storage.unfinished(output), *strangers):
+
+    def remove(name: str) -> None:
         sure()
-        storage.remove(storage.join(output, name))
+        storage.remove_file(storage.join(output, name))
 
     def publish(name: str) -> None:
         sure()
         storage.publish(files[name], storage.join(output, name))
 
+    for name in ("_SUCCESS", *sorted(texts), *PAGES, *storage.unfinished(output)):
+        remove(name)
     with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
-        for _ in threads.map(publish, sorted(files)):  # whose end, an error too, ends what has not begun
-            pass
+        for change, changed in ((remove, strangers), (publish, sorted(files))):
+            for _ in threads.map(change, changed):  # whose end, an error too, ends what has not begun
+                pass
     for name, value in sorted(texts.items()):
         sure()
         storage.write_json(storage.join(output, name), value)

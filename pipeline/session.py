@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import Engine, Rank, RunFailed, start
 from pipeline.failure import InputChanged, said, with_remedy
+from pipeline.formats.fields import missing
 from pipeline.ingest import load_kernels
 from pipeline.inputs import changes, remember
 from pipeline.journal import Journal, open_journal
@@ -35,13 +37,14 @@ from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, claimed, publish
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import Piece, Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.given import check_given
 from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
+FIRST_FILES = 3  # of an input: one that lies beside the data, as a list of them, has other fields
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
 
@@ -90,12 +93,12 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         only=only,
         labels=labels,
     )
+    if not _is_demo(config):
+        check_inputs(find_all(config), config, output)  # a mistake in the inputs leaves no folder behind
     if asked.dry_run:
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
-    if not _is_demo(config):
-        check_inputs(make_plan(config), output)  # a mistake in the inputs leaves no folder behind
     if only == "score":
         return _score(ask, config, output, console, planned(config, output))
     with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
@@ -115,11 +118,16 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     return code
 
 
-def check_inputs(plan: Plan, output: str) -> None:
-    """Raise ConfigError where a run would read what it is about to replace."""
-    inside = next((p.path for s in plan.shards for p in s.pieces if storage.lies_in(p.path, output)), "")
+def check_inputs(files: Sequence[Piece], config: Config, output: str) -> None:
+    """Raise ConfigError where a run would read what it is about to replace, or would not find the fields it is told."""
+    inside = next((piece.path for piece in files if storage.lies_in(piece.path, output)), "")
     if inside:
         raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
+    for number, given in enumerate(config.input):
+        first = [piece.path for piece in files if piece.input == number and piece.size][:FIRST_FILES]
+        lacking = list(takewhile(bool, (missing(path, given, config.ingest.max_document_bytes) for path in first)))
+        if lacking and len(lacking) == len(first):
+            raise ConfigError(f"input {given.name!r}: {first[0]}: {lacking[0]}: [[input]] says which field is which")
 
 
 def check_models(config: Config, evaluator: str, *, external: bool) -> None:

@@ -175,4 +175,12 @@ def remove(path: str) -> None:
     elif Path(path).is_dir() and not Path(path).is_symlink():
         shutil.rmtree(path)
     else:
+        remove_file(path)
+
+
+def remove_file(path: str) -> None:
+    """Remove what is known to be a file; nothing happens when it is not there."""
+    if is_local(path):
         Path(path).unlink(missing_ok=True)
+    else:
+        object_store.remove_object(path)

@@ -118,7 +118,7 @@ def _loads(data: bytes) -> Any:
 def from_fields(position: int, offset: int, fields: dict[str, object], given: Input) -> Record | Unreadable:
     """Make a record of named fields; one field may be several things; what is not named goes to meta."""
     if not isinstance(fields.get(given.text), str):
-        return Unreadable(position=position, offset=offset, error=_no_text(fields, given.text))
+        return Unreadable(position=position, offset=offset, error=no_text(fields, given.text))
     text = str(fields.pop(given.text))
     try:
         names = {given.id, given.url, given.date, given.source} - {""}
@@ -138,7 +138,8 @@ def from_fields(position: int, offset: int, fields: dict[str, object], given: In
     )
 
 
-def _no_text(fields: dict[str, object], name: str) -> str:
+def no_text(fields: dict[str, object], name: str) -> str:
+    """Say why a field of a record is no text."""
     if name in fields:
         text = fields[name]
         return f"the field {name!r} " + ("is null" if text is None else f"holds {type(text).__name__}, not a string")

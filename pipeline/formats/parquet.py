@@ -1,6 +1,6 @@
 """Parquet: the row groups of a piece, a batch of rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -31,7 +31,8 @@ def read_parquet(
         first, last = groups or (0, file.num_row_groups)
         sizes = [file.metadata.row_group(group).num_rows for group in range(last)]
         row = sum(sizes[:first])
-        error = _no_column(file, given.text)
+        there = file.schema_arrow.names
+        error = "" if given.text in there else no_column(there, given.text)
         lost = max(1, sum(sizes[first:]))
     except WRONG_PARQUET as wrong:
         watched.raise_failure()
@@ -54,10 +55,9 @@ def read_parquet(
             yield Unreadable(position=at, offset=at, error=f"row group {group} is damaged: {wrong}", records=lost)
 
 
-def _no_column(file: pq.ParquetFile, name: str) -> str:
-    """Say that a column is missing; empty when it is there."""
-    there = file.schema_arrow.names
-    return "" if name in there else f"no column {name!r}; the file has {', '.join(there)}"
+def no_column(there: Sequence[str], name: str) -> str:
+    """Say that a column is missing, and which are there."""
+    return f"no column {name!r}; the file has {', '.join(there)}"
 
 
 def _read_rows(file: pq.ParquetFile, group: int, text: str, limit: int) -> Iterator[tuple[Fields | ValueError, int]]:

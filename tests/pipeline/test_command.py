@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.beam_runner import check_options
-from pipeline.config import ConfigError
+from pipeline.config import Config, ConfigError, Input
 from pipeline.job import EXAMPLE
+from pipeline.plan import find_all
 from pipeline.run import configure, main, parser
+from pipeline.session import check_inputs
 from tests.measured import measured
 
 LIMIT = 16_000_000  # ingest.max_document_bytes
@@ -123,19 +125,48 @@ def test_threads_are_refused(tmp_path: Path) -> None:
     assert "loses data" in done.stderr
 
 
-def test_a_wrong_text_field_fails_with_the_reason(tmp_path: Path) -> None:
-    """A field that no record has is a mistake that the run reports, naming the fields there are."""
-    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"content": TEXT, "n": i}) for i in range(50)))
-    done = start("--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out")
-    assert done.returncode == 1
-    assert "50 of 50 records of input 'input' are unreadable" in done.stderr
-    assert "no field 'text'; the record has content, n" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "named", "message"),
+    [
+        ("a.jsonl", "", "no field 'text'; the record has content, doc, n: [[input]] says which field is which"),
+        ("a.jsonl", "text = 'content'\nid = 'key'", "no field 'key'; the record has content, doc, n: [[input]] says"),
+        ("a.jsonl", "text = 'n'", "the field 'n' holds int, not a string: [[input]] says"),
+        ("a.parquet", "", "no column 'text'; the file has content, n, doc: [[input]] says"),
+        (
+            "a.parquet",
+            "text = 'content'\ndate = 'when'",
+            "no column 'when'; the file has content, n, doc: [[input]] says",
+        ),
+    ],
+)
+def test_a_wrong_field_is_said_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, named: str, message: str
+) -> None:
+    """With the fields there are; nothing is written."""
+    rows = [{"content": TEXT, "n": i, "doc": str(i)} for i in range(50)]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    config = tmp_path / "one.toml"
+    config.write_text(f"[[input]]\npaths = ['{tmp_path}/{name}']\n{named}\n")
+    assert main(["--config", str(config), "--output", f"{tmp_path}/out"]) == 2
+    assert f"error: input 'input': {tmp_path}/{name}: {message}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_beside_the_data_refuses_nothing(tmp_path: Path) -> None:
+    """One that has other fields, or whose first records lack one, may be read: what is unreadable is counted."""
+    (tmp_path / "0-about.json").write_bytes(orjson.dumps({"rows": 9}))
+    records = [{"title": "of all"}, *({"text": TEXT, "key": i} for i in range(9))]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(map(orjson.dumps, records)))
+    config = Config(input=(Input(paths=(f"{tmp_path}/*.json*",), id="key"),))
+    check_inputs(find_all(config), config, f"{tmp_path}/out")
 
 
 def test_one_wrong_input_does_not_hide_behind_another(tmp_path: Path, story: Callable[[int], str]) -> None:
     """The share of unreadable records is each input's own; a Parquet file without the column counts with its rows."""
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(200)))
-    pq.write_table(pa.table({"content": [TEXT] * 7}), tmp_path / "b.parquet")
+    pq.write_table(pa.table({"text": [TEXT]}), tmp_path / "b.parquet")
+    pq.write_table(pa.table({"content": [TEXT] * 7}), tmp_path / "c.parquet")
     config = tmp_path / "two.toml"
     config.write_text(f"""
         [[input]]
@@ -143,11 +174,11 @@ def test_one_wrong_input_does_not_hide_behind_another(tmp_path: Path, story: Cal
         paths = ["{tmp_path}/a.jsonl"]
         [[input]]
         name = "wrong"
-        paths = ["{tmp_path}/b.parquet"]
+        paths = ["{tmp_path}/*.parquet"]
     """)
     done = start("--config", str(config), "--output", f"{tmp_path}/out")
     assert done.returncode == 1
-    assert "7 of 7 records of input 'wrong' are unreadable" in done.stderr
+    assert "7 of 8 records of input 'wrong' are unreadable" in done.stderr
     assert "no column 'text'" in done.stderr
 
 

@@ -7,6 +7,7 @@ a PUT of JSON to /-/faults; a GET there returns what it did so far.
 import json
 import os
 import random
+import re
 import socket
 import struct
 import sys
@@ -24,7 +25,7 @@ Environ = dict[str, Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
 
 CONTROL = "/-/faults"
-KNOWN = frozenset({"fail", "reset", "slow", "seconds", "only", "method", "least", "seed"})
+KNOWN = frozenset({"fail", "reset", "slow", "seconds", "only", "method", "least", "seed", "deaf"})
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -43,6 +44,7 @@ class Faulty:
         if environ["PATH_INFO"] == CONTROL:
             return self._control(environ, start_response)
         kind = self._chosen(environ)
+        self._overhear(environ)
         if kind == "slow":
             time.sleep(self.asked.get("seconds", 1.0))
         if kind == "fail":
@@ -74,6 +76,12 @@ class Faulty:
                     self.done[kind] += 1
                     return kind
         return ""
+
+    def _overhear(self, environ: Environ) -> None:
+        """Take the headers and parameters away that a request has and `deaf` names."""
+        for name in self.asked.get("deaf", ()):
+            environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
+            environ["REQUEST_URI"] = re.sub(rf"\b{name}=[^&]*&?", "", environ["REQUEST_URI"])
 
     def _control(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         with self.lock:

@@ -103,14 +103,18 @@ def test_a_row_group_is_read_by_ranges(store: Store) -> None:
     assert told["sent"] < held.tell() / 4
 
 
-def test_files_of_a_result_are_published_side_by_side(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that takes its time for a copy takes it for eight at once."""
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_files_of_a_result_are_published_side_by_side(
+    store: Store, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """A store that takes its time for a copy, or to remove what an earlier run left, takes it for eight at once."""
     store.fill("finished", {str(number): b"x" for number in range(16)})
     files = {f"documents/{number}": store.url("finished", str(number)) for number in range(16)}
     spent = []
     for at_once in (1, 8):
+        store.fill("filled/documents", {f"{number}-later": b"x" for number in range(16)})
         monkeypatch.setattr(publish, "FILES_AT_ONCE", at_once)
-        store.faults(slow=1, seconds=0.5, only="filled/documents/", method="PUT")
+        store.faults(slow=1, seconds=0.3, only="filled/documents/", method=method)
         began = time.monotonic()
         fill_output(store.url("filled"), files, {}, lambda: None)
         spent.append(time.monotonic() - began)

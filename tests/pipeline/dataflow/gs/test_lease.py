@@ -7,8 +7,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from pipeline.config import ConfigError
 from pipeline.lease import holder_of
 from pipeline.lock import Changed, place_of
+from pipeline.output_folder import claimed
 from tests.pipeline.store.conftest import Store
 from tests.pipeline.test_lease import (
     quick,
@@ -75,6 +77,16 @@ def test_a_server_that_fails_at_times_loses_no_lease(output: str, server: Store)
             found = holder_of(output)
             assert found is not None
             assert found.beat == held.holder.beat
+
+
+def test_a_server_that_ignores_conditions_is_refused(output: str, server: Store) -> None:
+    """In one line; the lock that was put over the other says that its run has ended."""
+    server.faults(deaf=["ifGenerationMatch"])
+    with pytest.raises(ConfigError, match=f"^--output {output}: its store put a lock over"), claimed(output):
+        pass
+    holder = holder_of(output)
+    assert holder is not None
+    assert holder.state == "failed"
 
 
 @pytest.mark.usefixtures("store")
