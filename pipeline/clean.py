@@ -8,6 +8,7 @@ from typing import Any
 from pipeline import deduplicate as dedup
 from pipeline import ingest, links, publish, repeated_lines, sign, storage, train_tokenizer
 from pipeline.config import STAGES, Config
+from pipeline.counted import counted
 from pipeline.earlier import Earlier, earlier_shards
 from pipeline.execute import RunFailed
 from pipeline.ingest import IngestShard, Settings
@@ -115,7 +116,9 @@ def check_ingested(summary: Summary, max_unreadable: float, unreadable_at: str) 
         raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")
     if not rows.get("documents", 0):
         by_reason = {reason: sum(langs.values()) for reason, langs in summary.get("rejected", {}).items()}
-        raise RunFailed(f"ingest: none of {documents:,} documents is kept; most often: {_commonest(by_reason)}")
+        raise RunFailed(
+            f"ingest: none of {counted(documents, 'document')} is kept; most often: {_commonest(by_reason)}"
+        )
 
 
 def _check_input(name: str, seen: Mapping[str, int], most: float, commonest: str) -> None:
@@ -128,11 +131,11 @@ def _check_input(name: str, seen: Mapping[str, int], most: float, commonest: str
         )
 
 
-def _commonest(counted: Mapping[str, int]) -> str:
-    if not counted:
+def _commonest(by_name: Mapping[str, int]) -> str:
+    if not by_name:
         return "nothing"
-    name = max(counted, key=lambda key: (counted[key], key))
-    said = f"{name} ({counted[name]:,} {'time' if counted[name] == 1 else 'times'})"
+    name = max(by_name, key=lambda key: (by_name[key], key))
+    said = f"{name} ({counted(by_name[name], 'time')})"
     return f"{said}: [[input]] says which field is which" if name.startswith(NO_FIELD) else said
 
 
@@ -165,7 +168,7 @@ def check_deduplicated(summary: Summary) -> None:
     if not sum(summary["kept"]["documents"].values()):
         lost = summary.get("reasons", {})
         raise RunFailed(
-            f"deduplicate: none of {sum(lost.values()):,} documents is kept; most often: {_commonest(lost)}"
+            f"deduplicate: none of {counted(sum(lost.values()), 'document')} is kept; most often: {_commonest(lost)}"
         )
 
 

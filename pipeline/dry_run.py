@@ -8,6 +8,7 @@ from rich.console import Console
 from dedup.lsh import candidate_probability
 from pipeline import clean
 from pipeline.config import STAGES, Config, Deduplicate, as_table
+from pipeline.counted import counted
 from pipeline.line import Asked
 from pipeline.outcome import sampled, to_read
 from pipeline.plan import Plan
@@ -30,11 +31,13 @@ def show_plan(console: Console, config: Config, output: str, plan: Plan, asked: 
             show_curve(console, config.deduplicate)
             for run in asked.earlier:
                 known = sum(rows for _, rows in run.shards)
-                console.print(f"    against {run.output}: {known:,} documents, by their signatures", highlight=False)
+                console.print(
+                    f"    against {run.output}: {counted(known, 'document')}, by their signatures", highlight=False
+                )
     published = _published(output, config, asked, stages)
     if last >= STAGES.index("self_clean"):
         rounds, folds = config.self_clean.rounds, config.self_clean.folds
-        what = f"{folds} folds, {rounds} {'round' if rounds == 1 else 'rounds'} at most" if rounds else "no rounds"
+        what = f"{folds} folds, {counted(rounds, 'round')} at most" if rounds else "no rounds"
         console.print(f"  {'self_clean':<20} {published or 'to do'}: {what}", highlight=False)
     if last >= STAGES.index("publish"):
         where = f"{output}/documents, rejected, shards" + (", report.html" if asked.until == "report" else "")

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from pipeline.clean import Corpus
 from pipeline.config import Config
+from pipeline.counted import counted
 from pipeline.facts import funnel, rejects
 from pipeline.ingest import NOT_SAMPLED
 from pipeline.plan import Plan
@@ -50,9 +51,7 @@ def table(corpus: Corpus, seconds: float) -> Table:
 
 def to_read(plan: Plan) -> str:
     """Return what is read, and in how many shards."""
-    files = "1 file" if plan.files == 1 else f"{plan.files:,} files"
-    shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards):,} shards"
-    return f"{files}, {plan.size / 1e6:,.1f} MB, {shards}"
+    return f"{counted(plan.files, 'file')}, {plan.size / 1e6:,.1f} MB, {counted(len(plan.shards), 'shard')}"
 
 
 def sampled(plan: Plan) -> str:

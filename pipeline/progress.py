@@ -17,10 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.counted import counted
 from pipeline.journal import FINISHED, PROGRESS, REUSED, STARTED, Journal
 from pipeline.stage import Manifest, Record
 
 PLAIN_SECONDS = 10.0  # between two lines of a stage where the output is no terminal
+QUIET_SECONDS = 30.0  # after which a line comes though nothing is done: some tasks take minutes
 
 
 @dataclass(slots=True)
@@ -62,13 +64,17 @@ class Display:
             self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
             if final:
                 self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
-        elif self.live is None and (
-            (final and not seen.complete) or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)
-        ):
+        elif self.live is None and not seen.complete and (final or self._due(seen)):
+            so_far = "" if seen.changed or final else f" · {time.monotonic() - seen.started:,.0f} s so far"
             self._printed, seen.changed = time.monotonic(), False
             seen.complete = seen.done >= seen.total > 0
-            counted = f"{seen.name}: {seen.done} of {max(seen.total, seen.done)}"
-            self.console.print(f"{counted} · {seen.note()}{seen.left()}".rstrip(" ·"), highlight=False)
+            done = f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} · {seen.note()}".rstrip(" ·")
+            self.console.print(f"{done}{seen.left()}{so_far}", highlight=False)
+
+    def _due(self, seen: "_Seen") -> bool:
+        """Tell whether a stage has something new to say, or has said nothing for long."""
+        quiet = time.monotonic() - max(self._printed, seen.started) > QUIET_SECONDS
+        return quiet or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)
 
     def say(self, line: str) -> None:
         """Print a line of its own."""
@@ -133,7 +139,7 @@ class _Seen:
         seconds = max(time.monotonic() - self.started, 1e-3)
         parts = []
         if self.documents:
-            parts.append(f"{self.documents:,} documents, {self.documents / seconds:,.0f}/s")
+            parts.append(f"{counted(self.documents, 'document')}, {self.documents / seconds:,.0f}/s")
         if self.bytes:
             parts.append(f"{self.bytes / seconds / 1e6:.1f} MB/s")
         if self.kept or self.rejected:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from pipeline.config import ConfigError
+from pipeline.counted import counted
 from pipeline.object_store import StoreFailed
 
 PAGE = "review.html"
@@ -76,7 +77,10 @@ def write_page(output: str, asked: argparse.Namespace, console: Console) -> None
     beside = storage.join(output, FOLDER, f"sample-{sample.digest}.json")
     storage.write_json(beside, {**sample.facts(), "digest": sample.digest})
     languages = len({one.language for one in sample.documents})
-    console.print(f"{len(sample.documents)} documents in {languages} languages to label: {page}", highlight=False)
+    console.print(
+        f"{counted(len(sample.documents), 'document')} in {counted(languages, 'language')} to label: {page}",
+        highlight=False,
+    )
     console.print(f"their probabilities, which labellers need not see: {beside}", highlight=False)
 
 

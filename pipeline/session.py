@@ -233,7 +233,7 @@ def _show(line: Line, corpus: Corpus, facts: dict[str, Any], ask: Asked, console
     """Print what came of the run, and where it is."""
     console.print(table(corpus, seconds))
     if again := asked_again(line):
-        console.print(f"{again:,} requests to the store failed and were made again")
+        console.print(f"requests to the store that failed and were made again: {again:,}")
     if "labels" in facts:
         show(facts["labels"], console)
     if line.config.sample < 1:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.counted import counted
 from pipeline.journal import FINISHED, LOG, LOG_FOLDER, REUSED
 from pipeline.lease import (
     MARK,
@@ -235,7 +236,7 @@ def _progress(stage: dict[str, Any]) -> str:
     seconds = max(stage["seconds"], 1e-3)
     parts = [f"{stage['stage']}: {stage['done']:,} of {max(stage['total'], stage['done']):,}"]
     if "documents" in stage:
-        parts.append(f"{stage['documents']:,} documents, {stage['documents'] / seconds:,.0f}/s")
+        parts.append(f"{counted(stage['documents'], 'document')}, {stage['documents'] / seconds:,.0f}/s")
     if "bytes" in stage:
         parts.append(f"{stage['bytes'] / seconds / 1e6:,.1f} MB/s")
     if "note" in stage:

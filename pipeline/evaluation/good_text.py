@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import Config, ConfigError, Input
+from pipeline.counted import counted
 from pipeline.document import DOCUMENT, document_id, host
 from pipeline.evaluation.remarks import MOST_NAMED, about_text
 from pipeline.formats.read import read_piece
@@ -96,7 +97,9 @@ def halve(good: Gathered, held: Collection[str], most: int) -> Halves:
         if least >= FEWEST:
             found[language] = halves
         elif own:
-            too_few[language] = f"{len(halves)} documents of {len({one.record for one in halves})} records"
+            too_few[language] = (
+                f"{counted(len(halves), 'document')} of {counted(len({one.record for one in halves}), 'record')}"
+            )
             foreign += halves
     if not found:
         raise ConfigError(_none_left(good, held, too_few))

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.counted import counted
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
@@ -123,7 +124,7 @@ class MeasureAnchors:
             count += len(damaged)
         table = pa.concat_tables(tables)
         write_table(measured_path(self.folder, task.key), table)
-        note = f"{task.key}: {len(own):,} documents, {count:,} of them damaged"
+        note = f"{task.key}: {counted(len(own), 'document')}, {count:,} of them damaged"
         return {"documents": len(table), "tokens": cost, "bytes": int(sum(table["size"].to_pylist())), "note": note}
 
     def _measure(self, language: str, judge: int, rows: Sequence[Sample]) -> tuple[pa.Table, int]:

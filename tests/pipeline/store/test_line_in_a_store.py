@@ -106,7 +106,7 @@ def test_a_store_holds_what_a_folder_holds(runs: Runs, store: Store) -> None:
 
 def test_requests_that_failed_are_counted(runs: Runs, store: Store) -> None:
     """The run says how many it made again, as its run.json does."""
-    counted = int(re.findall(r"(\d+) requests to the store failed and were made again", runs.said)[0])
+    counted = int(re.findall(r"requests to the store that failed and were made again: (\d+)", runs.said)[0])
     assert counted == orjson.loads(store.contents("out")["run.json"])["asked_again"] > 10
 
 

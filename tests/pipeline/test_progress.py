@@ -1,0 +1,34 @@
+"""What a run prints where its output is no terminal."""
+
+from collections.abc import Sequence
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from pipeline import progress
+from pipeline.progress import Display
+
+
+def lines(*watched: tuple[Sequence[dict[str, int]], str]) -> list[str]:
+    """Return what a stage of two tasks prints that is watched with these records and notes."""
+    written = StringIO()
+    with Display(Console(file=written, width=200)).stage("damage") as watch:
+        for records, inside in watched:
+            watch(2, records, inside)
+    return written.getvalue().splitlines()
+
+
+def test_a_stage_that_is_quiet_says_that_it_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its tasks take, a line comes from time to time; not after the last one."""
+    nothing: tuple[Sequence[dict[str, int]], str] = ((), "")
+    assert lines(nothing, nothing) == ["damage: 0 of 2"], "at its end"
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    said = lines(nothing, nothing, ([{}, {}], ""), nothing)
+    assert said == ["damage: 0 of 2 · 0 s so far", "damage: 0 of 2 · 0 s so far", "damage: 2 of 2"]
+
+
+def test_one_is_not_many() -> None:
+    """A number of one has its noun in the singular."""
+    assert lines(([{"documents": 1}], ""))[0].startswith("damage: 1 of 2 · 1 document, ")
+    assert lines(([{"documents": 2000}], ""))[0].startswith("damage: 1 of 2 · 2,000 documents, ")
