@@ -1,15 +1,15 @@
 """The variants of a finished run, what each stage leaves of it, and which documents of them a model is trained on.
 
-All documents (raw), those the rules keep, those that deduplication leaves, those each round of self-cleaning leaves,
-and in place of the last round a random drop of as many documents of every language and length class, drawn anew for
-each seed; of a corpus that contaminate.py made also what is left without its dirt: the most that self-cleaning could
-have done. Some documents of each source of news, and half as many of the others, are in no variant: they are for
-judging.
+All documents (raw), those the rules keep, those that deduplication leaves, those each accepted round of self-cleaning
+leaves, and in place of the first round, the one of a default run, a random drop of as many documents of every language
+and length class, drawn anew for each seed; of a corpus that contaminate.py made also what is left without its dirt: the
+most that self-cleaning could have done. Some documents of each source of news, and half as many of the others, are in
+no variant: they are for judging.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,10 +52,10 @@ def read_documents(corpus: Path) -> Documents:
     rules = np.array([stage != "ingest" for stage in stages])
     deduplicated = rules & np.array([stage != "deduplicate" for stage in stages])
     variants = {"raw": np.ones(len(ids), bool), "rules": rules, "deduplicated": deduplicated}
-    rounds = list(_rejected_by_round(corpus))
+    rounds = _rejected_by_round(corpus)
     if not rounds:
-        raise SystemExit(f"{corpus} holds no verdicts of self-cleaning: it needs a round, and its stages")
-    for number, gone in enumerate(rounds, 1):
+        raise SystemExit(f"{corpus} holds no verdicts of self-cleaning: it needs a round that counts, and its stages")
+    for number, gone in rounds.items():
         variants[f"{CLEANED} {number}"] = deduplicated & np.array([id_ not in gone for id_ in ids])
     languages, sources, texts = (table[name].to_pylist() for name in ("language", "source", "text"))
     dirty = np.array([(name or "").startswith(DIRT) for name in table["source_id"].to_pylist()])
@@ -96,17 +96,18 @@ def _published(corpus: Path) -> pa.Table:
     return table.filter(pa.array(there)).sort_by("id")
 
 
-def _rejected_by_round(corpus: Path) -> Iterator[set[str]]:
-    """Yield the ids that each round of self-cleaning rejected."""
+def _rejected_by_round(corpus: Path) -> dict[int, set[str]]:
+    """Return the ids that each round of self-cleaning rejected, without rounds whose verdicts were put aside."""
     prints = orjson.loads((corpus / "run.json").read_bytes())["fingerprints"]
-    number = 1
-    while (name := f"self_clean.round-{number}.verdicts") in prints:
-        gone: set[str] = set()
+    rounds = orjson.loads((corpus / "report.json").read_bytes())["rounds"]
+    found: dict[int, set[str]] = {}
+    for number in (one["number"] for one in rounds if one["accepted"]):
+        name = f"self_clean.round-{number}.verdicts"
+        gone = found.setdefault(number, set())
         for path in sorted((corpus / "stages" / name / prints[name] / "verdicts").glob("*.parquet")):
             ids = pq.read_table(corpus / "stages/ingest" / prints["ingest"] / "documents" / path.name, columns=["id"])
             gone |= set(ids.filter(pq.read_table(path, columns=["rejected"])["rejected"])["id"].to_pylist())
-        yield gone
-        number += 1
+    return found
 
 
 def _copies(table: pa.Table, ids: set[str]) -> npt.NDArray[np.bool_]:
@@ -115,9 +116,9 @@ def _copies(table: pa.Table, ids: set[str]) -> npt.NDArray[np.bool_]:
 
 
 def with_random_drop(documents: Documents, seed: int) -> Documents:
-    """Return documents with the seed's random drop among their variants: of as many as the last round rejected."""
-    last = [name for name in documents.variants if name.startswith(CLEANED)][-1]
-    drop = random_drop(documents, documents.variants["deduplicated"], documents.variants[last], seed)
+    """Return documents with the seed's random drop among their variants: of as many as the first round rejected."""
+    first = next(name for name in documents.variants if name.startswith(CLEANED))
+    drop = random_drop(documents, documents.variants["deduplicated"], documents.variants[first], seed)
     return replace(documents, variants={**documents.variants, RANDOM: drop})
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from pipeline.document import write_table
 from pipeline.evaluation.finished import read_finished
 from pipeline.self_clean.excerpt import cut
 from pipeline.self_clean.scoring import length_class
@@ -84,6 +86,30 @@ def test_the_random_drop_is_of_equal_size() -> None:
     ]
     assert counts[0] == counts[1]
     assert (after != dropped).any()
+
+
+def test_the_random_drop_stands_for_the_first_round() -> None:
+    """A later round that rejects more changes nothing about it."""
+    found = documents(600)
+    none = np.zeros(600, bool)
+    more = replace(found, variants={**found.variants, "round 2": none})
+    drop, again = (variants.with_random_drop(one, 1).variants[variants.RANDOM] for one in (found, more))
+    assert drop.sum() == found.variants["round 1"].sum()
+    assert (drop == again).all()
+
+
+def test_a_round_that_was_put_aside_is_no_variant(tmp_path: Path) -> None:
+    """Nobody would train on what a tripped guard did not let through; accepted rounds have what they rejected."""
+    ids, rejected = ["a", "b", "c"], {1: [True, False, False], 2: [True, True, False]}
+    write_table(str(tmp_path / "stages/ingest/f/documents/0.parquet"), pa.table({"id": ids}))
+    for number, gone in rejected.items():
+        place = tmp_path / f"stages/self_clean.round-{number}.verdicts/f/verdicts/0.parquet"
+        write_table(str(place), pa.table({"rejected": gone}))
+    prints = dict.fromkeys(("ingest", *(f"self_clean.round-{number}.verdicts" for number in rejected)), "f")
+    (tmp_path / "run.json").write_bytes(orjson.dumps({"fingerprints": prints}))
+    rounds = [{"number": 1, "accepted": True}, {"number": 2, "accepted": False}]
+    (tmp_path / "report.json").write_bytes(orjson.dumps({"rounds": rounds}))
+    assert variants._rejected_by_round(tmp_path) == {1: {"a"}}
 
 
 def test_each_seed_draws_its_own_random_drop(lengths: np.ndarray) -> None:
