@@ -28,7 +28,8 @@ FOUND: dict[str, Any] = {
              "too_few": {"fr": "31 documents"}, "unreadable": {"bad bytes": 2}},
     "corpus": {"looked": {"documents": 4000, "rejected": 500}, "left_out": {"en": 12}, "records": 3,
                "names": {"<i>.org": [7, 1300]}},
-    "languages": {"en": {"documents": 299, "records": 23, "effective_records": 4.6, "loss": [0.0123, 0.0046, 0.0234], "without_cut": 7}},
+    "languages": {"en": {"documents": 299, "records": 23, "effective_records": 4.6, "loss": [0.0123, 0.0046, 0.0234],
+                         "without_cut": 7}},
     "rows": [
         {"language": "en", "kind": "shuffled_words", "severity": level, "documents": 61, "best": "trigrams",
          "methods": {"score": FIGURES, "trigrams": BASELINE}, "difference": [0.079, 0.031, 0.122]}
