@@ -16,7 +16,7 @@ from pipeline.document import write_table
 from pipeline.evaluation.finished import read_finished
 from pipeline.self_clean.excerpt import cut
 from pipeline.self_clean.scoring import length_class
-from tests.benchmarks import ablate, ablate_tables, cascade, contaminate, variants
+from tests.benchmarks import ablate, ablate_tables, budget, cascade, contaminate, variants
 from tests.pipeline.evaluation.test_evaluate import DAMAGE, make_run, story
 
 
@@ -241,6 +241,14 @@ def test_full_scoring_reads_what_the_cascade_passes_over(tmp_path: Path) -> None
     table = pa.table({"text": [text, hurt], "language": ["en", "en"], "judge": [0, 0]})
     good, bad = cascade.read_here(table, full).tolist()
     assert bad > good + 1
+
+
+def test_reading_costs_by_what_is_read() -> None:
+    """A million tokens of 4 bytes in 100 s: 25 s a MB that is read, of which windows are a half and full is more."""
+    spent = dict.fromkeys((*budget.RULES, *budget.READING), 1.0)
+    found = budget.Found(10.0, 9.0, 8.0, 4.0, 0.1, windows=4.0, full=6.0, tokens_per_second=1e4, seconds=spent, fixed=0)
+    said = budget.told(found)[-1]
+    assert said.endswith("document would take 12.5 CPU seconds a judged MB, full scoring 18.8")
 
 
 def similarity(a: str, b: str) -> float:
