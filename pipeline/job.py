@@ -37,6 +37,9 @@ WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice t
 # Dataflow takes an L4 with machines of the series G2 only, and a hint's own machine before --machine_type.
 EXAMPLE = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 _CORES = re.compile(r"-(\d+)(-\d+)?(-[a-z]+)?$")  # n2d-standard-4, n2-custom-4-32768-ext
+_GPUS = re.compile(r"^(.+)-(\d+)g$")  # a2-highgpu-1g: its name says GPUs
+# Virtual CPUs for each of them (Compute Engine, GPU machine types).
+_CORES_PER_GPU = {"a2-highgpu": 12, "a2-ultragpu": 12, "a2-megagpu": 6, "a3-highgpu": 26, "a3-megagpu": 26}
 ONE_LIST = threading.Lock()  # Dataflow's workers have threads, and each would read the list
 
 
@@ -118,7 +121,10 @@ def machine_processes(parsed: PipelineOptions) -> int:
     """Return how many processes a Dataflow worker starts: one a core, 1 where the machine's name does not say."""
     if "no_use_multiple_sdk_containers" in (parsed.view_as(DebugOptions).experiments or []):
         return 1
-    named = _CORES.search(parsed.view_as(WorkerOptions).machine_type or "")
+    machine = parsed.view_as(WorkerOptions).machine_type or ""
+    if (named := _GPUS.search(machine)) and named[1] in _CORES_PER_GPU:
+        return int(named[2]) * _CORES_PER_GPU[named[1]]
+    named = _CORES.search(machine)
     return int(named[1]) if named else 1
 
 

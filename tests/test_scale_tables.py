@@ -67,7 +67,7 @@ def test_results_of_several_versions_make_no_table(kind: str, other: dict[str, s
 
 def test_every_size_says_its_version() -> None:
     """A reader of the page can tell which sources were measured."""
-    assert "lustrate 0.1.0 (abc), 1 processes" in tables({"sizes": {"1": run(1)}})
+    assert "lustrate 0.1.0 (abc), 1 process on" in tables({"sizes": {"1": run(1)}})
 
 
 def judged() -> dict[str, Any]:
@@ -92,3 +92,20 @@ def test_a_round_costs_what_grows_and_a_share_of_reading_all() -> None:
     assert float(added[0]) == pytest.approx((15 + share * 40) * 6000 / 86_400, abs=0.005)
     assert added[2] == f"15.0 CPU s/GB on 2 GB, the other stages that grow, and {share:g} of the next line"
     assert cells(text, "self_clean.round-1.score")[-1] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("driver", "megabytes", "slope", "peak"),
+    [
+        (2 + 3 * 4, 500.0, "ratio 1.00, holds.", "370 and 500 MB, does not hold."),
+        (2 + 3 * 4 + 100, 400.0, "ratio 1.40, does not hold.", "370 and 400 MB, holds."),
+    ],
+)
+def test_a_rule_holds_or_does_not(driver: float, megabytes: float, slope: str, peak: str) -> None:
+    """A GB may cost a quarter more than the one before, and a process may be a quarter larger; 124 s a GB before."""
+    cpu = sum(stage["cpu_seconds"] for stage in run(4)["stages"]) + driver
+    sizes = {"1": run(1), "2": run(2), "4": run(4, cpu=cpu, peak_mb={"driver": megabytes, "worker": 500.0})}
+    text = tables({"sizes": sizes})
+    assert f"Slope 2→4 GB within 25% of 1→2 GB: {slope}" in text
+    assert f"Peak memory flat, 2→4 GB within 25%: {peak}" in text
+    assert "Slope" not in tables({"sizes": {"1": run(1), "2": run(2)}})

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.counted import counted
+
 MOST_NAMED = 5  # reasons, hosts and sources
 
 
@@ -21,7 +23,7 @@ def about_text(read: Mapping[str, Any]) -> list[str]:
         others = ", ".join(f"{name} {count:,}" for name, count in sorted(read["not_judged"].items()))
         said.append(f"in languages that the run did not judge: {others}")
     said += [f"{name} is left out, too few for two halves: {why}" for name, why in sorted(read["too_few"].items())]
-    said += [f"{count:,} records not read: {error}" for error, count in sorted(read["unreadable"].items())]
+    said += [f"{counted(count, 'record')} not read: {error}" for error, count in sorted(read["unreadable"].items())]
     return said
 
 

@@ -16,6 +16,7 @@ SMALL_SECONDS = 2.0  # of wall time; what is faster is start-up and polling
 TARGETS = {"6 TB": 6e3, "700 TB": 7e5}  # gigabytes
 DAY = 86_400
 C4_DAYS_PER_TB = 341 / 7  # CPU-days: C4 from 7 TB of Common Crawl's text, README of text-to-text-transfer-transformer
+MOST_MORE = 0.25  # that a slope, or a peak, may be above that before it
 CORES = 1000  # that the hours are for
 CLUSTER_BYTES, FOLD_BYTES = 8, 80  # of memory for a document: pipeline/deduplicate.py, pipeline/self_clean/folds.py
 Table = Mapping[str, Any]
@@ -32,6 +33,7 @@ def tables(results: Table) -> str:
     scored = list(results.get("scoring", {}).values())
     lines = [_headline(run) for run in runs]
     lines += growth(runs) if runs else []
+    lines += verdicts(runs) if len(runs) > 1 else []
     if len(results.get("speedup", {})) == 2:
         lines += speedup(results["speedup"]["1"], results["speedup"]["2"])
     lines += [line for run in scored for line in scoring(run)]
@@ -58,9 +60,10 @@ def require_one_version(runs: Sequence[Table]) -> None:
 def _headline(run: Table) -> str:
     crawl, alike = run["crawl"], run["alike"]
     found = 1 - alike["left"] / max(1, alike["surplus"])
+    processes = f"{run['workers']} process" + ("" if run["workers"] == 1 else "es")
     return (
         f"{_size(run):.3f} GB ({crawl['stored'] / 1e9:.3f} stored), {run['funnel'][1]['count']:,} documents, "
-        f"lustrate {run['identity']['lustrate']}, {run['workers']} processes on {run['machine']}, "
+        f"lustrate {run['identity']['lustrate']}, {processes} on {run['machine']}, "
         f"load {run['load'][0]} before: {run['wall']:,.0f} s, {run['cpu']:,.0f} CPU s. "
         f"Planned duplicates found: {found:.4f} of {alike['surplus']:,}; "
         f"{alike['rejected_alone']:,} of {alike['rejected']:,} rejects were not planned.\n"
@@ -100,6 +103,25 @@ def growth(runs: Sequence[Table]) -> list[str]:
     lines += [_row([f"*{name}*", *_cells(sizes, [_stage(run, name) for run in runs])]) for name in rest]
     lines.append(_row(["**the whole command**", *_cells(sizes, [_whole(run) for run in runs])]))
     return [*lines, "", "In italics: what settings bound, not the corpus.", ""]
+
+
+def verdicts(runs: Sequence[Table]) -> list[str]:
+    """Return whether the last sizes hold to the rules: a GB costs what it did, and no process grows."""
+    sizes, costs = [_size(run) for run in runs], [_all_that_grow(run) for run in runs]
+    pairs = [f"{a:.2g}→{b:.2g} GB" for a, b in pairwise(sizes)]
+    rises = slopes(sizes, [cost["cpu"] for cost in costs])
+    lines = []
+    if len(rises) > 1:
+        ratio = rises[-1] / rises[-2]
+        lines.append(f"Slope {pairs[-1]} within {MOST_MORE:.0%} of {pairs[-2]}: ratio {ratio:.2f}, {_holds(ratio)}.")
+    before, after = (cost["peak"] for cost in costs[-2:])
+    peaks = f"{before:,.0f} and {after:,.0f} MB"
+    lines.append(f"Peak memory flat, {pairs[-1]} within {MOST_MORE:.0%}: {peaks}, {_holds(after / before)}.")
+    return [*lines, ""]
+
+
+def _holds(ratio: float) -> str:
+    return "holds" if ratio <= 1 + MOST_MORE else "does not hold"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
@@ -17,6 +18,7 @@ from apache_beam.utils.subprocess_server import pick_port
 
 from pipeline import cluster, identity
 from pipeline.config import ConfigError
+from pipeline.running_jobs import job_name
 from pipeline.session import engine
 from pipeline.stage import make_stage
 from tests.pipeline.test_execute import Number, burn
@@ -64,12 +66,25 @@ def go(folder: Path, address: str) -> None:
         working.run(stage, burn, [Number("a"), Number("b")], lambda *_: None)
 
 
-def test_our_pool_does_the_work(tmp_path: Path) -> None:
-    """Whatever `python` is first on the path, workers of our pool have what the pool has."""
+def test_our_pool_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `python` is first on the path, workers of our pool have what the pool has.
+
+    The job that asks them has a name of the output, by which the next start finds one that hangs.
+    """
+    asked: list[str] = []
+    ask = cluster.check_workers
+
+    def heard(pool: Executor, options: tuple[str, ...], output: str) -> None:
+        asked.append(options[0])
+        ask(pool, options, output)
+
+    monkeypatch.setattr(cluster, "check_workers", heard)
     tests = str(Path(__file__).parents[2])  # so that a worker finds this test's task
     with pool("pipeline.worker_pool", tmp_path, "/bin/false", PYTHONPATH=tests) as address:
         go(tmp_path / "out", address)
     assert not (tmp_path / "out/stages/workers").exists()
+    of_the_output = job_name(make_stage(str(tmp_path / "out"), "stage", 1, [], [])).rpartition("-")[2]
+    assert asked == [f"--job_name=lustrate-workers-0-{of_the_output}"]
 
 
 def test_a_worker_that_is_killed_before_it_begins_is_started_again(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_another_worker_does_nothing(tmp_path: Path) -> None:
         (["--machine_type=custom-2-8192"], 2),
         (["--machine_type=c3-standard-8-lssd"], 8),
         (["--machine_type=n2d-standard-4", "--experiments=no_use_multiple_sdk_containers"], 1),
-        (["--machine_type=a2-highgpu-1g"], 1),
+        (["--machine_type=a2-highgpu-2g"], 24),
+        (["--machine_type=a3-highgpu-8g"], 208),
+        (["--machine_type=e2-medium"], 1),
         ([], 1),
     ],
 )

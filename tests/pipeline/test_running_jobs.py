@@ -95,6 +95,16 @@ def test_jobs_that_a_killed_start_left_are_cancelled(flink: Cluster, tmp_path: P
     assert told == [("cancelling", {"job": name, "place": flink.url}) for name in names]
 
 
+def test_a_folder_by_another_name_is_the_same(flink: Cluster, tmp_path: Path) -> None:
+    """Jobs of a start that named its output by a link are those of one that names the folder, and the reverse."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    for left, started in (("link", "folder"), ("folder", "link")):
+        flink.jobs[left] = (job_name(make_stage(f"{tmp_path}/{left}", "stage", 1, [], [])), "RUNNING")
+        cancel_jobs(flink.options, f"{tmp_path}/{started}")
+    assert flink.cancelled == ["link", "folder"]
+
+
 @pytest.mark.parametrize(
     ("end", "cancelled"),
     [(KeyboardInterrupt(), ["1"]), (ValueError(), ["1"]), (LeaseLost(), []), (Paused(), [])],

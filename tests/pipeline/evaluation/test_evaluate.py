@@ -143,7 +143,7 @@ def test_damage_is_found_and_what_is_left_out_is_said(
     printed = capsys.readouterr().out
     assert "babble mixed" in printed
     assert "babble source" not in printed
-    for said in ("82 good documents read", "too_few_words 1", "did not judge: de 1", "1 records not read", "cost: "):
+    for said in ("82 good documents read", "too_few_words 1", "did not judge: de 1", "1 record not read", "cost: "):
         assert said in printed
 
 
