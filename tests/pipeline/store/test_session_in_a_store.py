@@ -49,12 +49,12 @@ def test_a_large_file_is_opened_once_and_beside_others(store: Store, monkeypatch
     spent = []
     for at_once in (1, 8):
         monkeypatch.setattr(plan, "OPENED_AT_ONCE", at_once)
-        store.faults(slow=1, seconds=0.3, only="large/", method="GET")
+        store.faults(slow=1, seconds=0.5, only="large/", method="GET")
         began = time.monotonic()
         assert main(["--input", store.url("large/*"), "--output", store.url("out"), "--dry-run"]) == 0
         spent.append(time.monotonic() - began)
         assert store.faults()["slow"] == 1 + 8
-    assert spent[1] < spent[0] / 2
+    assert spent[0] - spent[1] > 1.5  # of 7 waits of half a second; the rest of a run takes what the machine has left
 
 
 @pytest.mark.parametrize("deaf", ["If-None-Match", "If-Match"])
