@@ -1,7 +1,7 @@
 """Stops a worker in the middle of a task: a process that imports this stops itself where a test asked for it.
 
-The tests' pool of workers preloads it. An audit hook sees every file that Python opens, so a worker that has done a
-part of its task and begins to write stops before the first byte: nothing of the task is recorded, and it cannot end.
+The tests' pool of workers preloads it. An audit hook sees every file that is given its name, so a worker stops when it
+has written the first of its task's files and before that is one: nothing of the task is recorded, and it cannot end.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ ASKED = Path(os.environ["LUSTRATE_HOLD"])  # the file that asks: how many tasks 
 
 
 def hold(event: str, arguments: tuple[object, ...]) -> None:
-    """Stop where a file of that stage is begun; the first process that comes takes the request, by its id."""
-    if event != "open" or not str(arguments[0]).endswith(".tmp"):
+    """Stop where a file of that stage is to be named; the first process that comes takes the request, by its id."""
+    if event != "os.rename" or not str(arguments[0]).endswith(".tmp"):
         return
     with contextlib.suppress(FileNotFoundError):  # nothing is asked for, or another process was faster
         least, folder = ASKED.read_text().split(maxsplit=1)
