@@ -6,7 +6,8 @@ Full scoring reads more of a long document than the cascade does, so that its sc
 are damaged and measured here as far as it reads (minutes), and the score is fitted to them. It is asked about all
 documents that the cascade read, and of those that it did not about a sample: of the next ones of each stratum, as many
 again as were read, and of all others; each counts for those that it stands for. Full cuts are chosen as a run's are,
-from these scores; sources move them as the run's did. Intervals are 95 %, from a bootstrap over documents.
+from these scores; sources move them as the run's did. `--own-windows` asks what is lost by not reading all, and not by
+how far. Intervals are 95 %, from a bootstrap over documents.
 
 A bootstrap takes a part of which nothing drawn is rejected for one that holds nothing to reject. So the low end of
 "full, also cascade" counts 3/n of such a part's documents, n of them drawn, as rejects that the cascade did not find:
@@ -215,9 +216,13 @@ def main() -> None:
     line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
     line.add_argument("--documents", type=int, default=400, help="of the next ones to read")
     line.add_argument("--others", type=int, default=2000, help="of all others to read: they stand for most of a corpus")
+    line.add_argument(
+        "--own-windows", action="store_true", help="all are read as the cascade reads, by the run's score"
+    )
     asked = line.parse_args()
     run = read_finished(str(asked.run))
-    by = fit_full(asked.run, run)
+    own = Full(run.config.self_clean, run.judges, run.score)
+    by = own if asked.own_windows else fit_full(asked.run, run)
     table = judged_documents(asked.run, run.round)
     table = table.filter(pc.is_in(table["language"], value_set=pa.array(sorted(by.score.languages))))
     every = strata(table["language"].to_pylist(), table["bytes"].to_numpy())
