@@ -216,9 +216,7 @@ def main() -> None:
     line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
     line.add_argument("--documents", type=int, default=400, help="of the next ones to read")
     line.add_argument("--others", type=int, default=2000, help="of all others to read: they stand for most of a corpus")
-    line.add_argument(
-        "--own-windows", action="store_true", help="all are read as the cascade reads, by the run's score"
-    )
+    line.add_argument("--own-windows", action="store_true", help="read all as the cascade reads, by its score")
     asked = line.parse_args()
     run = read_finished(str(asked.run))
     own = Full(run.config.self_clean, run.judges, run.score)
