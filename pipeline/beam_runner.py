@@ -85,11 +85,10 @@ def start(
     ):
 
         def submit_whole(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
-            clear(stage.output)  # before the workers are asked: a job may hold the slots that they are asked in
             job = make_job(stage, work, tasks)
             return [pool.submit(run_job, ready(stage), job)]
 
-        yield Engine(submit_whole)
+        yield Engine(submit_whole, clear)
 
 
 def _local_mode(options: Sequence[str]) -> str:
