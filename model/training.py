@@ -69,8 +69,7 @@ def run(
         state = Run(output, learner_of(TransNormer(model, training.seed), training, grid), rows, Progress(), Progress())
         say(_told(state, model))
         _resume(state, model, say)
-        _loop(state, index, say)
-        _finish(state, model)
+        _finish(state, model, _loop(state, index, say))
         agreed(True, grid)  # nobody goes on to read the result before the first process has written it
     say(f"{output}: {state.progress.tokens:,} tokens in {state.progress.seconds:.0f} s")
 
@@ -85,10 +84,13 @@ def _silent(_: str) -> None:
     pass
 
 
-def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
+def _loop(run: Run, index: Index, say: Callable[[str], None]) -> Record:
+    """Learn to the end and return the log's last line: the file may by then be another attempt's."""
     progress, config, rows = run.progress, run.learner.config, iter(run.rows)
     saved = time.monotonic()
-    with _open_log(run) as log:
+    kept = _kept_lines(run)
+    record: Record = orjson.loads(kept[-1]) if kept else {}
+    with _open_log(run, kept) as log:
         while progress.step < config.steps:
             started = time.monotonic()
             batch = list(islice(rows, config.batch))
@@ -108,6 +110,7 @@ def _loop(run: Run, index: Index, say: Callable[[str], None]) -> None:
             if agreed(_due(progress.step, config.checkpoint_steps) or late, run.learner.grid):
                 _save(run)
                 saved = time.monotonic()
+    return record
 
 
 def _due(step: int, every: int, last: int | None = None) -> bool:
@@ -170,12 +173,20 @@ def _losses(learner: Learner, batch: Sequence[Row]) -> Tensor:
     return torch.stack([learner.objective(tokens, targets, positions).double() * count, count.double()])
 
 
-def _open_log(run: Run) -> BinaryIO:
-    """Open the log to go on after a step, without the lines that are later or cut off."""
+def _kept_lines(run: Run) -> list[bytes]:
+    """Return the lines of the log up to the step that it goes on after, without one that was cut off."""
+    step = run.progress.step
+    if run.learner.grid.rank or not step:
+        return []
+    lines = (run.output / "log.jsonl").read_bytes().split(b"\n")[:-1]
+    return [line for line in lines if orjson.loads(line)["step"] <= step]
+
+
+def _open_log(run: Run, kept: Sequence[bytes]) -> BinaryIO:
+    """Open the log to go on after these lines."""
     if run.learner.grid.rank:
         return io.BytesIO()
-    path, step = run.output / "log.jsonl", run.progress.step
-    kept = [line for line in path.read_bytes().split(b"\n")[:-1] if orjson.loads(line)["step"] <= step] if step else []
+    path = run.output / "log.jsonl"
     write_atomically(path, b"".join(line + b"\n" for line in kept))
     return path.open("ab")
 
@@ -217,7 +228,7 @@ def _resume(run: Run, model: TransNormerConfig, say: Callable[[str], None]) -> N
     say(f"{run.output}: going on after step {run.progress.step} of {learner.config.steps}")
 
 
-def _finish(run: Run, model: TransNormerConfig) -> None:
+def _finish(run: Run, model: TransNormerConfig, last: Record) -> None:
     """Write the model, then the result that marks the run as finished, and drop the checkpoint."""
     whole = gathered(run.learner.weights, run.learner.parts(), run.learner.grid)
     if run.learner.grid.rank:
@@ -225,7 +236,6 @@ def _finish(run: Run, model: TransNormerConfig) -> None:
     net = TransNormer(model)
     restore(net, whole)
     save_model(run.output, net)
-    last = orjson.loads((run.output / "log.jsonl").read_bytes().splitlines()[-1])
     result = {name: last.get(name) for name in ("steps", "tokens", "loss", "validation_loss", "perplexity", "seconds")}
     result["parameters"] = sum(weight.numel() for weight in whole.values())
     write_atomically(run.output / "result.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))

@@ -15,11 +15,12 @@ from concurrent.futures import Future
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import create_runner
 
 from pipeline.cluster import prepared
@@ -84,11 +85,10 @@ def start(
     ):
 
         def submit_whole(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
-            clear(stage.output)  # before the workers are asked: a job may hold the slots that they are asked in
             job = make_job(stage, work, tasks)
             return [pool.submit(run_job, ready(stage), job)]
 
-        yield Engine(submit_whole)
+        yield Engine(submit_whole, clear)
 
 
 def _local_mode(options: Sequence[str]) -> str:
@@ -129,10 +129,17 @@ def check_options(options: Sequence[str], workers: int | None = None) -> None:
     if workers is not None and not mode:
         raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")
     if runner and runner not in LOCAL_RUNNERS:
-        try:
-            create_runner(runner)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"--runner={runner}: {str(error).strip().splitlines()[0]}") from None
+        _check_runner(runner, parsed.view_as(PortableOptions).job_endpoint)
+
+
+def _check_runner(name: str, endpoint: str | None) -> None:
+    """Raise ConfigError for a runner that cannot be made, and for the portable one without its endpoint."""
+    try:
+        found = create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--runner={name}: {str(error).strip().splitlines()[0]}") from None
+    if type(found) is PortableRunner and not endpoint:  # the others start a server of their own
+        raise ConfigError(f"--runner={name} needs --job_endpoint, or name the runner behind it")
 
 
 def _all_subclasses(kind: type[Any]) -> list[type[Any]]:

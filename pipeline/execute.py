@@ -97,9 +97,13 @@ def _attempted(work: Work, task: Task) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How tasks are done: what takes those of a stage and returns what they are waited for by."""
+    """How tasks are done: what takes those of a stage and returns what they are waited for by.
+
+    `clear` ends what earlier starts left at work elsewhere for an output.
+    """
 
     submit: Callable[[Stage, Work, Sequence[Task]], Sequence[Future[Any]]]
+    clear: Callable[[str], None] = lambda _: None
 
     def run(
         self, stage: Stage, work: Work, tasks: Sequence[Task], watch: Watch, inside: Callable[[], str] = str
@@ -109,6 +113,7 @@ class Engine:
         `inside` says what goes on in tasks that take long.
         """
         started = time.monotonic()
+        self.clear(stage.output)  # before it is swept, and workers are asked: a job writes there, and may hold slots
         _sweep(stage)
         finished = finished_keys(stage.folder)
         pending = [task for task in tasks if task.key not in finished]

@@ -116,8 +116,11 @@ def lives(holder: Holder) -> bool | None:
 
 
 def pack(holder: Holder) -> bytes:
-    """Return a lock's content."""
-    return (MARK + orjson.dumps(asdict(holder))).ljust(SIZE - 1) + b"\n"
+    """Return a lock's content, SIZE bytes: without what is being done where that does not fit."""
+    content = MARK + orjson.dumps(asdict(holder))
+    if len(content) >= SIZE:
+        content = MARK + orjson.dumps(asdict(replace(holder, doing={})))
+    return content.ljust(SIZE - 1) + b"\n"
 
 
 def parse(content: bytes) -> Holder | None:

@@ -168,9 +168,10 @@ def _in_s3(path: str) -> Place:
 
 
 def _client(path: str) -> Any:
-    """Return what asks S3; raises ValueError where its library is not there."""
+    """Return what asks S3; raises ValueError where its library is not there, OSError for settings that it refuses."""
     try:
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
         from botocore.session import get_session
     except ImportError:
         from pipeline import storage
@@ -179,7 +180,10 @@ def _client(path: str) -> Any:
         raise
     again = {"mode": "standard", "total_max_attempts": 7}
     soon = Config(connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, retries=again)
-    return get_session().create_client("s3", config=soon)
+    try:
+        return get_session().create_client("s3", config=soon)
+    except (ValueError, BotoCoreError) as error:  # an address without its scheme, a profile that is not there
+        raise OSError(str(error)) from error
 
 
 def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:

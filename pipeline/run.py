@@ -125,12 +125,19 @@ def configure(asked: argparse.Namespace) -> tuple[Config, str]:
         config = replace(config, sample=asked.sample)
     if demo:
         config = replace(config, input=(Input(name="demo", paths=DEMO_PATHS, source="source"),))
-        return config, (asked.output or DEMO_OUTPUT).rstrip("/")
+        return config, _folder(asked.output or DEMO_OUTPUT)
     if not config.input:
         raise ConfigError("no input: give --input or [[input]] tables")
     if not asked.output:
         raise ConfigError("--output is needed")
-    return config, asked.output.rstrip("/")
+    return config, _folder(asked.output)
+
+
+def _folder(output: str) -> str:
+    """Return an output without the slashes at its end; raises ConfigError where it is a scheme or slashes alone."""
+    if not output.rpartition("://")[2].strip("/"):
+        raise ConfigError(f"--output {output} names no folder")
+    return output.rstrip("/")
 
 
 if __name__ == "__main__":

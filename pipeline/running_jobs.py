@@ -151,7 +151,9 @@ def _flink(url: str) -> Service:
             status = error.code if isinstance(error, HTTPError) else SERVER_ERROR
             if status in FLINK_GONE and method == "PATCH":
                 return None
-            if status < SERVER_ERROR or not waits:
+            if status < SERVER_ERROR:
+                raise ConfigError(f"--flink_master={url} refuses: {error}") from error
+            if not waits:
                 remedy = "once it does, the same command goes on from here"
                 raise ConfigError(f"--flink_master={url} does not answer: {error}; {remedy}") from error
         time.sleep(waits[0])

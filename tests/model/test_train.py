@@ -90,6 +90,30 @@ def test_an_interrupted_run_ends_with_the_same_bits(shards: Path, tmp_path: Path
     assert losses(tmp_path / "whole") == losses(tmp_path / "halted")
 
 
+def test_a_result_is_that_of_its_own_training(shards: Path, tmp_path: Path) -> None:
+    """Also where another attempt at it has begun to write the log anew, and where it was halted after its last step."""
+
+    def another(line: str) -> None:
+        if line.startswith("step 12/"):
+            with pytest.raises(KeyboardInterrupt):
+                train(shards, tmp_path / "run", MODEL, TRAINING, interrupt_at(10))
+
+    whole = train(shards, tmp_path / "whole", MODEL, TRAINING, quiet)
+    beside = train(shards, tmp_path / "run", MODEL, TRAINING, another)
+    assert log(tmp_path / "run")[-1]["step"] == 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.training.save_model", halt)
+        with pytest.raises(KeyboardInterrupt):
+            train(shards, tmp_path / "halted", MODEL, TRAINING, quiet)
+    halted = train(shards, tmp_path / "halted", MODEL, TRAINING, quiet)
+    assert beside | {"seconds": 0} == halted | {"seconds": 0} == whole | {"seconds": 0}
+
+
+def halt(*_: object) -> None:
+    """Stop as a person does."""
+    raise KeyboardInterrupt
+
+
 def losses(output: Path) -> list[tuple[float, float]]:
     """Return the steps and losses of a log."""
     return [(line["step"], line["loss"]) for line in log(output)]

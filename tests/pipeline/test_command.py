@@ -44,6 +44,8 @@ def test_flags_are_what_the_readme_says() -> None:
     ("arguments", "message"),
     [
         (["--input", "x.jsonl"], "--output is needed"),
+        (["--input", "x.jsonl", "--output", "s3://"], "--output s3:// names no folder"),
+        (["--output", "/"], "--output / names no folder"),
         (["--input", "x.jsonl", "--output", "o", "--sample", "2"], "--sample must be above 0 and at most 1"),
         (["--config", "missing.toml", "--output", "o"], "cannot read the configuration missing.toml"),
     ],
@@ -86,6 +88,7 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--input", "nowhere://a/b"], "--input nowhere://a/b: Protocol not known"),
         (["--output", "nowhere://a/b"], "--output nowhere://a/b: Protocol not known"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
+        (["--runner=PortableRunner"], "--runner=PortableRunner needs --job_endpoint"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),
         (["--direct_running_mode=multi_threading"], "--direct_running_mode=multi_threading loses data"),
         (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 needs a machine of the series G2"),

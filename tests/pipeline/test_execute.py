@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,23 @@ def test_what_killed_writers_left_in_a_stage_is_swept(tmp_path: Path) -> None:
     go(tmp_path, burn)
     assert not list(tmp_path.rglob("*.0.*"))
     assert Path(stage.path("fold-0/config.json")).exists()
+
+
+def test_what_still_writes_is_ended_before_its_stage_is_swept(tmp_path: Path) -> None:
+    """A job that an earlier start left: what it does until its end is swept, or counts."""
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+
+    def last_words(output: str) -> None:
+        assert output == stage.output
+        Path(stage.folder).mkdir(parents=True)
+        Path(stage.path("b.parquet.0.tmp")).touch()
+        write_record(stage.folder, {"key": "a", "cpu_seconds": 100.0})
+
+    with engine((), workers=1) as working:
+        ended = replace(working, clear=last_words)
+        manifest = ended.run(stage, burn, [Number("a"), Number("b")], lambda *_: None)
+    assert manifest.cpu_seconds >= 100.3
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_full_disk_says_where_there_is_room(tmp_path: Path) -> None:

@@ -364,6 +364,19 @@ def test_what_a_lock_says_comes_back() -> None:
     assert [parse(content) for content in (b"", MARK, b"\xff", b"[1]", b"null")] == [None] * 5
 
 
+def test_a_lock_keeps_its_size(tmp_path: Path) -> None:
+    """What is being done is left out where it does not fit: a shorter lock after a longer one would not be readable."""
+    with taken(str(tmp_path)) as held:
+        for note in ("long " * SIZE, "short"):
+            held.doing(stage="ingest", note=note)
+            held.renew()
+            assert len(lock_content(str(tmp_path))) == SIZE
+            found = holder_of(str(tmp_path))
+            assert found is not None
+            assert found.run == held.holder.run
+        assert held.holder.doing == {"stage": "ingest", "note": "short"}
+
+
 def test_a_process_id_that_came_again_is_another_process(tmp_path: Path) -> None:
     """A process is known by when it began."""
     with ExitStack() as opened, killed(str(tmp_path)):

@@ -47,6 +47,23 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_ENDPOINT_URL", "localhost:9000", "Invalid endpoint: localhost:9000"),
+        ("AWS_PROFILE", "nobody", r"The config profile \(nobody\) could not be found"),
+    ],
+)
+def test_a_store_whose_settings_are_wrong_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """Before it is asked for anything: an address without its scheme, a profile that is not there."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"^--output s3://b/o cannot be written: {message}$"), claimed("s3://b/o"):
+        pass
+
+
 @pytest.mark.parametrize("keep", ["signatures", "false"])
 def test_killed_while_tidying_a_stage_is_not_taken_for_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str

@@ -126,20 +126,27 @@ def test_a_run_that_ends_early_cancels_its_job(
     assert flink.cancelled == cancelled
 
 
-def test_a_cluster_that_refuses_is_one_line(flink: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (403, "refuses: HTTP Error 403: Forbidden"),
+        (500, f"does not answer: HTTP Error 500: Internal Server Error; {REMEDY}"),
+    ],
+)
+def test_a_cluster_that_refuses_is_one_line(flink: Cluster, tmp_path: Path, answer: int, line: str) -> None:
     """To cancel, as where it does not answer at all; at a run's end that is told, and hides nothing."""
     stage = make_stage(str(tmp_path), "stage", 1, [], [])
     told: list[dict[str, str]] = []
 
     def work(clear: Callable[[str], None]) -> None:
         clear(stage.output)
-        flink.answer = 500
+        flink.answer = answer
         flink.jobs["1"] = (job_name(stage), "RUNNING")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), cleared(flink.options, lambda _, **what: told.append(what)) as clear:
         work(clear)
-    said = f"--flink_master={flink.url} does not answer: HTTP Error 500: Internal Server Error; {REMEDY}"
+    said = f"--flink_master={flink.url} {line}"
     assert told == [{"job": job_name(stage), "place": flink.url}, {"error": said}]
     with pytest.raises(ConfigError, match=rf"localhost:1 does not answer: <urlopen error .*; {REMEDY}$"):
         cancel_jobs(("--runner=FlinkRunner", "--flink_master=localhost:1"), stage.output)
