@@ -367,7 +367,8 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         if not isinstance(value, list):
-            raise ConfigError(f"{where} must be a list, got {value!r}")
+            form = f" of tables, [[{where}]]" if dataclasses.is_dataclass(item) else ""
+            raise ConfigError(f"{where} must be a list{form}, got {value!r}")
         return tuple(_value(item, v, f"{where}[{i}]", {}) for i, v in enumerate(value))
     if typing.get_origin(hint) is dict:
         item = typing.get_args(hint)[1]

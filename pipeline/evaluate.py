@@ -107,6 +107,8 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
     given = Input(name="good", paths=tuple(asked.good), text=asked.text, source=asked.source)
     good = gather(given, run.config, [*run.score.languages], asked.documents)
     halve(good, (), asked.documents)  # too little is said before the corpus is read
+    if asked.source and not any(one.source for one in good.documents):
+        raise ConfigError(f"--source {asked.source}: no record of the good text has that field")
     with display(console) as shown:
         with shown.stage("evaluate.corpus") as watch:
             corpus = look(good.documents, run.output, watch)

@@ -258,7 +258,7 @@ def remarks(facts: Table) -> list[str]:
 
 
 REMARKS = {
-    "unsure": "documents are left out, since people are unsure of them or do not agree.",
+    "unsure": "of the labelled documents are left out, since people are unsure of them or do not agree.",
     "disputed": "are called good by as many people as call them bad.",
     "contradicted": "labels of one person contradict each other and count as unsure.",
     "repeated": "labels were given twice by one person.",

@@ -100,7 +100,8 @@ def find(given: Input, number: int) -> list[Piece]:
     for pattern in given.paths:
         matches = list(_match(pattern))
         if not matches:
-            raise ConfigError(f"input {given.name!r}: nothing matches {pattern}")
+            here = "" if "://" in pattern or os.path.isabs(pattern) else f" in {os.getcwd()}"  # noqa: PTH117, PTH109
+            raise ConfigError(f"input {given.name!r}: nothing matches {pattern}{here}")
         if _is_folder(pattern):
             raise ConfigError(
                 f"input {given.name!r}: {pattern} is a folder; name its files, as in {pattern.rstrip('/')}/** for all"

@@ -6,12 +6,14 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from posixpath import splitext
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ from rich.console import Console
 
 from pipeline import clean, storage
 from pipeline.clean import Corpus
-from pipeline.config import KEEP, Config, ConfigError
+from pipeline.config import KEEP, Config, ConfigError, Input
 from pipeline.deduplicate import known_keep
 from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
@@ -44,7 +46,7 @@ from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
-FIRST_FILES = 3  # of an input: one that lies beside the data, as a list of them, has other fields
+FIRST_FILES = 3  # of a kind: one that lies beside the data, as a list of them, has other fields
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
 
@@ -124,10 +126,21 @@ def check_inputs(files: Sequence[Piece], config: Config, output: str) -> None:
     if inside:
         raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
     for number, given in enumerate(config.input):
-        first = [piece.path for piece in files if piece.input == number and piece.size][:FIRST_FILES]
-        lacking = list(takewhile(bool, (missing(path, given, config.ingest.max_document_bytes) for path in first)))
-        if lacking and len(lacking) == len(first):
-            raise ConfigError(f"input {given.name!r}: {first[0]}: {lacking[0]}: [[input]] says which field is which")
+        kinds: dict[str, list[Piece]] = defaultdict(list)
+        for piece in files:
+            if piece.input == number and piece.size:
+                kinds[splitext(piece.path)[1]].append(piece)
+        sizes = {kind: sum(piece.size for piece in own) for kind, own in kinds.items()}
+        for kind, own in kinds.items():
+            if sizes[kind] > config.ingest.max_unreadable * sum(sizes.values()):
+                _check_fields([piece.path for piece in own[:FIRST_FILES]], given, config.ingest.max_document_bytes)
+
+
+def _check_fields(first: Sequence[str], given: Input, limit: int) -> None:
+    """Raise ConfigError where every one of some files of a kind lacks a field."""
+    lacking = list(takewhile(bool, (missing(path, given, limit) for path in first)))
+    if len(lacking) == len(first):
+        raise ConfigError(f"input {given.name!r}: {first[0]}: {lacking[0]}: [[input]] says which field is which")
 
 
 def check_models(config: Config, evaluator: str, *, external: bool) -> None:

@@ -39,6 +39,8 @@ from pipeline.self_clean.scoring import load_score
 from pipeline.self_clean.training import Begun, Trained
 from pipeline.stage import Manifest, Stage, read_manifest
 
+TOLD = 2  # languages of which it is said why they cannot be judged
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -100,10 +102,11 @@ def self_clean(line: Line, entered: Entrance) -> Cleaned:
 
 
 def _largest(entered: Entrance, reasons: Mapping[str, str]) -> str:
-    """Say of the largest language why it cannot be judged."""
+    """Say of the largest languages why they cannot be judged."""
     sizes = {name: size for name, size in entered.kept["bytes"].items() if name != scoring.UNKNOWN}
-    name = max(sorted(sizes), key=lambda name: sizes[name], default=scoring.UNKNOWN)
-    return f"{name}: {reasons.get(name, 'there are no documents')}"
+    ranked = sorted(sizes, key=lambda name: (-sizes[name], name)) or [scoring.UNKNOWN]
+    said = [f"{name}: {reasons.get(name, 'there are no documents')}" for name in ranked[:TOLD]]
+    return "; ".join([*said, *([f"{len(ranked) - TOLD} more in the report"] if len(ranked) > TOLD else [])])
 
 
 def _round(begun: Begun, trained: Trained, first: Manifest) -> Round:

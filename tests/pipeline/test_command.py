@@ -165,6 +165,15 @@ def test_a_file_beside_the_data_refuses_nothing(tmp_path: Path) -> None:
     check_inputs(find_all(config), config, f"{tmp_path}/out")
 
 
+def test_a_kind_of_file_without_the_field_is_said_beside_another(tmp_path: Path) -> None:
+    """Pages with a text do not hide tables without one, which would be a large part of the input."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": f"{TEXT} {i}"}) for i in range(99)))
+    pq.write_table(pa.table({"body": [f"{TEXT} {i}" for i in range(99)]}), tmp_path / "b.parquet")
+    config = Config(input=(Input(paths=(f"{tmp_path}/*",)),))
+    with pytest.raises(ConfigError, match=r"b\.parquet: no column 'text'; the file has body: \[\[input\]\] says"):
+        check_inputs(find_all(config), config, f"{tmp_path}/out")
+
+
 def test_one_wrong_input_does_not_hide_behind_another(tmp_path: Path, story: Callable[[int], str]) -> None:
     """The share of unreadable records is each input's own; a Parquet file without the column counts with its rows."""
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(i)}) for i in range(200)))

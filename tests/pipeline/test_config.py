@@ -110,7 +110,7 @@ def test_defaults_are_within_their_own_ranges(tmp_path: Path) -> None:
         ('[output]\nkeep_stages = "all"', "output.keep_stages must be one of true, signatures, false, got 'all'"),
         ('[output]\nrejected_text = "head:x"', "output.rejected_text must be full, none or head:N, got 'head:x'"),
         ("deduplicate = 1", "deduplicate must be a table, got 1"),
-        ("[input]\nname = 'a'", "input must be a list"),
+        ("[input]\nname = 'a'", "input must be a list of tables, [[input]], got {'name': 'a'}"),
         ("input = [1]", "input[0] must be a table, got 1"),
         (INPUT + 'fields = "x"', "unknown key input[0].fields; known here: date, id"),
         (INPUT + 'txt = "page"', "input[0].txt must be one of file, lines, got 'page'"),

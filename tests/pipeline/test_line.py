@@ -318,6 +318,7 @@ def test_where_no_language_can_be_judged_nothing_is_trained(
     run(again, config=changed)
     facts = report(again)
     assert facts["decision"].startswith("no language can be judged; en: its judges can see about")
+    assert "; zh: its judges can see about" in facts["decision"]
     assert facts["rounds"] == []
     assert set(facts["not_judged"]) == {"en", "zh"}
     assert all(

@@ -1,6 +1,7 @@
 """The plan is a pure function of the files and the configuration."""
 
 import os
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="input 'input': nothing matches") as raised:
             plan(f"{tmp_path}/*.jsonl", f"{tmp_path}/{pattern}")
         assert pattern in str(raised.value)
+    with pytest.raises(ConfigError, match=re.escape(f"nothing matches here/*.jsonl in {Path.cwd()}")):
+        plan("here/*.jsonl")
 
 
 def test_odd_names_are_found(tmp_path: Path) -> None:

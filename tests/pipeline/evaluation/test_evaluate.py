@@ -203,6 +203,8 @@ def test_a_source_that_the_corpus_has_too_is_named(
     assert "anchor (40 good documents, 120 of the corpus)" in capsys.readouterr().out
     assert main(line) == 0
     assert read_evaluation(str(output))["corpus"]["names"] == {}
+    assert main([*line, "--source", "form"]) == 2
+    assert "error: --source form: no record of the good text has that field" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("drawn")
