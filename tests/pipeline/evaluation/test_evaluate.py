@@ -282,28 +282,28 @@ LITTLE = {
     "a.parquet": (
         b"PAR1 and then none",
         (
-            f"0{ALL_READ}; 1 records not read: not readable as Parquet: Parquet magic bytes not found in footer. "
+            f"0{ALL_READ}; 1 record not read: not readable as Parquet: Parquet magic bytes not found in footer. "
             "Either the file is corrupted or this is not a parquet file."
         ),
     ),
     "a.bin": (
         b"\0\1\2\xff",
-        f"0{ALL_READ}; 1 records not read: not JSONL, Parquet, WARC, WET, ARC or UTF-8 text",
+        f"0{ALL_READ}; 1 record not read: not JSONL, Parquet, WARC, WET, ARC or UTF-8 text",
     ),
-    "empty.jsonl": (b"", f"0{ALL_READ}; 1 records not read: the file is empty"),
+    "empty.jsonl": (b"", f"0{ALL_READ}; 1 record not read: the file is empty"),
     "blank.jsonl": (b"\n\n", f"0{ALL_READ}"),
     "field.jsonl": (
         b'{"body": "b"}\n{"body": "c"}\n{"text": 3}',
         (
             f"0{ALL_READ}; 2 records not read: no field 'text'; the record has body; "
-            "1 records not read: the field 'text' holds int, not a string"
+            "1 record not read: the field 'text' holds int, not a string"
         ),
     ),
     "few.jsonl": (
         b"\n".join(orjson.dumps({"text": text}) for text in STORIES),
         (
             f"5{ALL_READ}; the run's rules reject 3 of them: too_few_words 3; in languages that the run did not judge: "
-            "de 1; en is left out, too few for two halves: 1 documents of 1 records"
+            "de 1; en is left out, too few for two halves: 1 document of 1 record"
         ),
     ),
 }
