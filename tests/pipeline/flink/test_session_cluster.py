@@ -22,10 +22,11 @@ from rich.table import Table
 from pipeline.running_jobs import job_name
 from pipeline.stage import Stage, finished_keys
 from tests.pipeline.flink.session_cluster import Cluster, session_cluster
-from tests.pipeline.outputs import RESULTS, assert_same, results
+from tests.pipeline.outputs import RESULTS, assert_same, digests, results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JARS = os.environ.get("LUSTRATE_FLINK", "")
+TRAINING = "self_clean.round-1.train"
 PUBLICATION = ("publish.encode", "publish.merge")
 ALIVE = ("RUNNING", "FINISHED")  # states of a job that recovered
 RESTART_SECONDS = 1  # until what supervises a task manager starts it again
@@ -187,6 +188,19 @@ def test_kills_leave_no_trace_on_flink(
         took, usual = (f"{seconds(place)[stage.name]:.1f}" for place in (output, on_flink))
         table.add_row(stage.name, done, str(restarts), took, usual)
     shown(table)
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    local: Path, cluster: Cluster, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
+) -> None:
+    """Judges are trained on the cluster: a worker is killed at it, and the weights are those of a training here."""
+    output = undone(local, tmp_path, [TRAINING])
+    stage, tasks = next(own for own in stages(local, output) if own[0].name == TRAINING)
+    with started(command(output, *cluster.options(), config=one_round)) as process:
+        strike(cluster, process, "worker", stage, tasks)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (0, "")
+    assert_same(digests(output), digests(local))
 
 
 def encoding(finished: Path, output: Path) -> Stage:
