@@ -81,6 +81,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) 
         facts["evaluation"] = read_evaluation(line.output)
         write_report(line.output, facts, sure)
     record = run_record(line, corpus, asked)
+    facts["asked_again"] = record["asked_again"]  # what is said of it is what is stored
     sure()
     storage.write_json(storage.join(line.output, "run.json"), record)
     sure()

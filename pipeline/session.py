@@ -245,7 +245,7 @@ def _tell(console: Console, journal: Journal, event: str, **what: str) -> None:
 def _show(line: Line, corpus: Corpus, facts: dict[str, Any], ask: Asked, console: Console, seconds: float) -> None:
     """Print what came of the run, and where it is."""
     console.print(table(corpus, seconds))
-    if again := asked_again(line):
+    if again := facts.get("asked_again", asked_again(line)):
         console.print(f"requests to the store that failed and were made again: {again:,}")
     if "labels" in facts:
         show(facts["labels"], console)

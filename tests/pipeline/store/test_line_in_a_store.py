@@ -105,10 +105,9 @@ def test_a_store_holds_what_a_folder_holds(runs: Runs, store: Store) -> None:
 
 
 def test_requests_that_failed_are_counted(runs: Runs, store: Store) -> None:
-    """The run says how many it made again, as its run.json does, but for the few of what is written after its count."""
+    """The run says how many it made again, as its run.json does."""
     counted = int(re.findall(r"requests to the store that failed and were made again: (\d+)", runs.said)[0])
-    stored = orjson.loads(store.contents("out")["run.json"])["asked_again"]
-    assert 10 < stored <= counted <= stored + 5
+    assert counted == orjson.loads(store.contents("out")["run.json"])["asked_again"] > 10
 
 
 def test_a_second_run_finds_all_finished(runs: Runs) -> None:
