@@ -38,6 +38,7 @@ POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
 TASK_ATTEMPTS = 3  # when a store fails
 HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
+TASKS = "tasks"  # folder of a stage with what its job is to do (job.py)
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
@@ -113,6 +114,7 @@ class Engine:
         `inside` says what goes on in tasks that take long.
         """
         started = time.monotonic()
+        remove(stage.path(TASKS))  # of an earlier start's job: where it begins only now, it fails
         self.clear(stage.output)  # before it is swept, and workers are asked: a job writes there, and may hold slots
         _sweep(stage)
         finished = finished_keys(stage.folder)
@@ -122,7 +124,7 @@ class Engine:
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
-        remove(stage.path("tasks"))  # that job.py wrote
+        remove(stage.path(TASKS))
         return write_manifest(stage, time.monotonic() - started)
 
     def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:

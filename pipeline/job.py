@@ -3,6 +3,9 @@
 A graph with its tasks inside grows with the corpus: 11 MB for 100,000 input files, of which Dataflow takes 10, and
 40 seconds to build. So the work and the tasks lie in a file of the stage's folder. The graph holds its path and its
 checksum, counts the tasks' numbers up, and spreads those: what a runner shuffles are whole numbers.
+
+Before a start looks for jobs of earlier ones (execute.py) it removes their files. So one that was still being submitted
+then finds nothing to do and fails: never do two jobs work on one stage.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ import pickle
 import re
 import socket
 import threading
+import uuid
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,13 +30,12 @@ from apache_beam.runners.runner import create_runner
 
 from pipeline import storage
 from pipeline.config import ConfigError
-from pipeline.execute import RunFailed, Task, Work, do_task
+from pipeline.execute import TASKS, RunFailed, Task, Work, do_task
 from pipeline.identity import identity
 from pipeline.needs import NOTHING, Needs
 from pipeline.stage import Stage
 
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
-FOLDER = "tasks"  # of a stage, while its job runs
 WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice the largest of stages without needs
 # Dataflow takes an L4 with machines of the series G2 only, and a hint's own machine before --machine_type.
 EXAMPLE = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
@@ -70,11 +73,11 @@ class Job:
 def make_job(stage: Stage, work: Work, tasks: Sequence[Task]) -> Job:
     """Write the work and its tasks to the stage's folder and return the job that does them."""
     data = zstandard.compress(pickle.dumps((work, list(tasks)), protocol=pickle.HIGHEST_PROTOCOL))
-    digest = hashlib.sha256(data).hexdigest()
-    path = stage.path(FOLDER, digest[:16] + ".pickle.zst")
+    path = stage.path(TASKS, uuid.uuid4().hex + ".pickle.zst")
     with storage.create(path) as file:
         file.write(data)
     needs = getattr(work, "needs", NOTHING)
+    digest = hashlib.sha256(data).hexdigest()
     return Job(stage.folder, path, digest, len(tasks), needs, tuple(sorted(identity().items())))
 
 
@@ -169,13 +172,16 @@ def do_numbered(number: int, job: Job) -> str:
 
 @lru_cache(maxsize=1)
 def load(job: Job) -> tuple[Work, list[Any]]:
-    """Return a job's work and tasks; raises RunFailed for another worker, or another file, than the driver's."""
+    """Return a job's work and tasks; raises RunFailed for another worker, or no file or another, than the driver's."""
     own = identity()
     for name, value in job.identity:
         if own[name] != value:
             raise RunFailed(f"the worker {socket.gethostname()} has {name} {own[name]}, the driver {value}")
-    with storage.open_input(job.path) as file:
-        data = file.read()
+    try:
+        with storage.open_input(job.path) as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise RunFailed(f"{job.path} is gone: this job's start has ended, and its stage is another's or done") from None
     if hashlib.sha256(data).hexdigest() != job.sha256:
         raise RunFailed(f"{job.path} is not what the driver wrote; the same command goes on from here")
     with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream:

@@ -46,6 +46,7 @@ from pipeline.stage import read_manifest
 from pipeline.steps import check_steps, signal_fields
 from tokenizer.encode import Tokenizer
 
+DEMO = "demo"  # folder of the demo's corpus, among the stages
 FIRST_FILES = 3  # of a kind: one that lies beside the data, as a list of them, has other fields
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
@@ -108,12 +109,10 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
 
         def work() -> Ended:
             with lease.renewed():
-                if asked.force:
-                    storage.remove(storage.join(output, "stages"))
                 plan = planned(config, output)
-                _prepare(config, output, console, plan, journal)
+                _prepare(config, output, console, plan, journal, anew=asked.force)
             working = engine(options, asked.direct_num_workers, partial(_tell, console, journal))
-            return _run(ask, config, output, working, console, plan, began, journal)
+            return _run(ask, config, output, working, console, plan, began, journal, force=asked.force)
 
         code, show_result = _to_its_end(work, output, journal)
     show_result()
@@ -173,15 +172,15 @@ def planned(config: Config, output: str, elsewhere: Path | None = None) -> Plan:
         return make_plan(config)
     if not storage.is_local(output):
         raise ConfigError("the demo gathers its corpus on this machine: --output must be a local folder")
-    pattern = gather(Path(output) / "stages" / "demo", elsewhere)
+    pattern = gather(Path(output) / "stages" / DEMO, elsewhere)
     inputs = tuple(replace(i, paths=(pattern,)) if i.paths == DEMO_PATHS else i for i in config.input)
     return make_plan(replace(config, input=inputs))
 
 
-def _prepare(config: Config, output: str, console: Console, plan: Plan, journal: Journal) -> None:
+def _prepare(config: Config, output: str, console: Console, plan: Plan, journal: Journal, *, anew: bool) -> None:
     """Take note of the plan, and load what workers are forked with."""
     _note_plan(plan, output, console, journal)
-    if read_manifest(clean.ingest_stage(output, config, plan)) is None:
+    if anew or read_manifest(clean.ingest_stage(output, config, plan)) is None:
         console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
         load_kernels(config)
     settle()
@@ -196,6 +195,8 @@ def _run(
     plan: Plan,
     began: float,
     journal: Journal,
+    *,
+    force: bool,
 ) -> Ended:
     """Do the work, and say in log and lock how it ended; return what shows its result."""
     try:
@@ -203,6 +204,8 @@ def _run(
             # By a thread, so begun after workers are forked; and to the end, since to cancel a job may take minutes.
             renewal.enter_context(journal.lease.renewed())
             with _still_ours(journal.lease), display(console, journal) as shown:
+                if force:
+                    _forget(working, output)
                 line = Line(config, output, working, shown, only=ask.only)
                 shown.say(f"{to_read(plan)} → {output}")
                 if config.sample < 1:
@@ -215,6 +218,15 @@ def _run(
         return partial(console.print, str(paused))
     journal.end("finished")
     return partial(_show, line, corpus, facts, ask, console, time.monotonic() - began)
+
+
+def _forget(working: Engine, output: str) -> None:
+    """Remove all stages, once no job that an earlier start left writes there; the demo's corpus is none of them."""
+    working.clear(output)
+    stages = storage.join(output, "stages")
+    folders = {name.partition("/")[0] for name in storage.walk(stages) if "/" in name}
+    for name in sorted(folders - {DEMO}):
+        storage.remove(storage.join(stages, name))
 
 
 @contextmanager

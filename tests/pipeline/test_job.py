@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.beam_runner import start
 from pipeline.execute import RunFailed
 from pipeline.job import Job, do_numbered, machine_processes, make_job, make_pipeline
 from pipeline.needs import Needs
@@ -52,6 +53,23 @@ def test_a_graph_does_not_grow_with_its_tasks(tmp_path: Path) -> None:
         sizes.append(graph.ByteSize())
         assert not any(environment.resource_hints for environment in graph.components.environments.values())
     assert abs(sizes[1] - sizes[0]) < 500
+
+
+def test_an_earlier_starts_job_finds_nothing_to_do(tmp_path: Path) -> None:
+    """One that was still being submitted when the next start looked for it: its tasks were gone before that look."""
+    late, found = job(tmp_path, 2), list[str]()
+
+    def look(_: str) -> None:
+        with pytest.raises(RunFailed, match="is gone: this job's start has ended") as failed:
+            do_numbered(0, late)
+        found.append(str(failed.value))
+
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    with start(("--direct_running_mode=multi_processing",), 1) as working:
+        replace(working, clear=look).run(stage, Note("own"), [Number("a")], lambda *_: None)
+    assert found
+    assert [record["note"] for record in read_records(stage.folder)] == ["own a"]
+    look("")
 
 
 def test_another_file_is_not_unpickled(tmp_path: Path) -> None:

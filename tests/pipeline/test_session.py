@@ -59,6 +59,25 @@ def test_a_run_shows_life_until_its_engine_is_closed(
     assert beats[0] < beats[1]
 
 
+def test_stages_go_when_no_job_writes_there_any_more(
+    tmp_path: Path, story: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --force: first what an earlier start left at work elsewhere is ended, then its stages are removed."""
+    whole, there = session.engine, list[bool]()
+
+    @contextmanager
+    def watched(options: Sequence[str], workers: int | None, tell: Callable[..., None]) -> Iterator[Engine]:
+        with whole(options, workers, tell) as working:
+            yield replace(working, clear=lambda _: there.append(any(tmp_path.glob("out/stages/ingest/*/*.json"))))
+
+    (tmp_path / "in.jsonl").write_bytes(orjson.dumps({"text": story(1)}))
+    line = ["--input", f"{tmp_path}/in.jsonl", "--output", f"{tmp_path}/out", "--until", "ingest"]
+    assert main([*line, "--direct_num_workers=1"]) == 0
+    monkeypatch.setattr(session, "engine", watched)
+    assert main([*line, "--direct_num_workers=1", "--force"]) == 0
+    assert there == [True, False]  # before all, and before the one stage
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError()], ids=repr)
 def test_what_ends_a_run_that_was_taken_over_is_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
