@@ -223,11 +223,9 @@ class SelfClean:
     outlier: float = _number(4.5, 0, 100)  # robust deviations above a stratum's usual score from which it is cut
     thresholds: str = _choice("drop", "labels")  # cuts by the drop budget, or moved as --labels ask
     cut_offset: float = _number(0.0, -1000, 1000)  # added to every cut, in units of the score; above 0 less goes
-    scoring: str = _choice("cascade", "full")  # full: the TransNormer reads all, up to 8,192 characters of each
-    score_share: float = _number(0.08, 0, 1)  # of the judged tokens that go through a TransNormer, in a cascade
+    scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document
+    score_share: float = _number(0.06, 0, 1)  # of the judged tokens that go through a TransNormer, in a cascade
     score_tokens: int = _number(900_000, 1_000)  # but so many at least, where there are
-    windows: int = _number(4, 1, 1024)  # that a long document is measured on, in a cascade
-    window_bytes: int = _number(1024, 64, 1_000_000)
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
     anchor_documents: int = _number(800, 20, 100_000)  # of a language, that no judge is trained on
     min_language_tokens: int = _number(300_000, 0)  # a judge that saw less of a language does not judge it

@@ -8,7 +8,6 @@ from pipeline import storage
 from pipeline.config import Config, ConfigError, from_tables
 from pipeline.finished_run import read_run
 from pipeline.self_clean.anchors import Measured, measured_path, read_measured
-from pipeline.self_clean.excerpt import Shape, shape_of
 from pipeline.self_clean.judges import Judges, published
 from pipeline.self_clean.scoring import Score, load_score, score_path
 
@@ -28,11 +27,6 @@ class Finished:
     judges: Judges
     cuts: dict[str, float]  # stratum -> the lowest score that is rejected
     measured: dict[str, Measured]  # damaged and undamaged anchors by language; empty where no stages were kept
-
-    @property
-    def shape(self) -> Shape:
-        """How much of a document the run's judges read."""
-        return shape_of(self.config.self_clean)
 
     @property
     def lowest_cuts(self) -> dict[str, float]:

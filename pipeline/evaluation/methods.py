@@ -82,7 +82,7 @@ def observe(trials: Sequence[Trial], run: Finished, watch: Callable[[int, int], 
         for start in range(0, len(mine), BATCH):
             rows = mine[start : start + BATCH]
             clock = time.process_time()
-            found = excerpts([trials[row].text for row in rows], run.shape, run.judges.load_tokenizer())
+            found = excerpts([trials[row].text for row in rows], run.judges.load_tokenizer())
             cheap = by_ngrams(run.judges, judge, found, [trials[row].good.language for row in rows])
             spent["n-grams"] += time.process_time() - clock
             clock = time.process_time()

@@ -19,7 +19,7 @@ from pipeline.counted import counted
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import MOST_CHARACTERS, Shape, excerpts
+from pipeline.self_clean.excerpt import MOST_CHARACTERS, excerpts
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
 from pipeline.self_clean.signals import SIGNALS
@@ -29,7 +29,7 @@ from pipeline.summary import counts
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 6
+VERSION = 7
 CLEAN = "clean"
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
 MATERIAL = 20  # texts that one document's damage is made of
@@ -108,7 +108,6 @@ class MeasureAnchors:
 
     folder: str
     judges: Judges
-    shape: Shape
 
     def __call__(self, task: AnchorTask) -> dict[str, Any]:
         """Write what was measured; return the record."""
@@ -128,7 +127,7 @@ class MeasureAnchors:
         return {"documents": len(table), "tokens": cost, "bytes": int(sum(table["size"].to_pylist())), "note": note}
 
     def _measure(self, language: str, judge: int, rows: Sequence[Sample]) -> tuple[pa.Table, int]:
-        found = excerpts([row.text for row in rows], self.shape, self.judges.load_tokenizer())
+        found = excerpts([row.text for row in rows], self.judges.load_tokenizer())
         cheap = by_ngrams(self.judges, judge, found, [language] * len(rows))
         reading = by_transnormer(self.judges, judge, found, cheap)
         table = pa.table(

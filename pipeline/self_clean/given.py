@@ -37,7 +37,9 @@ def given_weights(folder: str, number: int, count: int) -> list[str]:
 def check_given(folder: str, settings: SelfClean, *, external: bool) -> None:
     """Raise ConfigError for evaluators that a round could not use, as far as that can be seen before any work."""
     if not exists(join(folder, EVALUATOR_TOKENIZER)):
-        raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}")
+        inside = join(folder, "evaluator")  # an output folder was named
+        hint = f"; {inside} does" if exists(join(inside, EVALUATOR_TOKENIZER)) else ""
+        raise ConfigError(f"--evaluator {folder} holds no {EVALUATOR_TOKENIZER}{hint}")
     pieces = _pieces(join(folder, EVALUATOR_TOKENIZER))
     wanted = {"count": settings.folds, "seed": settings.seed, "anchor_documents": settings.anchor_documents}
     rounds = (tuple(given_weights(folder, 1 + n, settings.folds)) for n in range(settings.rounds))

@@ -18,7 +18,7 @@ from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import Shape, excerpts, select
+from pipeline.self_clean.excerpt import excerpts, select
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.judges import Judges, by_ngrams
 from pipeline.self_clean.scoring import QUANTUM, Score, length_class, load_score, on_grid, sides
@@ -53,7 +53,6 @@ class MeasureShard:
     corpus: Corpus
     judges: Judges
     score: str  # folder
-    shape: Shape
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write a row of measures for each row of the shard; return the record."""
@@ -78,7 +77,6 @@ class MeasureShard:
         judged = np.array([name in score.languages for name in languages], bool)
         found = excerpts(
             [text for text, use in zip(texts, judged.tolist(), strict=True) if use],
-            self.shape,
             self.judges.load_tokenizer(),
         )
         names = np.array(languages, np.str_)[judged]

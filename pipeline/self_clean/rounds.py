@@ -28,7 +28,6 @@ from pipeline.self_clean import (
 from pipeline.self_clean.anchors import AnchorTask, GatherAnchors, MeasureAnchors
 from pipeline.self_clean.cuts import JudgeShard, choose_cuts
 from pipeline.self_clean.entrance import Entrance
-from pipeline.self_clean.excerpt import shape_of
 from pipeline.self_clean.fitting import FitScore, FitTask
 from pipeline.self_clean.floors import CountLosses, Cuts, Held, hold_back
 from pipeline.self_clean.judges import Judges
@@ -183,14 +182,13 @@ def _reasons(begun: Begun, trained: Trained, gathered: Manifest) -> dict[str, st
 
 def _damage(begun: Begun, trained: Trained, gathered: Manifest, asked: tuple[str, ...]) -> Manifest:
     """Damage and measure the anchors of languages."""
-    line, settings = begun.line, begun.line.config.self_clean
-    keys = [settings.windows, settings.window_bytes, settings.scoring, asked]
+    line = begun.line
     upstream = [gathered.stage, trained.counted.stage, trained.trained.stage]
-    stage = line.stage(begun.name("damage"), anchors.VERSION, keys, upstream)
+    stage = line.stage(begun.name("damage"), anchors.VERSION, [asked], upstream)
     paths = tuple(
         anchors.anchor_path(gathered.stage.folder, record["key"]) for record in gathered.records if record["documents"]
     )
-    work = MeasureAnchors(stage.folder, trained.judges, shape_of(settings))
+    work = MeasureAnchors(stage.folder, trained.judges)
     return line.each(stage, work, [AnchorTask(name, paths) for name in asked])
 
 
@@ -214,7 +212,7 @@ def _disagreements(agreement: Mapping[str, float], settings: SelfClean) -> dict[
 def _measure(begun: Begun, judges: Judges, fitted: Manifest) -> Manifest:
     line = begun.line
     stage = line.stage(begun.name("measure"), measure.VERSION, [], [fitted.stage])
-    work = MeasureShard(stage.folder, begun.corpus, judges, fitted.stage.folder, shape_of(line.config.self_clean))
+    work = MeasureShard(stage.folder, begun.corpus, judges, fitted.stage.folder)
     return line.each(stage, work, begun.entrance.shards)
 
 
@@ -228,7 +226,7 @@ def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -
     keys = [settings.scoring, budget, settings.source_shift, settings.guard_documents]
     stage = line.stage(begun.name("score"), scores.VERSION, keys, [measured.stage])
     folders = (fitted.stage.folder, measured.stage.folder)
-    reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, shape_of(settings), depth, shifts)
+    reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, depth, shifts)
     if line.only == "train" and read_manifest(stage) is None:
         raise Paused(f"round {number} is trained; --score-only lets its TransNormers read the documents")
     scored = line.each(stage, reader, begun.entrance.shards)

@@ -18,7 +18,7 @@ from pipeline.document import conform, read_table, write_table
 from pipeline.needs import Needs
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import Shape, excerpts, select
+from pipeline.self_clean.excerpt import excerpts, select
 from pipeline.self_clean.judges import Judges, by_transnormer
 from pipeline.self_clean.measure import BIN as SURROGATE_BIN
 from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
@@ -62,7 +62,6 @@ class ScoreShard:
     judges: Judges
     score: str  # folder
     measures: str  # folder
-    shape: Shape
     depth: Depth
     shifts: dict[str, float]  # "language source" -> how far its cuts lie above those of the language
 
@@ -104,7 +103,7 @@ class ScoreShard:
         self, rows: Ints, documents: pa.Table, measures: pa.Table, languages: list[str], score: Score
     ) -> tuple[pa.Table, int]:
         """Return the learnt signals and scores of documents, and the tokens that went through a TransNormer."""
-        found = excerpts(documents["text"].to_pylist(), self.shape, self.judges.load_tokenizer())
+        found = excerpts(documents["text"].to_pylist(), self.judges.load_tokenizer())
         own = measures.take(pa.array(rows))
         judge = own["judge"].to_numpy().astype(np.int64)
         cheap = np.stack([own[name].to_numpy().astype(np.float64) for name in CHEAP], axis=1)

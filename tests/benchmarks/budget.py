@@ -4,9 +4,9 @@
     python -m tests.benchmarks.budget --run OUT --sizes 1M 15M --runs 5
 
 Measured: tokens per CPU second of `model.score.score` on one thread, eager, over documents of many lengths;
-the run's bytes per token, CPU seconds, and the share of its tokens that the TransNormers read. Reckoned: what windows
-of every document, and full scoring, would take by the tokens that the run's TransNormers read a CPU second; FLOP of a
-token, 2 for each weight that it meets, and attention by its recurrence; a training step takes three times as much.
+the run's bytes per token, CPU seconds, and the share of its tokens that the TransNormers read. Reckoned: what reading
+every document would take by the tokens that the run's TransNormers read a CPU second; FLOP of a token, 2 for each
+weight that it meets, and attention by its recurrence; a training step takes three times as much.
 Assumed: that a GPU job reaches the share of an A100's peak that a published training speed comes to, and that each of
 two judges is trained on 20 tokens a parameter.
 """
@@ -28,7 +28,6 @@ from kernels.traffic import HARDWARE
 from model.config import SIZES, TransNormerConfig
 from model.score import prepare, score
 from model.transnormer import TransNormer
-from pipeline.self_clean.excerpt import Shape, cut
 from pipeline.stage import Manifest, Stage, read_manifest
 from tests.benchmarks.language_model import DOCUMENTS, VOCABULARY, mixed_documents
 
@@ -42,7 +41,6 @@ FEW = 4  # documents that 385M is timed on, on a CPU
 DAY, YEAR = 86_400, 86_400 * 365
 RULES = ("ingest", "deduplicate", "publish")  # what reading is measured against: stages 1, 2 and 5
 READING = ("measure", "score")  # of a round: surrogate and TransNormer
-FULL = Shape(0, 0)  # of what full scoring reads
 
 
 def config_of(size: str) -> TransNormerConfig:
@@ -91,8 +89,7 @@ class Found:
     judged: float  # of judged languages
     bytes_per_token: float  # of judged documents
     share: float  # of the tokens of judged documents that a TransNormer read
-    windows: float  # megabytes of the windows of all judged documents
-    full: float  # megabytes that full scoring reads of them
+    excerpts: float  # megabytes of them, as far as one is read
     tokens_per_second: float  # CPU second of the TransNormers
     seconds: dict[str, float]  # CPU, by RULES and READING
     fixed: float  # CPU seconds of the round's other stages: samples, training, counting, anchors, fit
@@ -113,18 +110,14 @@ def read_run(output: Path) -> Found:
         stages["self_clean.round-1.score"],
         stages["ingest"],
     )
-    size, tokens, judged, windows, full = 0.0, 0.0, 0.0, 0.0, 0.0
+    size, tokens, judged, excerpts = 0.0, 0.0, 0.0, 0.0
     for path in sorted(Path(measured.stage.path("measures")).glob("*.parquet")):
         table = pq.read_table(path, columns=["judged", "present", "bytes", "scored_bytes", "tokens_per_byte"])
         rows = table["judged"].to_numpy()
         own = np.nan_to_num(table["bytes"].to_numpy().astype(np.float64))
         size += own[table["present"].to_numpy()].sum()
         judged += own[rows].sum()
-        windows += np.nan_to_num(table["scored_bytes"].to_numpy().astype(np.float64))[rows].sum()
-        texts = pq.read_table(Path(ingest.stage.path("documents")) / path.name, columns=["text"]).filter(
-            table["judged"]
-        )
-        full += sum(len(part.encode()) for text in texts["text"].to_pylist() for part in cut(text, FULL))
+        excerpts += np.nan_to_num(table["scored_bytes"].to_numpy().astype(np.float64))[rows].sum()
         tokens += (own * np.nan_to_num(table["tokens_per_byte"].to_numpy()))[rows].sum()
     read = sum(record["tokens"] for record in scored.records)
     return Found(
@@ -133,8 +126,7 @@ def read_run(output: Path) -> Found:
         judged=judged / 1e6,
         bytes_per_token=judged / tokens,
         share=read / tokens,
-        windows=windows / 1e6,
-        full=full / 1e6,
+        excerpts=excerpts / 1e6,
         tokens_per_second=read / spent["score"],
         seconds=spent,
         fixed=fixed,
@@ -164,8 +156,7 @@ def told(found: Found) -> list[str]:
     times = f"{sums[1] / sums[0]:.2f} times as much"
     share = f"the TransNormers read {found.share:.2%} of the tokens of judged documents"
     per_read = 1e6 / found.bytes_per_token / found.tokens_per_second  # CPU seconds a MB that is read
-    windows, full = (per_read * part / found.judged for part in (found.windows, found.full))
-    each = f"windows of every judged document would take {windows:.1f} CPU seconds a judged MB, full scoring {full:.1f}"
+    each = f"full scoring would take {per_read * found.excerpts / found.judged:.1f} CPU seconds a judged MB"
     return [
         f"{said}, {found.bytes_per_token:.2f} bytes a token",
         f"stages 1, 2, 5: {sums[0]:,.1f} CPU seconds ({rules})",

@@ -2,12 +2,11 @@
 
     python -m tests.benchmarks.cascade --run OUT         a finished run with its stages
 
-Full scoring reads more of a long document than the cascade does, so that its score is one of its own: the run's anchors
-are damaged and measured here as far as it reads (minutes), and the score is fitted to them. It is asked about all
-documents that the cascade read, and of those that it did not about a sample: of the next ones of each stratum, as many
-again as were read, and of all others; each counts for those that it stands for. Full cuts are chosen as a run's are,
-from these scores; sources move them as the run's did. `--own-windows` asks what is lost by not reading all, and not by
-how far. Intervals are 95 %, from a bootstrap over documents.
+Judges, anchors, score and how far a document is read are the same in both; in full every document is. It is asked about
+all documents that the cascade read, read again here, and of those that it did not about a sample: of the next ones of
+each stratum, as many again as were read, and of all others; each counts for those that it stands for. Full cuts are
+chosen as a run's are, from these scores; sources move them as the run's did. Intervals are 95 %, from a bootstrap over
+documents.
 
 A bootstrap takes a part of which nothing drawn is rejected for one that holds nothing to reject. So the low end of
 "full, also cascade" counts 3/n of such a part's documents, n of them drawn, as rejects that the cascade did not find:
@@ -17,9 +16,8 @@ goes wrong, is everything all right?").
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,18 +28,15 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import SelfClean
 from pipeline.evaluation.finished import Finished, read_finished
 from pipeline.evaluation.resampling import TAIL, Floats, draw_weights, share_above
 from pipeline.evaluation.shown import interval
-from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, read_measured
 from pipeline.self_clean.cuts import choose_cuts
-from pipeline.self_clean.excerpt import excerpts, shape_of
-from pipeline.self_clean.fitting import fit
-from pipeline.self_clean.judges import Judges, by_ngrams, by_transnormer
+from pipeline.self_clean.excerpt import excerpts
+from pipeline.self_clean.judges import by_ngrams, by_transnormer
 from pipeline.self_clean.measure import strata
 from pipeline.self_clean.scores import BIN, GRID, judge_all
-from pipeline.self_clean.scoring import QUANTUM, Score
+from pipeline.self_clean.scoring import QUANTUM
 from pipeline.self_clean.signals import SIGNALS
 
 SEED = 1
@@ -54,30 +49,6 @@ def stages(output: Path) -> dict[str, Path]:
     """Return the folders of a run's stages by name."""
     prints = orjson.loads((output / "run.json").read_bytes())["fingerprints"]
     return {name: output / "stages" / name / print_ for name, print_ in prints.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """What full scoring judges by."""
-
-    settings: SelfClean
-    judges: Judges
-    score: Score
-
-
-def fit_full(output: Path, run: Finished) -> Full:
-    """Return what the run would have judged by had it scored in full; raises SystemExit where that judges nothing."""
-    at, settings = stages(output), replace(run.config.self_clean, scoring="full")
-    paths = tuple(str(path) for path in sorted((at["self_clean.anchors"] / "anchors").glob("*.parquet")))
-    asked = sorted(path.stem for path in (at[f"self_clean.round-{run.round}.damage"] / "measured").glob("*.parquet"))
-    with TemporaryDirectory() as folder:
-        work = MeasureAnchors(folder, run.judges, shape_of(settings))
-        for name in asked:
-            work(AnchorTask(name, paths))
-        score, facts = fit({name: read_measured(folder, name) for name in asked}, settings)
-    if score is None:
-        raise SystemExit(f"read in full, judges agree about no language: {facts['agreement']}")
-    return Full(settings, run.judges, score)
 
 
 def judged_documents(output: Path, number: int) -> pa.Table:
@@ -119,7 +90,7 @@ class Sample:
     score: Floats  # (sample): full, less the source's shift
 
 
-def draw(table: pa.Table, group: Any, counts: Mapping[int, int], full: Full) -> Sample:
+def draw(table: pa.Table, group: Any, counts: Mapping[int, int], run: Finished) -> Sample:
     """Return all documents that the cascade read, and so many of each other group, all of them read here."""
     random = np.random.default_rng(SEED)
     chosen, stands = [np.flatnonzero(group == READ)], [np.ones(int((group == READ).sum()))]
@@ -129,31 +100,30 @@ def draw(table: pa.Table, group: Any, counts: Mapping[int, int], full: Full) -> 
         chosen.append(taken)
         stands.append(np.full(len(taken), len(there) / max(1, len(taken))))
     rows = np.concatenate(chosen)
-    score = read_here(table.take(pa.array(rows)), full)
+    score = read_here(table.take(pa.array(rows)), run)
     return Sample(rows, np.concatenate(stands), score - table["shift"].to_numpy()[rows])
 
 
-def read_here(table: pa.Table, full: Full) -> Floats:
+def read_here(table: pa.Table, run: Finished) -> Floats:
     """Return the scores (documents) of documents that the judges of their folds read now, as full scoring does."""
     judge = table["judge"].to_numpy().astype(np.int64)
     texts, languages = table["text"].to_pylist(), table["language"].to_pylist()
     score = np.zeros(len(table))
-    for number in range(len(full.judges.weights)):
+    for number in range(len(run.judges.weights)):
         mine = np.flatnonzero(judge == number)
         for rows in np.split(mine, range(BATCH, len(mine), BATCH)):
             names = [languages[row] for row in rows.tolist()]
-            shape, tokenizer = shape_of(full.settings), full.judges.load_tokenizer()
-            found = excerpts([texts[row] for row in rows.tolist()], shape, tokenizer)
-            cheap = by_ngrams(full.judges, number, found, names)
-            reading = by_transnormer(full.judges, number, found, cheap)
+            found = excerpts([texts[row] for row in rows.tolist()], run.judges.load_tokenizer())
+            cheap = by_ngrams(run.judges, number, found, names)
+            reading = by_transnormer(run.judges, number, found, cheap)
             signals = np.concatenate([cheap, reading.signals], axis=1)
             at = SIGNALS.index("bits_per_byte")
             signals[:, at] = np.round(signals[:, at] * GRID) / GRID
-            score[rows] = judge_all(signals, found.size, found.whole, judge[rows], names, full.score)[0]
+            score[rows] = judge_all(signals, found.size, found.whole, judge[rows], names, run.score)[0]
     return score
 
 
-def full_cuts(sample: Sample, stratum: list[str], full: Full) -> dict[str, int]:
+def full_cuts(sample: Sample, stratum: list[str], run: Finished) -> dict[str, int]:
     """Return the cuts that a run would choose from full scores, in quanta."""
     found: dict[str, Any] = {}
     bins = np.round(sample.score / QUANTUM).astype(np.int64) // BIN
@@ -161,7 +131,7 @@ def full_cuts(sample: Sample, stratum: list[str], full: Full) -> dict[str, int]:
         cell = found.setdefault(name, {"judged": 0.0, "bins": {}})
         cell["judged"] += weight
         cell["bins"][str(bin_)] = cell["bins"].get(str(bin_), 0.0) + weight
-    return choose_cuts(found, full.score.languages, full.settings)
+    return choose_cuts(found, run.score.languages, run.config.self_clean)
 
 
 def _also(verdicts: Any, weights: Floats) -> list[float | None]:
@@ -216,30 +186,27 @@ def main() -> None:
     line.add_argument("--run", type=Path, required=True, help="output folder of a finished run with its stages")
     line.add_argument("--documents", type=int, default=400, help="of the next ones to read")
     line.add_argument("--others", type=int, default=2000, help="of all others to read: they stand for most of a corpus")
-    line.add_argument("--own-windows", action="store_true", help="read all as the cascade reads, by its score")
     asked = line.parse_args()
     run = read_finished(str(asked.run))
-    own = Full(run.config.self_clean, run.judges, run.score)
-    by = own if asked.own_windows else fit_full(asked.run, run)
     table = judged_documents(asked.run, run.round)
-    table = table.filter(pc.is_in(table["language"], value_set=pa.array(sorted(by.score.languages))))
+    table = table.filter(pc.is_in(table["language"], value_set=pa.array(sorted(run.score.languages))))
     every = strata(table["language"].to_pylist(), table["bytes"].to_numpy())
     group = groups(table["scored"].to_numpy(), every, table["surrogate"].to_numpy().astype(np.float64))
-    sample = draw(table, group, {NEXT: asked.documents, OTHERS: asked.others}, by)
+    sample = draw(table, group, {NEXT: asked.documents, OTHERS: asked.others}, run)
     taken = table.take(pa.array(sample.rows))
     stratum = [every[row] for row in sample.rows.tolist()]
-    cut, never = full_cuts(sample, stratum, by), np.iinfo(np.int64).max
+    cut, never = full_cuts(sample, stratum, run), np.iinfo(np.int64).max
     full = np.round(sample.score / QUANTUM).astype(np.int64) >= np.array([cut.get(name, never) for name in stratum])
     cascade = taken["rejected"].to_numpy().astype(bool)
     weights = draw_weights(taken["id"].to_pylist(), SEED) * sample.stands_for
     languages, all_languages = (np.array(one["language"].to_pylist()) for one in (taken, table))
-    agreed = ", ".join(f"{name} {one.agreement:.2f}" for name, one in by.score.languages.items())
-    shown = Table(title=f"{len(table):,} judged documents; agreement in full: {agreed}", title_justify="left")
+    agreed = ", ".join(f"{name} {one.agreement:.2f}" for name, one in run.score.languages.items())
+    shown = Table(title=f"{len(table):,} judged documents; agreement: {agreed}", title_justify="left")
     shown.caption = "may be missed: 3/n of each part of which full cuts reject none of n drawn; in the low end beside"
     columns = ["read", "read here", "full rejects: of read + next + others", "cascade", "may be missed"]
     for name in ("language", *columns, "full, also cascade", "cascade, also full"):
         shown.add_column(name, justify="left" if name == "language" else "right", no_wrap=True)
-    for name in ("all", *by.score.languages):
+    for name in ("all", *run.score.languages):
         own, all_own = ((there == name) | (name == "all") for there in (languages, all_languages))
         there = [int((all_own & (group == which)).sum()) for which in (READ, NEXT, OTHERS)]
         shown.add_row(name, *row(own, full, cascade, group[sample.rows], weights, there))

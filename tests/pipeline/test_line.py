@@ -18,7 +18,7 @@ import pytest
 
 from model.data import PackedTokens
 from pipeline.self_clean.counting import CountNgrams, CountTask
-from pipeline.self_clean.excerpt import Excerpts, Shape, excerpts
+from pipeline.self_clean.excerpt import Excerpts, excerpts
 from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges, by_ngrams, by_transnormer, published
 from pipeline.self_clean.scores import judge_all
 from pipeline.self_clean.scoring import load_score
@@ -126,7 +126,7 @@ def test_every_document_is_judged_by_the_judge_that_did_not_see_its_fold(finishe
     for fold, judge in enumerate(judges):
         own = [row for row in rows if row["fold"] == fold and row["scored_tokens"]][:30]
         assert {row["language"] for row in own} == {"en", "zh"}
-        found = excerpts([row["text"] for row in own], Shape(2, 256), judge.load_tokenizer())
+        found = excerpts([row["text"] for row in own], judge.load_tokenizer())
         told, other = (said_by(one, found, [row["language"] for row in own]) for one in (judge, judges[1 - fold]))
         stored = np.array([[row[name] for name in SIGNALS] for row in own])
         assert np.array_equal(told[:, : len(CHEAP)].astype(np.float32), stored[:, : len(CHEAP)].astype(np.float32))
@@ -177,7 +177,7 @@ def test_published_rounds_can_judge_other_texts(finished: Path) -> None:
         assert set(score.languages) == {"en", "zh"}
         texts = [row["text"] for row in read(finished, "documents").to_pylist() if row["language"] == "en"][:5]
         shuffled = [" ".join(random.Random(1).sample(text.split(), len(text.split()))) for text in texts]
-        found = excerpts(texts + shuffled, Shape(2, 256), judges.load_tokenizer())
+        found = excerpts(texts + shuffled, judges.load_tokenizer())
         cheap = by_ngrams(judges, 0, found, ["en"] * 10)
         signals = np.concatenate([cheap, by_transnormer(judges, 0, found, cheap).signals], axis=1)
         total, *_ = judge_all(signals, found.size, found.whole, np.zeros(10, np.int64), ["en"] * 10, score)

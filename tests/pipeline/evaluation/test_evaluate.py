@@ -25,7 +25,6 @@ from pipeline.evaluation.methods import weights_without
 from pipeline.self_clean import scoring
 from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, anchor_path, read_measured
 from pipeline.self_clean.cuts import least_cut
-from pipeline.self_clean.excerpt import Shape
 from pipeline.self_clean.fitting import fit
 from pipeline.self_clean.judges import published, write_counts
 from tests.pipeline.conftest import sentence
@@ -79,7 +78,7 @@ def make_run(output: Path) -> None:
     anchored = [{**row, "fold": number % 2} for number, row in enumerate(rows("anchor", 120))]
     write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(anchored))
     task = AnchorTask("en", (anchor_path(str(anchors), "a"),))
-    MeasureAnchors(str(anchors), published(str(evaluator), 1, 2), Shape(4, 1024))(task)
+    MeasureAnchors(str(anchors), published(str(evaluator), 1, 2))(task)
     fitted, _ = fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
     assert fitted is not None
     storage.write_json(scoring.score_path(str(evaluator / "round-1")), scoring._as_table(fitted))

@@ -1,7 +1,6 @@
 """The contaminated corpus and the equal-token variants are what their benchmarks say they are."""
 
 import re
-import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -14,10 +13,9 @@ import pytest
 
 from pipeline.document import write_table
 from pipeline.evaluation.finished import read_finished
-from pipeline.self_clean.excerpt import cut
 from pipeline.self_clean.scoring import length_class
 from tests.benchmarks import ablate, ablate_tables, budget, cascade, contaminate, variants
-from tests.pipeline.evaluation.test_evaluate import DAMAGE, make_run, story
+from tests.pipeline.evaluation.test_evaluate import make_run, story
 
 
 def documents(count: int) -> variants.Documents:
@@ -224,31 +222,24 @@ def test_a_rows_low_end_has_the_parts_that_showed_nothing() -> None:
     assert row[2:] == ["100 = 100 + 0 + 0", "100", "300", "1.000 (.250 to 1.000)", "1.000 (1.000 to 1.000)"]
 
 
-def test_full_scoring_reads_what_the_cascade_passes_over(tmp_path: Path) -> None:
-    """Damage between the cascade's windows raises the score of full scoring, whose anchors are the run's."""
+def test_documents_are_read_again_by_the_runs_own_score(tmp_path: Path) -> None:
+    """Damage in the middle of a long text raises its score, and its company changes nothing."""
     make_run(tmp_path)
-    copied = tmp_path / "stages/self_clean.anchors/a"
-    shutil.copytree(tmp_path / "stages" / DAMAGE / "f/anchors", copied / "anchors")
-    run = orjson.loads((tmp_path / "run.json").read_bytes())
-    run["fingerprints"]["self_clean.anchors"] = copied.name
-    (tmp_path / "run.json").write_bytes(orjson.dumps(run))
     finished = read_finished(str(tmp_path))
-    full = cascade.fit_full(tmp_path, finished)
-    assert full.score.every.each == pytest.approx(finished.score.every.each)  # anchors are short: all of them is read
     text = "\n".join(story(f"long {number}") for number in range(9))[:7000]
     hurt = text[:1100] + "zx qv " * 130 + text[1880:]
-    assert cut(text, finished.shape) == cut(hurt, finished.shape)
     table = pa.table({"text": [text, hurt], "language": ["en", "en"], "judge": [0, 0]})
-    good, bad = cascade.read_here(table, full).tolist()
+    good, bad = cascade.read_here(table, finished).tolist()
     assert bad > good + 1
+    assert cascade.read_here(table.slice(1), finished).tolist() == [bad]
 
 
 def test_reading_costs_by_what_is_read() -> None:
-    """A million tokens of 4 bytes in 100 s: 25 s a MB that is read, of which windows are a half and full is more."""
+    """A million tokens of 4 bytes in 100 s: 25 s a MB that is read, and three quarters are."""
     spent = dict.fromkeys((*budget.RULES, *budget.READING), 1.0)
-    found = budget.Found(10.0, 9.0, 8.0, 4.0, 0.1, windows=4.0, full=6.0, tokens_per_second=1e4, seconds=spent, fixed=0)
+    found = budget.Found(10.0, 9.0, 8.0, 4.0, 0.1, excerpts=6.0, tokens_per_second=1e4, seconds=spent, fixed=0)
     said = budget.told(found)[-1]
-    assert said.endswith("document would take 12.5 CPU seconds a judged MB, full scoring 18.8")
+    assert said.endswith("full scoring would take 18.8 CPU seconds a judged MB")
 
 
 def similarity(a: str, b: str) -> float:

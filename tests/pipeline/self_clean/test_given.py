@@ -76,6 +76,13 @@ def test_missing_files_are_named(given: Path, missing: str) -> None:
         check_given(str(given), SETTINGS, external=True)
 
 
+def test_an_output_folder_is_not_its_evaluators(made: Path, tmp_path: Path) -> None:
+    """Who names OUT reads where in it the evaluators are."""
+    shutil.copytree(made, tmp_path / "out/evaluator")
+    with pytest.raises(ConfigError, match=f"holds no {EVALUATOR_TOKENIZER}; {tmp_path}/out/evaluator does"):
+        check_given(f"{tmp_path}/out", SETTINGS, external=True)
+
+
 def test_one_judge_under_two_names_is_refused(given: Path) -> None:
     """The same weights for two folds always agree, so that no language would fail the test of agreement."""
     shutil.copy(given / "round-1/fold-0/model.safetensors", given / "round-1/fold-1/model.safetensors")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.document import write_table
 from pipeline.self_clean.counting import CountNgrams, CountTask
-from pipeline.self_clean.excerpt import Shape, excerpts
+from pipeline.self_clean.excerpt import excerpts
 from pipeline.self_clean.judges import CONTRASTS, Judges, by_ngrams
 from pipeline.self_clean.rejects import SampleRejects, enough, rejects_path
 from pipeline.shards import DocumentShard
@@ -18,7 +18,6 @@ from tokenizer.train import train
 
 GOOD = ["the river runs by the old mill and the miller counts his sacks of flour"] * 200
 SPAM = ["win a prize now call this number to claim your free prize today"] * 200
-SHAPE = Shape(4, 1024)
 
 
 @pytest.fixture
@@ -96,7 +95,7 @@ def judges(tmp_path: Path, tokenizer: str) -> Judges:
 
 def test_text_like_what_the_rules_rejected_lies_below_other_text(judges: Judges) -> None:
     """Good text costs more as a reject, a reject less; no rejects, no contrast; a language nobody knows has NaN."""
-    found = excerpts([GOOD[0], SPAM[0], SPAM[0], SPAM[0]], SHAPE, judges.load_tokenizer())
+    found = excerpts([GOOD[0], SPAM[0], SPAM[0], SPAM[0]], judges.load_tokenizer())
     contrast = by_ngrams(judges, 0, found, ["en", "en", "fr", "xx"])[:, CONTRASTS]
     assert (contrast[0] > 0.5).all()
     assert (contrast[1] < -0.5).all()
@@ -107,5 +106,5 @@ def test_text_like_what_the_rules_rejected_lies_below_other_text(judges: Judges)
 def test_without_rejects_there_is_no_contrast(judges: Judges) -> None:
     """A run whose rules rejected too little has zeros, which tell nobody from anybody."""
     alone = Judges(judges.tokenizer, judges.counts, ())
-    found = excerpts([GOOD[0], SPAM[0]], SHAPE, judges.load_tokenizer())
+    found = excerpts([GOOD[0], SPAM[0]], judges.load_tokenizer())
     assert (by_ngrams(alone, 0, found, ["en", "en"])[:, CONTRASTS] == 0).all()
