@@ -20,7 +20,7 @@ from pipeline.evaluation.trials import Trial
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, damage
 from pipeline.self_clean.combine import Scale, Weights
-from pipeline.self_clean.defects import units
+from pipeline.self_clean.defects import family, units
 from pipeline.self_clean.excerpt import MOST_CHARACTERS, excerpts
 from pipeline.self_clean.fitting import fit_surrogate, fit_weights, make_taught
 from pipeline.self_clean.judges import by_ngrams, by_transnormer
@@ -160,7 +160,7 @@ def learnt_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds:
 
 
 def weights_without(run: Finished, kinds: Sequence[str]) -> dict[str, tuple[Weights, Weights]]:
-    """Return the weights of score and surrogate as they are without one kind of damage among the anchors, by kind."""
+    """Return the weights of score and surrogate that saw no damage of a kind's family, by kind."""
     found = dict.fromkeys(["", *kinds], (run.score.every, run.score.surrogate))
     if run.measured:
         taught = make_taught(run.measured)
@@ -187,7 +187,7 @@ def _features(
 
 
 def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]) -> dict[str, Values]:
-    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other kind.
+    """Return how likely fastText finds damage (trials), by kind: trained on damage of every other family.
 
     Each language has models of its own. Where the run's documents of one are gone there is none.
     """
@@ -201,7 +201,7 @@ def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]
     for name in asked:
         own = np.flatnonzero(language == name)
         for kind in kinds:
-            learns = [(text, good) for text, good, damaged in samples[name] if damaged != kind]
+            learns = [(text, good) for text, good, damaged in samples[name] if damaged not in family(kind)]
             found[kind][own] = _fasttext(learns, texts.take(pa.array(own)))
     return {kind: {"fasttext": values} for kind, values in found.items()}
 

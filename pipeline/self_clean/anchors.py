@@ -34,6 +34,7 @@ CLEAN = "clean"
 LEAST_BYTES = 200  # a shorter text cannot show most kinds of damage
 MATERIAL = 20  # texts that one document's damage is made of
 FOREIGN = 10
+LONGEST = 8 * MOST_CHARACTERS  # characters of an anchor: it is read as a document is, a longer one on windows
 
 MEASURED = pa.schema(
     [
@@ -66,7 +67,7 @@ class GatherAnchors:
         strings = {"language": pa.array([], pa.string()), "text": pa.array([], pa.large_string())}
         empty = pa.table({**strings, "fold": pa.array([], pa.int8())})
         table = pa.concat_tables(parts) if parts else empty
-        texts = [text[:MOST_CHARACTERS] for text in table["text"].to_pylist()]
+        texts = [text[:LONGEST] for text in table["text"].to_pylist()]
         if len(table):
             at = table.schema.get_field_index("text")
             write_table(

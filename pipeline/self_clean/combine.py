@@ -59,12 +59,13 @@ def fit_scale(values: Floats, sizes: Ints, classes: Ints, count: int) -> Scale:
 
     Means are medians, each class's drawn to that of all as if MEDIAN_PULL documents more had it. Variance = sigma^2 +
     tau^2 / bytes by least squares on squared deviations, none counted beyond ten times their median: the sample may
-    hold what it is there to find.
+    hold what it is there to find. Where that is 0, as of a signal that most documents lack, ten times their mean.
     """
     overall = np.nanmedian(values, axis=0)
     mean = np.stack([_drawn(values[classes == c], overall) for c in range(count)])
     squares = (values - mean[classes]) ** 2
-    squares = np.minimum(squares, OUTLYING * np.nanmedian(squares, axis=0))
+    middle = np.nanmedian(squares, axis=0)
+    squares = np.minimum(squares, OUTLYING * np.where(middle > 0, middle, np.nanmean(squares, axis=0)))
     inverse = 1 / np.maximum(sizes, 1)
     spread = [_spread(inverse[there], column[there]) for column in squares.T for there in [~np.isnan(column)]]
     sigma, tau = (np.sqrt(np.array(both)) for both in zip(*spread, strict=True))

@@ -235,19 +235,26 @@ class Defect:
     damage: Callable[[str, float, Draw, Pool], str]
     material: str = ""  # the texts of the pool that it is made of
     least: int = 1  # of them; what is drawn from the chain of one text is nearly that text
+    family: str = ""  # of kinds that are one damage of other material: who knows one of them knows all
 
 
 DEFECTS = (
     Defect("ocr", (0.02, 0.05, 0.10), misread),  # share of characters
     Defect("mojibake", (0.1, 0.5, 1.0), mojibake),  # share of lines
     Defect("shuffled_words", (5, 0, -1), shuffle),  # windows of 5, sentences, the document
-    Defect("babble_mixed", (3, 2, 1), babble_mixed, "mixed", least=2),  # order of the chain
-    Defect("babble_source", (3, 2, 1), babble_source, "source", least=2),
+    Defect("babble_mixed", (3, 2, 1), babble_mixed, "mixed", 2, "babble"),  # order of the chain
+    Defect("babble_source", (3, 2, 1), babble_source, "source", 2, "babble"),
     Defect("repeated_paragraphs", (0.3, 0.6, 0.9), repeat),  # share of the text
     Defect("boilerplate", (0.25, 0.5, 0.9), boilerplate, "mixed"),
     Defect("mixed_languages", (0.25, 0.5, 0.75), mix_languages, "foreign"),
     Defect("fragments", (400, 150, 50), fragments, "mixed"),  # characters of a fragment
 )
+
+
+def family(kind: str) -> list[str]:
+    """Return the kinds that are left out where one is: itself, and those of its family."""
+    of = {defect.name: defect.family for defect in DEFECTS if defect.family}
+    return sorted({kind, *(name for name, own in of.items() if own == of.get(kind))})
 
 
 def inject(text: str, defect: Defect, severity: int, draw: Draw, pool: Pool) -> str:

@@ -15,10 +15,11 @@ from pipeline.config import SelfClean
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import CLEAN, Measured, read_measured
 from pipeline.self_clean.combine import Scale, Weights
+from pipeline.self_clean.defects import family
 from pipeline.self_clean.scoring import LENGTH_CLASSES, Language, Score, Usual, length_class, sides, write_score
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 8
+VERSION = 9
 PARTS = 8  # of the anchors: what is learnt of the others is told of each
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
 USUAL_PULL = 50.0  # anchors of all lengths that count in what a length class's scores usually are
@@ -99,15 +100,15 @@ _NUMBERS = (len(SIGNALS), len(CHEAP))
 def features(one: Measured, signals: int) -> Floats:
     """Return the features (rows, 4 x signals) of measured anchors by the first so many signals.
 
-    Each row's by the scale of its fold and judge, from anchors of the other parts.
+    Each row's by the scale of its judge, from anchors of the other parts.
     """
     part, out = _parts(one.id), np.zeros((len(one.id), 4 * signals))
     for number in np.unique(part).tolist():
-        scales = make_scales(one.take(part != number), signals)
-        for fold, by_judge in enumerate(scales):
-            for judge, scale in enumerate(by_judge):
-                rows = (part == number) & (one.fold == fold) & (one.judge == judge)
-                out[rows] = sides(one.signals[rows, :signals], one.size[rows], one.bytes[rows], scale)
+        others = one.take(part != number)
+        values = unfamiliar(one, familiarity(others, signals))
+        for judge, scale in enumerate(make_scales(others, signals)):
+            rows = (part == number) & (one.judge == judge)
+            out[rows] = sides(values[rows], one.size[rows], one.bytes[rows], scale)
     return out
 
 
@@ -116,43 +117,59 @@ def _parts(ids: Sequence[str]) -> Ints:
     return np.array([blake2b(name.encode(), digest_size=2).digest()[0] % PARTS for name in ids])
 
 
-def make_scales(one: Measured, signals: int) -> list[list[Scale]]:
-    """Return scales by fold and judge, from what the judge finds in the undamaged anchors of the fold.
+def make_scales(one: Measured, signals: int) -> list[Scale]:
+    """Return each judge's scale, from what it finds in the undamaged anchors of all folds, less their familiarity.
 
-    A judge that was trained on what is like a fold's anchors finds all of them usual, so that its findings there have a
-    scale of their own. In every fold all judges measured the same anchors; how far they agree is their trust.
+    All judges measured the same, so that what is usual is the same text for all: folds hold other hosts, and the fold
+    of a dirty one must not be judged by its dirt. How far judges agree is their trust.
     """
-    classes, count, judges = length_class(one.bytes), len(LENGTH_CLASSES) + 1, range(int(one.judge.max()) + 1)
-    table, trust = [], []
-    for fold in judges:
-        rows = [~one.damaged & (one.fold == fold) & (one.judge == judge) for judge in judges]
-        parts = [(one.signals[own, :signals], one.size[own], classes[own]) for own in rows]
-        scales = [combine.fit_scale(*part, count) for part in parts]
-        z = [combine.standardised(*part, scale) for part, scale in zip(parts, scales, strict=True)]
-        table.append(scales)
-        trust.append(combine.trust(scales, z))
-    return [[replace(scale, trust=np.mean(trust, axis=0)) for scale in scales] for scales in table]
+    classes, count = length_class(one.bytes), len(LENGTH_CLASSES) + 1
+    values = unfamiliar(one, familiarity(one, signals))
+    rows = [~one.damaged & (one.judge == judge) for judge in range(int(one.judge.max()) + 1)]
+    parts = [(values[own], one.size[own], classes[own]) for own in rows]
+    scales = [combine.fit_scale(*part, count) for part in parts]
+    z = [combine.standardised(*part, scale) for part, scale in zip(parts, scales, strict=True)]
+    trust = combine.trust(scales, z)
+    return [replace(scale, trust=trust) for scale in scales]
+
+
+def familiarity(one: Measured, signals: int) -> Floats:
+    """Return by how much each signal is another in anchors that a judge was trained on the like of (signals).
+
+    It is the median difference from what the judge of their own fold finds, the mean of all pairs of judges: in it
+    cancels how much more one says of everything than another.
+    """
+    judges, clean = range(int(one.judge.max()) + 1), ~one.damaged
+    values, fold = _by_judge(one.take(clean), one.signals[clean, :signals]), one.fold[clean & (one.judge == 0)]
+    there = [number for number in judges if (fold == number).any()]
+    pairs = [values[judge, fold == own] - values[own, fold == own] for own in there for judge in judges if judge != own]
+    return np.asarray(np.nan_to_num(np.mean([np.nanmedian(pair, axis=0) for pair in pairs], axis=0)))
+
+
+def unfamiliar(one: Measured, known: Floats) -> Floats:
+    """Return the first signals (rows, signals) of measured anchors without what familiarity does to them."""
+    return np.asarray(one.signals[:, : len(known)] - np.outer(~one.own, known))
 
 
 def fit_weights(taught: Taught, without: str = "") -> Weights:
-    """Return the score's weights from anchors of all languages, without one kind of damage."""
+    """Return the score's weights from anchors of all languages, without one kind of damage and its family."""
     kinds = np.concatenate([one.kind for one in taught.own.values()])
-    use = kinds != without
+    use = ~np.isin(kinds, family(without))
     damaged = kinds[use] != CLEAN
     rows = np.concatenate(list(taught.every.values()))[use]
     return combine.fit_weights(rows, damaged, combine.balanced(kinds[use].tolist(), damaged))
 
 
 def fit_surrogate(taught: Taught, weights: Weights, without: str = "") -> Weights:
-    """Return the weights with which cheap signals come nearest to a score, without one kind of damage."""
-    use = np.concatenate([one.kind for one in taught.own.values()]) != without
+    """Return the weights with which cheap signals come nearest to a score, without a kind of damage and its family."""
+    use = ~np.isin(np.concatenate([one.kind for one in taught.own.values()]), family(without))
     every, cheap = (np.concatenate(list(table.values()))[use] for table in (taught.every, taught.cheap))
     return combine.fit_surrogate(cheap, combine.score(every, weights))
 
 
 def _language(one: Measured, own: Measured, scores: Floats, agreement: float) -> Language:
     """Return what a language is judged with, from the scores of its anchors as the judges of their folds found them."""
-    every, cheap = (tuple(scales[fold] for fold, scales in enumerate(make_scales(one, n))) for n in _NUMBERS)
+    every, cheap = (tuple(make_scales(one, n)) for n in _NUMBERS)
     clean, classes = scores[~own.damaged], length_class(own.bytes[~own.damaged])
     overall = _usual(clean)
     usual = tuple(_drawn(clean[classes == number], overall) for number in range(len(LENGTH_CLASSES) + 1))
@@ -191,7 +208,7 @@ def _clean(one: Measured) -> Measured:
 
 
 def _by_judge(clean: Measured, scores: Floats) -> Floats:
-    """Return the scores (judges, undamaged anchors in the order of their ids)."""
+    """Return the scores (judges, undamaged anchors in the order of their ids), or what else has a row for each."""
     return np.stack([scores[clean.judge == judge] for judge in range(int(clean.judge.max()) + 1)])
 
 
@@ -234,7 +251,8 @@ def _held_out(own: Measured) -> float:
 def _found(taught: Taught) -> list[dict[str, Any]]:
     """Return for each kind of damage how well it is told from undamaged text (AUC).
 
-    By weights that saw neither the kind nor the part of the anchors in which it is looked for; the mean of the parts.
+    By weights that saw neither the kind and its family nor the part of the anchors in which it is looked for; the mean
+    of the parts.
     """
     rows = []
     for kind in sorted({kind for one in taught.own.values() for kind in one.kind[one.damaged].tolist()}):

@@ -7,7 +7,7 @@ judge does no lasting harm. The drop budget is total. Floors hold cuts back wher
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config import SelfClean
@@ -160,11 +160,13 @@ def _left_unread(left: Mapping[str, int]) -> str:
 
 
 def _gather(begun: Begun) -> Manifest:
-    """Gather the anchors."""
+    """Gather the anchors that the round before left: what it rejected does not show what is usual."""
     line, settings = begun.line, begun.line.config.self_clean
     keys = [settings.anchor_documents, settings.seed, languages.VERSION]
-    stage = line.stage("self_clean.anchors", anchors.VERSION, keys, [begun.corpus.folds])
-    return line.each(stage, GatherAnchors(stage.folder, begun.corpus), begun.entrance.shards)
+    before = (begun.before,) if begun.before else ()
+    stage = line.stage(begun.name("anchors"), anchors.VERSION, keys, [begun.corpus.folds, *before])
+    corpus = replace(begun.corpus, verdicts=(*begun.corpus.verdicts, *before))
+    return line.each(stage, GatherAnchors(stage.folder, corpus), begun.entrance.shards)
 
 
 def _reasons(begun: Begun, trained: Trained, gathered: Manifest) -> dict[str, str]:

@@ -22,7 +22,7 @@ from pipeline.self_clean.excerpt import excerpts, select
 from pipeline.self_clean.judges import Judges, by_transnormer
 from pipeline.self_clean.measure import BIN as SURROGATE_BIN
 from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
-from pipeline.self_clean.scoring import QUANTUM, Language, Score, load_score, on_grid, sides
+from pipeline.self_clean.scoring import QUANTUM, Language, Score, length_class, load_score, on_grid
 from pipeline.self_clean.signals import CHEAP, LEARNT, SIGNALS, Floats, Ints
 from pipeline.shards import DocumentShard
 from pipeline.summary import Summary, histogram, merge
@@ -159,9 +159,9 @@ def judge_all(
     for name in np.unique(names).tolist():
         for number, scale in enumerate(score.languages[name].every):
             rows = np.flatnonzero((names == name) & (judge == number))
-            features = sides(signals[rows], size[rows], whole[rows], scale)
+            z[rows] = combine.standardised(signals[rows], size[rows], length_class(whole[rows]), scale)
+            features = combine.features(z[rows], scale)
             total[rows] = combine.score(features, score.every)
-            z[rows] = features[:, : len(SIGNALS)] - features[:, 2 * len(SIGNALS) : 3 * len(SIGNALS)]
             for row, told in zip(rows.tolist(), combine.mainly(features, score.every, SIGNALS), strict=True):
                 mainly[row] = told
     return total, z, mainly

@@ -82,11 +82,25 @@ def sampled(output: Path, kind: str, fold: int) -> set[str]:
 
 def test_no_judge_saw_what_it_judges(finished: Path) -> None:
     """Anchors train no judge and are counted by none; neither is a document of the fold that the judge judges."""
-    (anchors,) = finished.glob("stages/self_clean.anchors/*/anchors")
+    anchors, after = (next(finished.glob(f"stages/self_clean.round-{n}.anchors/*/anchors")) for n in (1, 2))
     kept, rejected = read(finished, "documents"), read(finished, "rejected")
     folds = {row["id"]: row["fold"] for table in (kept, rejected) for row in table.select(["id", "fold"]).to_pylist()}
     held_out = set(pq.read_table(anchors)["id"].to_pylist())
     assert len(held_out) > 50
+    (verdicts,) = finished.glob("stages/self_clean.round-1.verdicts/*/verdicts")
+    (documents,) = finished.glob("stages/ingest/*/documents")
+    gone = {
+        id_
+        for path in verdicts.glob("*.parquet")
+        for id_, rejected in zip(
+            pq.read_table(documents / path.name, columns=["id"])["id"].to_pylist(),
+            pq.read_table(path, columns=["rejected"])["rejected"].to_pylist(),
+            strict=True,
+        )
+        if rejected
+    }
+    assert held_out & gone
+    assert set(pq.read_table(after)["id"].to_pylist()) == held_out - gone
     assert {folds[id_] for id_ in held_out} == {0, 1}
     for fold in (0, 1):
         seen = {kind: sampled(finished, kind, fold) for kind in ("fold", "more")}
@@ -391,7 +405,7 @@ def test_every_stage_says_how_much_it_read(finished: Path) -> None:
         stages[name]["bytes"]
         for name in (
             "tokenizer.sample",
-            "self_clean.anchors",
+            "self_clean.round-1.anchors",
             "self_clean.round-1.sample",
             "self_clean.round-1.measure",
         )

@@ -11,6 +11,7 @@ import pytest
 from pipeline.document import read_table, write_table
 from pipeline.self_clean.anchors import (
     LEAST_BYTES,
+    LONGEST,
     MATERIAL,
     GatherAnchors,
     anchor_path,
@@ -20,7 +21,6 @@ from pipeline.self_clean.anchors import (
 )
 from pipeline.self_clean.defects import DEFECTS, inject
 from pipeline.self_clean.evaluators import Corpus
-from pipeline.self_clean.excerpt import MOST_CHARACTERS
 from pipeline.self_clean.folds import fold_path
 from pipeline.shards import DocumentShard
 
@@ -124,15 +124,15 @@ def gathered(folder: Path, texts: list[str], rate: float) -> tuple[dict[str, Any
 
 
 def test_gathered_anchors_are_drawn_and_bounded(tmp_path: Path) -> None:
-    """About the share asked for, of each language, none longer than measured; none at all leaves no file."""
-    record, path = gathered(tmp_path / "some", ["word " * (MOST_CHARACTERS // 2)] * 400, 0.3)
+    """About the share asked for, of each language, none longer than LONGEST; none at all leaves no file."""
+    record, path = gathered(tmp_path / "some", ["word " * (LONGEST // 4)] * 400, 0.3)
     table = read_table(str(path))
     assert len(table) == record["documents"] == sum(record["anchors"].values())
     places = zip(table["language"].to_pylist(), table["fold"].to_pylist(), strict=True)
     assert record["anchors"] == Counter(f"{language} {fold}" for language, fold in places)
     assert set(record["anchors"]) == {"en 0", "en 1", "fi 0", "fi 1"}
     assert all(15 < count < 45 for count in record["anchors"].values())
-    assert {len(text) for text in table["text"].to_pylist()} == {MOST_CHARACTERS}
+    assert {len(text) for text in table["text"].to_pylist()} == {LONGEST}
     record, path = gathered(tmp_path / "none", ["word " * 100] * 20, 0.0)
     assert (record["documents"], record["anchors"]) == (0, {})
     assert not path.exists()

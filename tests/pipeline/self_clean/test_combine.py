@@ -85,6 +85,16 @@ def test_a_few_far_documents_move_the_scale_little() -> None:
     assert other.sigma == pytest.approx(clean.sigma, rel=0.15)
 
 
+def test_a_signal_that_most_documents_lack_has_a_spread() -> None:
+    """Two thirds of zeros leave a median deviation of nothing, and what is above it must not count as endlessly far."""
+    draw = np.random.default_rng(3)
+    values = np.where(draw.random(600) < 0.65, 0.0, draw.gamma(2.0, 0.1, 600))[:, None]
+    sizes = draw.integers(300, 9_000, 600)
+    scale = fit_scale(values, sizes, np.zeros(600, np.int64), 1)
+    assert scale.sigma[0] == pytest.approx(values.std(), rel=0.5)
+    assert np.quantile(standardised(values, sizes, np.zeros(600, np.int64), scale), 0.99) < FARTHEST / 2
+
+
 def test_judges_that_lie_apart_are_aligned() -> None:
     """A judge that says more throughout, and twice as much of it, gives the same z after its own scale."""
     found, sizes = drawn(2_000, 3)

@@ -145,6 +145,31 @@ def test_a_score_is_fitted_on_what_judges_find_in_their_own_fold(familiar: float
     assert also["held_out"] == facts["held_out"]
 
 
+def test_dirt_of_one_fold_buys_it_no_leniency() -> None:
+    """Where a fold holds the dirty hosts, the same text is as unusual to its judge as to that of the clean fold."""
+    one, unseen = measured(41, count=480), measured(42, count=480, agree=1.0)
+    dirty = ~one.damaged & (one.fold == 1) & np.array([int(name[-4:]) % 6 == 1 for name in one.id])
+    one.signals[dirty, :4] += 8.0
+    score, _ = fitted({"en": one})
+    asked = replace(unseen, signals=unseen.signals + 3.0 * (np.arange(len(SIGNALS)) < 4))
+    total = scored(asked, "en", score)
+    by = [total[~unseen.damaged & (unseen.judge == judge)] for judge in (0, 1)]
+    assert abs(np.median(by[0] - by[1])) < 0.25 * score.languages["en"].deviation
+
+
+def test_kinds_of_one_family_are_left_out_together() -> None:
+    """Weights without babble of mixed sources saw none of one source either, and all else."""
+    one = measured(43)
+    kinds = np.array(["babble_mixed", "babble_source", "ocr"])[
+        [list(KINDS).index(k) if k in KINDS else 2 for k in one.kind]
+    ]
+    named = replace(one, kind=np.where(one.damaged, kinds, one.kind))
+    taught = make_taught({"en": named})
+    kept = make_taught({"en": named.take(~np.isin(named.kind, ["babble_mixed", "babble_source"]))})
+    assert fit_weights(taught, "babble_mixed").each == pytest.approx(fit_weights(kept).each)
+    assert fit_weights(taught, "ocr").each != pytest.approx(fit_weights(kept).each)
+
+
 def test_judges_that_lie_apart_reject_alike() -> None:
     """A judge that says more of everything scores undamaged documents as the other does."""
     one = measured(7, harsher=3.0)
@@ -226,7 +251,7 @@ def test_what_nobody_judges_does_not_make_judges_agree() -> None:
         column, clean = SIGNALS.index(name), ~one.damaged
         one.signals[clean & (one.judge == 1), column] = one.signals[clean & (one.judge == 0), column]
     _, facts = fit({"en": one}, SETTINGS)
-    assert facts["agreement_of_judges"]["en"] < 0.2
+    assert facts["agreement_of_judges"]["en"] < 0.3
     assert facts["agreement"]["en"] > 0.3
 
 
@@ -300,6 +325,10 @@ def test_a_document_is_scored_alone_as_in_company() -> None:
         assert z[place] == pytest.approx(alone[1][0])
         assert mainly[place] == alone[2][0]
     assert z.shape == (len(names), len(SIGNALS))
+    mine = (judge[order] == 1) & (np.array(names)[order] == "fi")
+    scale = score.languages["fi"].every[1]
+    plain = combine.standardised(signals[order][mine], size[order][mine], length_class(size[order][mine]), scale)
+    assert z[mine] == pytest.approx(plain)  # not by how far judges agree: that is of the score
 
 
 def test_damage_is_named() -> None:
