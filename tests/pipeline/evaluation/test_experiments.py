@@ -179,12 +179,15 @@ def test_rounds_are_compared_on_what_all_of_them_judged() -> None:
     """A language that one round did not judge is left out, and the others' values stay with their documents."""
     names = [f"en{n}" for n in range(40)] + [f"dirt/en/single/{n}" for n in range(40)]
     high = np.array([float("dirt" in name) for name in names])
-    first = contaminate.Seen([*(f"zh{n}" for n in range(30)), *names], np.append(np.ones(30), high), np.zeros(110))
-    second = contaminate.Seen(names[::-1], high[::-1], high[::-1])
+    first = contaminate.Seen(
+        [*(f"zh{n}" for n in range(30)), *names], np.append(np.ones(30), high), *np.zeros((2, 110))
+    )
+    second = contaminate.Seen(names[::-1], *([high[::-1]] * 3))
     rows = contaminate.figures([first, second])
     assert [row["figures"]["AUC"][0] for row in rows] == [1, 1]
     assert [row["figures"]["recall"][0] for row in rows] == [0, 1]
-    assert rows[1]["figures"]["loss"][0] == 0
+    assert [row["figures"]["recall" + contaminate.FAR][0] for row in rows] == [0, 1]
+    assert rows[1]["figures"]["loss"][0] == rows[1]["figures"]["loss" + contaminate.FAR][0] == 0
 
 
 @pytest.mark.parametrize(
