@@ -38,7 +38,7 @@ from pipeline.lease import Lease, LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
-from pipeline.output_folder import asked_again, check_output, claimed, publish
+from pipeline.output_folder import asked_again, check_output, check_unclaimed, claimed, publish
 from pipeline.plan import Piece, Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.given import check_given
@@ -102,9 +102,11 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
+    say = partial(console.print, highlight=False)
     if only == "score":
+        check_unclaimed(output, say)
         return _score(ask, config, output, console, planned(config, output))
-    with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
+    with claimed(output, say) as lease:
         journal = open_journal(lease, {name: value for name, value in vars(asked).items() if value})
 
         def work() -> Ended:
