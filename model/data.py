@@ -54,8 +54,8 @@ class PackedTokens(IterableDataset[Row]):
     last row of an epoch is padded; `positions`, the place of each token in its sequence, 0 where attention
     starts afresh; and `cursor` (7,), for `advance`. In an epoch each document goes to exactly one consumer.
     Endless unless `epochs` is given; iterating goes on from the state, a new object starts over. Shards are
-    mapped, and memory holds the order of one shard. Raises FileNotFoundError or ValueError for unusable
-    shards.
+    mapped and checked against the index, and memory holds the order of one shard. Raises FileNotFoundError or
+    ValueError for unusable shards, and for those of another result than the index.
 
     `state_dict` covers the rows that this copy has yielded. With loader workers the copies that yield are in
     other processes: call `advance(batch["cursor"])` for each batch used. Then the state covers the rows used,
@@ -64,7 +64,7 @@ class PackedTokens(IterableDataset[Row]):
 
     def __init__(
         self,
-        folder: str | Path,
+        shards: str | Path | Index,
         *,
         split: str = "train",
         context_length: int = 512,
@@ -75,7 +75,7 @@ class PackedTokens(IterableDataset[Row]):
         shuffle: bool = True,
     ) -> None:
         super().__init__()
-        index = read_index(folder)
+        index = shards if isinstance(shards, Index) else read_index(shards)
         self._documents = _Documents(index, index.split(split), seed if shuffle else None)
         self._length, self._epochs = context_length, epochs
         self._rank, self._world_size = rank, world_size

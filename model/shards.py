@@ -2,11 +2,11 @@
 
 A shard is an Arrow IPC file with the columns id, source, language and tokens: list<uint16 | uint32>; the last
 token of a document is the end-of-document token. index.json says which shards there are and what the ids
-mean.
+mean. Names are the same in every result of a run that is republished: a checksum says whose a shard is.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class ShardEntry:
     split: str  # train or validation
     documents: int
     tokens: int
+    sha256: str  # of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def read_index(folder: str | Path) -> Index:
     try:
         index = orjson.loads(content)
         shards = tuple(
-            ShardEntry(shard["path"], shard["split"], shard["documents"], shard["tokens"]) for shard in index["shards"]
+            ShardEntry(**{key.name: shard[key.name] for key in fields(ShardEntry)}) for shard in index["shards"]
         )
         sizes = index["dtype"], index["vocab_size"], index["eos"]
         found = Index(path.parent, *sizes, shards, _digest(content), index.get("tokenizer_sha256", ""))
@@ -68,7 +69,7 @@ def read_index(folder: str | Path) -> Index:
     return found
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes | pa.Buffer) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -78,7 +79,10 @@ def _array(values: pa.Array) -> np.ndarray:
 
 
 class Shard:
-    """The documents of one shard as arrays over the mapped file: no token is read before it is asked for."""
+    """The documents of one shard as arrays over the mapped file, which is read once for its checksum.
+
+    Who replaces the file under its name later leaves the mapped one as it is.
+    """
 
     def __init__(self, index: Index, entry: ShardEntry) -> None:
         path = index.folder / entry.path
@@ -86,10 +90,14 @@ class Shard:
             raise FileNotFoundError(f"{path} does not exist, but index.json lists it")
         self._path, self._pieces = path, index.vocab_size
         try:
-            reader = ipc.open_file(pa.memory_map(str(path)))
+            content = pa.memory_map(str(path)).read_buffer()
+            same = _digest(content) == entry.sha256
+            reader = ipc.open_file(content)
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
+        if not same:
+            raise ValueError(f"{path} is damaged, or of a later result than the index.json that was read")
         kind, expected = reader.schema.field("tokens").type, pa.list_(TYPES[index.dtype])
         if kind != expected:
             raise ValueError(f"{path}: tokens must be {expected} as index.json says, got {kind}")

@@ -65,7 +65,7 @@ def run(
     bits = deterministic(training.threads) if training.device == "cpu" else nullcontext()
     with bits, joined(training) as grid:
         say = say if grid.rank == 0 else _silent
-        rows = PackedTokens(index.folder, context_length=training.context_length, seed=training.seed)
+        rows = PackedTokens(index, context_length=training.context_length, seed=training.seed)
         state = Run(output, learner_of(TransNormer(model, training.seed), training, grid), rows, Progress(), Progress())
         say(_told(state, model))
         _resume(state, model, say)
@@ -152,7 +152,7 @@ def _validated(run: Run, index: Index) -> Record:
     learner, config = run.learner, run.learner.config
     if not _due(run.progress.step, config.validation_steps, config.steps) or not index.split("validation"):
         return {}
-    rows = PackedTokens(index.folder, split="validation", context_length=config.context_length, epochs=1, shuffle=False)
+    rows = PackedTokens(index, split="validation", context_length=config.context_length, epochs=1, shuffle=False)
     wanted = islice(rows, -(-config.validation_tokens // config.context_length))
     total = torch.zeros(2, dtype=torch.float64, device=config.device)
     with torch.no_grad():

@@ -230,6 +230,14 @@ def take(output: str, place: Place, say: Callable[[str], None]) -> Lease:
     return lease
 
 
+def refuse_living(output: str, say: Callable[[str], None]) -> None:
+    """Raise Taken where another run lives in a folder; nothing is taken, and one of another machine is watched."""
+    holder = holder_of(output)
+    if holder is not None and holder.state == RUNNING and lives(holder) is not False:
+        with place_of(output) as place:
+            _watched(output, place, holder, say)
+
+
 def prove_exclusion(lease: Lease) -> None:
     """Raise NoExclusion where the lock can be put over nothing, or over what it was, though it is there.
 

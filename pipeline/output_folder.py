@@ -16,7 +16,17 @@ from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
 from pipeline.inputs import SEEN
 from pipeline.labelled import applied, measure
-from pipeline.lease import MARK, Lease, LeaseLost, NoExclusion, Taken, lock_content, prove_exclusion, take
+from pipeline.lease import (
+    MARK,
+    Lease,
+    LeaseLost,
+    NoExclusion,
+    Taken,
+    lock_content,
+    prove_exclusion,
+    refuse_living,
+    take,
+)
 from pipeline.line import Asked, Line
 from pipeline.lock import NAME, place_of
 from pipeline.object_store import TRIES
@@ -53,6 +63,16 @@ def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
             why = "a file, not a folder" if isinstance(error, FileExistsError) else error.strerror or error
             raise ConfigError(f"--output {output} cannot be written: {why}") from error
         yield lease
+
+
+def check_unclaimed(output: str, say: Callable[[str], None] = print) -> None:
+    """Raise ConfigError where a run works on an output folder, which who only reads for it does not hold."""
+    try:
+        refuse_living(output, say)
+    except Taken as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be read: {error.strerror or error}") from error
 
 
 def _refuse_strangers(output: str) -> None:

@@ -22,6 +22,10 @@ from pipeline.config import MAX_BOUND, ConfigError
 from pipeline.object_store import StoreFailed
 
 NO_BOUND = "false"
+FORMS = (
+    "FAMILY.SIGNAL.min=NUMBER (or .max, or .by_language.CODE.min; =false for no such rule), the same with own.NAME or "
+    "classifier.NAME, or a bound of language, url or decontaminate that --help names"
+)
 _PATH = re.compile(
     r"language\.(?:minimum|minimum_share|minimum_by_language\.[^.]+)"
     r"|url\.(?:max_doubtful_words|max_length)"
@@ -77,11 +81,11 @@ def parse_bounds(given: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for bound in given:
         path, equals, value = bound.partition("=")
+        path = path.strip()
+        if path.partition(".")[0] == "self_clean":
+            raise ConfigError(f"--set {bound}: self-cleaning's cuts are settings of the next run, by its configuration")
         if not equals or not _PATH.fullmatch(path):
-            raise ConfigError(
-                "--set must be FAMILY.SIGNAL.min=NUMBER, FAMILY.SIGNAL.by_language.CODE.min=NUMBER, the same with "
-                f"own.NAME or classifier.NAME, or language.minimum=NUMBER, got {bound!r}"
-            )
+            raise ConfigError(f"--set must be {FORMS}, got {bound!r}")
         *outer, key = path.split(".")
         table = found
         for name in outer:
@@ -97,7 +101,9 @@ def _number(value: str, bound: str) -> float | bool:
     try:
         number = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
     except ValueError:
-        raise ConfigError(f"--set {bound}: the value must be a number or false") from None
+        raise ConfigError(
+            f"--set {bound}: the value must be a number or false; another bound is another --set"
+        ) from None
     if not abs(number) <= MAX_BOUND:
         raise ConfigError(f"--set {bound}: the value must be between -2^53 and 2^53")
     return number

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ from pipeline.lease import Lease, LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
-from pipeline.output_folder import asked_again, check_output, claimed, publish
+from pipeline.output_folder import asked_again, check_output, check_unclaimed, claimed, publish
 from pipeline.plan import Piece, Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.given import check_given
@@ -48,6 +49,7 @@ from tokenizer.encode import Tokenizer
 
 DEMO = "demo"  # folder of the demo's corpus, among the stages
 FIRST_FILES = 3  # of a kind: one that lies beside the data, as a list of them, has other fields
+LONG_SECONDS = 2.0  # to load kernels that were compiled before takes less on an idle machine
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
 
@@ -102,9 +104,11 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
+    say = partial(console.print, highlight=False)
     if only == "score":
+        check_unclaimed(output, say)
         return _score(ask, config, output, console, planned(config, output))
-    with claimed(output, lambda line: console.print(line, highlight=False)) as lease:
+    with claimed(output, say) as lease:
         journal = open_journal(lease, {name: value for name, value in vars(asked).items() if value})
 
         def work() -> Ended:
@@ -181,9 +185,21 @@ def _prepare(config: Config, output: str, console: Console, plan: Plan, journal:
     """Take note of the plan, and load what workers are forked with."""
     _note_plan(plan, output, console, journal)
     if anew or read_manifest(clean.ingest_stage(output, config, plan)) is None:
-        console.print("loading compiled kernels (the first time they are compiled, which takes a minute) …")
-        load_kernels(config)
+        with announced(partial(console.print, "compiling kernels, which takes a minute the first time …")):
+            load_kernels(config)
     settle()
+
+
+@contextmanager
+def announced(say: Callable[[], None]) -> Iterator[None]:
+    """Say what is waited for once a block takes long; the thread that does so has ended with it, before a fork."""
+    late = threading.Timer(LONG_SECONDS, say)
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+        late.join()
 
 
 def _run(

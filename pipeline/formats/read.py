@@ -6,8 +6,8 @@ from pipeline.config import Input
 from pipeline.formats.compression import Readable, decompressed
 from pipeline.formats.lines import Range, read_jsonl, read_text_file, read_text_lines, split_lines
 from pipeline.formats.parquet import read_parquet
-from pipeline.formats.recognise import recognise
-from pipeline.formats.record import Event, Place, Unreadable
+from pipeline.formats.recognise import needs_bytes, recognise
+from pipeline.formats.record import Event, Place, Skipped, Unreadable
 from pipeline.formats.warc import read_arc, read_warc
 from pipeline.plan import Piece
 from pipeline.storage import open_input
@@ -36,7 +36,8 @@ def _read_file(piece: Piece, given: Input, limit: int, after: int) -> Iterator[E
         elif kind == "arc":
             yield from read_arc(stream, limit, after)
         elif kind == "empty":
-            yield from _whole("the file is empty")
+            cut_off = needs_bytes(piece.path) and not stream.read(1)
+            yield from _whole("the file is empty") if cut_off else [Skipped(position=0, offset=0, kind="empty file")]
         elif kind == "unknown":
             yield from _whole("not JSONL, Parquet, WARC, WET, ARC or UTF-8 text")
         else:

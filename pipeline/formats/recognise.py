@@ -54,6 +54,11 @@ def recognise(stream: BinaryIO, name: str) -> str:
     return "empty" if head == b"" else format_of(name, head or b"")
 
 
+def needs_bytes(name: str) -> bool:
+    """Tell by its name whether a file without a byte was cut off, as compressed ones and Parquet have some."""
+    return name.lower().endswith((*_PACKED, ".parquet"))
+
+
 def is_compressed(stream: BinaryIO) -> bool:
     """Tell whether a file is compressed, whatever its name; the stream is at its start again afterwards."""
     plain = decompressed(stream) is stream

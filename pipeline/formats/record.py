@@ -44,7 +44,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A record that is no document by its kind: requests, revisits, images."""
+    """What is no document by its kind: requests, revisits, images, a file that is empty."""
 
     position: int
     offset: int

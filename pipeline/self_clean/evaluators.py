@@ -238,7 +238,7 @@ def copy_weights(given: str, target: str) -> dict[str, Any]:
 
 
 def training_note(folder: str) -> str:
-    """Say how far evaluators are, from the last line of their logs; of those in a store nothing is asked."""
+    """Say how far evaluators are, and how long they take yet, from the last lines of their logs, but in a store."""
     notes: list[str] = []
     if not storage.is_local(folder):
         return ""
@@ -246,5 +246,7 @@ def training_note(folder: str) -> str:
         lines = path.read_bytes().splitlines()
         if lines and lines[-1].endswith(b"}"):
             last = orjson.loads(lines[-1])
-            notes.append(f"{path.parent.name}: step {last['step']} of {last['steps']}, loss {last['loss']:.2f}")
+            left = round(last["seconds"] / last["step"] * (last["steps"] - last["step"]))
+            far = f"step {last['step']} of {last['steps']}, loss {last['loss']:.2f}"
+            notes.append(f"{path.parent.name}: {far}" + (f", about {left:,} s left" if left else ""))
     return " · ".join(notes)

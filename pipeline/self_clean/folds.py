@@ -111,11 +111,17 @@ class AssignFolds:
 
 
 def _languages(shards: Sequence[DocumentShard]) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return a number for the language of each document (documents), and the languages' names."""
-    columns = [read_table(shard.path("documents"), ["language"])["language"] for shard in shards]
-    chunks = [chunk for column in columns for chunk in column.chunks]
-    names = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
-    return np.asarray(names.indices.to_numpy(), np.int64), names.dictionary.to_pylist()
+    """Return a number for the language of each document (documents), and the languages' names.
+
+    Shard by shard: the offsets of one array of all documents' languages would be too large for 32 bits.
+    """
+    numbers: dict[str, int] = {}
+    language = np.empty(sum(shard.rows for shard in shards), np.int64)
+    for shard in shards:
+        own = read_table(shard.path("documents"), ["language"])["language"].combine_chunks().dictionary_encode()
+        known = np.array([numbers.setdefault(name, len(numbers)) for name in own.dictionary.to_pylist()], np.int64)
+        language[shard.first : shard.first + shard.rows] = known[own.indices.to_numpy()]
+    return language, list(numbers)
 
 
 def assign(

@@ -192,7 +192,8 @@ def write_shard(folder: Path, documents: Sequence[npt.NDArray[np.unsignedinteger
     column = pa.array([ids.tolist() for ids in documents], pa.list_(pa.uint16()))
     with ipc.new_file(folder / "train.arrow", pa.schema({"tokens": column.type})) as writer:
         writer.write_table(pa.table({"tokens": column}))
-    entry = {"path": "train.arrow", "split": "train", "documents": len(documents), "tokens": total}
+    digest = hashlib.sha256((folder / "train.arrow").read_bytes()).hexdigest()
+    entry = {"path": "train.arrow", "split": "train", "documents": len(documents), "tokens": total, "sha256": digest}
     facts = {"vocab_size": tokenizer.vocab_size, "eos": tokenizer.end_of_document}
     (folder / "index.json").write_bytes(orjson.dumps({"dtype": "uint16", "shards": [entry], **facts}))
     return total

@@ -4,9 +4,10 @@
     python -m tests.benchmarks.budget --run OUT --sizes 1M 15M --runs 5
 
 Measured: tokens per CPU second of `model.score.score` on one thread, eager, over documents of many lengths;
-the run's bytes per token, CPU seconds, and the share of its tokens that the TransNormers read. Reckoned: what reading
-every document would take by the tokens that the run's TransNormers read a CPU second; FLOP of a token, 2 for each
-weight that it meets, and attention by its recurrence; a training step takes three times as much.
+the run's bytes per token, CPU seconds, the share of its text that full scoring reads (of a document an excerpt), and
+the share of that which its TransNormers read. Reckoned: what full scoring would take by the tokens that the run's
+TransNormers read a CPU second; FLOP of a token, 2 for each weight that it meets, and attention by its recurrence; a
+training step takes three times as much.
 Assumed: that a GPU job reaches the share of an A100's peak that a published training speed comes to, and that each of
 two judges is trained on 20 tokens a parameter.
 """
@@ -88,8 +89,8 @@ class Found:
     entered: float  # megabytes of text that entered the round
     judged: float  # of judged languages
     bytes_per_token: float  # of judged documents
-    share: float  # of the tokens of judged documents that a TransNormer read
-    excerpts: float  # megabytes of them, as far as one is read
+    share: float  # of the tokens of their excerpts that a TransNormer read
+    excerpts: float  # megabytes of judged documents that full scoring reads: of each an excerpt
     tokens_per_second: float  # CPU second of the TransNormers
     seconds: dict[str, float]  # CPU, by RULES and READING
     fixed: float  # CPU seconds of the round's other stages: samples, training, counting, anchors, fit
@@ -110,22 +111,25 @@ def read_run(output: Path) -> Found:
         stages["self_clean.round-1.score"],
         stages["ingest"],
     )
-    size, tokens, judged, excerpts = 0.0, 0.0, 0.0, 0.0
+    size, tokens, judged, excerpts, most = 0.0, 0.0, 0.0, 0.0, 0.0
     for path in sorted(Path(measured.stage.path("measures")).glob("*.parquet")):
         table = pq.read_table(path, columns=["judged", "present", "bytes", "scored_bytes", "tokens_per_byte"])
         rows = table["judged"].to_numpy()
         own = np.nan_to_num(table["bytes"].to_numpy().astype(np.float64))
         size += own[table["present"].to_numpy()].sum()
         judged += own[rows].sum()
-        excerpts += np.nan_to_num(table["scored_bytes"].to_numpy().astype(np.float64))[rows].sum()
-        tokens += (own * np.nan_to_num(table["tokens_per_byte"].to_numpy()))[rows].sum()
+        excerpt = np.nan_to_num(table["scored_bytes"].to_numpy().astype(np.float64))
+        per_byte = np.nan_to_num(table["tokens_per_byte"].to_numpy())
+        excerpts += excerpt[rows].sum()
+        tokens += (own * per_byte)[rows].sum()
+        most += (excerpt * per_byte)[rows].sum()
     read = sum(record["tokens"] for record in scored.records)
     return Found(
         megabytes=sum(record["bytes"] for record in ingest.records) / 1e6,
         entered=size / 1e6,
         judged=judged / 1e6,
         bytes_per_token=judged / tokens,
-        share=read / tokens,
+        share=read / most,
         excerpts=excerpts / 1e6,
         tokens_per_second=read / spent["score"],
         seconds=spent,
@@ -154,7 +158,7 @@ def told(found: Found) -> list[str]:
         f"{found.megabytes:,.1f} MB read, {found.entered:,.1f} MB entered the round, {found.judged:,.1f} MB were judged"
     )
     times = f"{sums[1] / sums[0]:.2f} times as much"
-    share = f"the TransNormers read {found.share:.2%} of the tokens of judged documents"
+    share = f"the TransNormers read {found.share:.2%} of what full scoring reads of judged documents"
     per_read = 1e6 / found.bytes_per_token / found.tokens_per_second  # CPU seconds a MB that is read
     each = f"full scoring would take {per_read * found.excerpts / found.judged:.1f} CPU seconds a judged MB"
     return [
@@ -167,11 +171,12 @@ def told(found: Found) -> list[str]:
 
 
 def row(size: str, found: Found, tokens_per_second: float) -> list[str]:
-    """Return what a round on 6 TB costs with judges of one size."""
+    """Return what a round on 6 TB costs with judges of one size, which read all excerpts or a cascade's."""
     config = config_of(size)
     flop = flop_per_token(config)
     tokens = TOKENS_385M if size == "385M" else CORPUS_BYTES / found.bytes_per_token
-    full, part = tokens, tokens * found.share
+    full = tokens * found.excerpts / found.judged
+    part = full * found.share
     learnt = JUDGES * TOKENS_PER_PARAMETER * config.parameters
     per_day = utilisation() * HARDWARE["A100"][1] * DAY
     cells = (

@@ -99,7 +99,8 @@ def _write(splits: dict[str, list[str]], folder: Path, vocab_size: int) -> dict[
         column = pa.array([ids.tolist() for ids in documents], pa.list_(pa.uint16()))
         with ipc.new_file(folder / f"{name}.arrow", pa.schema({"tokens": column.type})) as writer:
             writer.write_table(pa.table({"tokens": column}))
-        entries.append({"path": f"{name}.arrow", "split": name, "documents": len(texts), "tokens": tokens[name]})
+        entry = {"path": f"{name}.arrow", "split": name, "documents": len(texts), "tokens": tokens[name]}
+        entries.append({**entry, "sha256": hashlib.sha256((folder / f"{name}.arrow").read_bytes()).hexdigest()})
     facts = {"vocab_size": tokenizer.vocab_size, "eos": tokenizer.end_of_document}
     (folder / "index.json").write_bytes(orjson.dumps({"dtype": "uint16", "shards": entries, **facts}))
     sizes = {name: sum(len(text.encode()) for text in texts) for name, texts in splits.items()}

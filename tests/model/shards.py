@@ -1,6 +1,7 @@
 """Builders of small token shards for the tests."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ def write_shards(folder: Path, shards: Sequence[tuple[str, Sequence[np.ndarray]]
         table = pa.table({"id": ids, "source": ids, "language": ids, "tokens": tokens})
         with ipc.new_file(folder / path, table.schema) as writer:
             writer.write_table(table, max_chunksize=7)
-        count = sum(len(text) for text in texts)
-        entries.append({"path": path, "split": split, "documents": len(texts), "tokens": count, "sha256": "0" * 64})
+        count, digest = sum(len(text) for text in texts), sha256((folder / path).read_bytes()).hexdigest()
+        entries.append({"path": path, "split": split, "documents": len(texts), "tokens": count, "sha256": digest})
     index = {"dtype": dtype, "vocab_size": VOCABULARY, "eos": EOS, "shards": entries}
     (folder / "index.json").write_bytes(orjson.dumps(index))
     return folder

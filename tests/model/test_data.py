@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from model.data import IGNORED, PackedTokens, Row
+from model.shards import read_index
 from tests.model.shards import EOS, documents, write_shards
 
 DOCUMENTS = documents(60)
@@ -168,3 +169,26 @@ def test_both_widths_of_tokens_are_read(tmp_path: Path) -> None:
     narrow = write_shards(tmp_path / "narrow", [("train", DOCUMENTS)])
     rows = [list(PackedTokens(path, context_length=32, epochs=1)) for path in (wide, narrow)]
     assert all(same(a, b) for a, b in zip(*rows, strict=True))
+
+
+def test_shards_of_a_later_result_are_refused(folder: Path) -> None:
+    """Published while it is read, under the same names: what is open is read on, what is opened then is refused."""
+    rows = iter(PackedTokens(folder, context_length=32, shuffle=False))
+    seen = [next(rows)]
+    later = write_shards(folder.parent / "later", [("train", documents(25, seed=seed)) for seed in (7, 8, 9)])
+    for path in later.glob("*.arrow"):
+        path.replace(folder / path.name)
+    with pytest.raises(ValueError, match=r"train-00001\.arrow is damaged, or of a later result than the index"):
+        seen.extend(rows)
+    found = sequences(seen)
+    assert 20 < len(found) <= 25
+    assert found == [document.tolist() for document in DOCUMENTS[: len(found)]]
+
+
+def test_an_index_that_was_read_is_the_one_that_is_followed(folder: Path) -> None:
+    """Published anew between two looks, another index takes nobody along."""
+    index = read_index(folder)
+    write_shards(folder, [("train", documents(9, seed=7))])
+    assert read_index(folder).fingerprint != index.fingerprint
+    with pytest.raises(ValueError, match="of a later result"):
+        next(iter(PackedTokens(index)))

@@ -286,6 +286,25 @@ def test_a_second_run_is_refused(place: Path) -> None:
         assert process.wait(timeout=300) == 0
 
 
+def test_reading_is_refused_where_a_run_lives(place: Path) -> None:
+    """With --score-only, which takes no lock: it names the process and touches nothing; where it died, it goes on."""
+    (place / "judged.toml").write_text(CONFIG.replace("rounds = 0", "rounds = 1"))
+    reading = command("out", "--config", "judged.toml", "--score-only")
+    with in_the_middle(place, command()) as process:
+        refused = subprocess.run(
+            reading, cwd=place, env=settings(), capture_output=True, text=True, timeout=300, check=False
+        )
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"error: another run is working on out: process {process.pid} on ")
+        assert refused.stderr.count("\n") == 1
+        process.kill()
+        process.wait()
+    assert holder_of(str(place / "out")).pid == process.pid  # type: ignore[union-attr]
+    late = go_on(place, reading)
+    assert late.returncode == 1
+    assert "is not finished; run the same command with --train-only first" in late.stderr
+
+
 def test_a_run_whose_folder_is_taken_over_publishes_nothing(place: Path) -> None:
     """As by a run of another machine, on a file system without flock, that took this one for dead."""
     with in_the_middle(place, command()) as process:

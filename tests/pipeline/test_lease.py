@@ -29,6 +29,7 @@ from pipeline.lease import (
     myself,
     pack,
     parse,
+    refuse_living,
     take,
 )
 from pipeline.lock import SIZE, Changed, Place, place_of
@@ -148,10 +149,16 @@ def test_workers_of_a_killed_run_are_waited_for(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("quick")
 def test_a_silent_lock_of_another_machine_is_taken_over(output: str) -> None:
-    """Also one that is dated in the future, or long ago: what counts is that it does not change."""
+    """Also one that is dated in the future, or long ago: what counts is that it does not change.
+
+    Who only looks goes on past it, and leaves it as it is.
+    """
     for stamp in ("2099-01-01T00:00:00.000+00:00", "1970-01-01T00:00:00.000+00:00", lease.now()):
         of_another_machine(output, at=stamp, since=stamp)
-        said: list[str] = []
+        left, said = lock_content(output), list[str]()
+        refuse_living(output, said.append)
+        assert "watching for up to 1 s" in said.pop()
+        assert lock_content(output) == left
         with taken(output, said.append) as held:
             assert held.before is not None
             assert held.before.host == "node-7"
@@ -178,10 +185,13 @@ def test_a_lock_of_another_machine_that_changes_is_respected(output: str, monkey
     try:
         with pytest.raises(Taken, match=r"another run is working on .*: process 4711 on node-7"), taken(output):
             pass
+        with pytest.raises(Taken, match="process 4711 on node-7"):
+            refuse_living(output, print)
     finally:
         over.set()
         thread.join()
     said: list[str] = []
+    refuse_living(output, said.append)
     with taken(output, said.append):
         assert said == []
 

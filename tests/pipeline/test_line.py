@@ -258,10 +258,15 @@ def test_shards_feed_the_dataset(finished: Path) -> None:
 
 
 def test_run_record_says_what_was_done(finished: Path) -> None:
-    """run.json has configuration, versions, fingerprints and counts, and _SUCCESS is there."""
+    """run.json has configuration, versions, fingerprints and counts, those of the files, and _SUCCESS is there."""
     record = orjson.loads((finished / "run.json").read_bytes())
     assert record["config"]["self_clean"]["rounds"] == 2
     assert record["counts"]["records read"] == 910
+    kept, rejected = (
+        sum(pq.read_metadata(path).num_rows for path in (finished / name).iterdir())
+        for name in ("documents", "rejected")
+    )
+    assert (kept, kept + rejected) == (record["counts"]["kept after self-cleaning"], record["counts"]["documents"])
     assert record["fingerprints"]["ingest"]
     assert (finished / "_SUCCESS").exists()
     assert list((finished / "evaluator").glob("round-1/fold-*/model.safetensors"))

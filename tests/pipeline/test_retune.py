@@ -239,9 +239,11 @@ def test_keepers_that_go_and_later_rejects_are_counted(tmp_path: Path) -> None:
         ("gopher_quality.mean_word_lenght.min=2", "unknown signal gopher_quality.mean_word_lenght"),
         ("gopher_quality.bullet_lines.max=1.5", "must be false or a number from 0 to 1"),
         ("gopher_quality.words.by_language.en.max=x", "must be a number or false"),
+        ("gopher_quality.words.min=9,c4.sentences.min=2", "another bound is another --set"),
+        ("self_clean.drop=0.1", "self-cleaning's cuts are settings of the next run"),
         ("gopher_quality.stop_words.by_language.ko.min=1", "has no list"),
         ("mc4.third_longest_line.min=2", "mc4 is no step of this run with bounds to ask about; there are language, go"),
-        ("language.probability.min=0.5", "or language.minimum=NUMBER"),
+        ("language.probability.min=0.5", "a bound of language, url or decontaminate that --help names"),
         ("language.minimum=2", "language.minimum must be between 0 and 1"),
         ("language.minimum_by_language.en=2", "language.minimum_by_language.en must be between 0 and 1"),
         ("url.max_length=9", "url is no step of this run"),
@@ -259,6 +261,11 @@ def test_what_a_configuration_refuses_is_refused(
     output = written(tmp_path, Config(ingest=Ingest(steps=STEPS)))
     assert main(["--output", output, "--set", bound]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_spaces_around_the_equals_sign_are_none_of_the_name() -> None:
+    """As a configuration writes it."""
+    assert parse_bounds(["gopher_quality.words.min = 30"]) == {"gopher_quality": {"words": {"min": 30}}}
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

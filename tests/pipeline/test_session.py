@@ -1,5 +1,6 @@
 """A session ends as its log and its lock say."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,20 @@ def test_stages_go_when_no_job_writes_there_any_more(
     monkeypatch.setattr(session, "engine", watched)
     assert main([*line, "--direct_num_workers=1", "--force"]) == 0
     assert there == [True, False]  # before all, and before the one stage
+
+
+def test_only_what_takes_long_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that must be compiled, not those that are only loaded; and no thread is left where workers are forked."""
+    said, threads = list[str](), threading.active_count()
+    with session.announced(lambda: said.append("at once")):
+        pass
+    monkeypatch.setattr(session, "LONG_SECONDS", 0.01)
+    with session.announced(lambda: said.append("late")):
+        until = time.monotonic() + 10
+        while not said and time.monotonic() < until:
+            time.sleep(0.01)
+    assert said == ["late"]
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError()], ids=repr)

@@ -289,7 +289,8 @@ LITTLE = {
         b"\0\1\2\xff",
         f"0{ALL_READ}; 1 record not read: not JSONL, Parquet, WARC, WET, ARC or UTF-8 text",
     ),
-    "empty.jsonl": (b"", f"0{ALL_READ}; 1 record not read: the file is empty"),
+    "empty.jsonl": (b"", f"0{ALL_READ}"),
+    "empty.jsonl.gz": (b"", f"0{ALL_READ}; 1 record not read: the file is empty"),
     "blank.jsonl": (b"\n\n", f"0{ALL_READ}"),
     "field.jsonl": (
         b'{"body": "b"}\n{"body": "c"}\n{"text": 3}',

@@ -245,6 +245,14 @@ def test_reading_costs_by_what_is_read() -> None:
     assert said.endswith("full scoring would take 18.8 CPU seconds a judged MB")
 
 
+def test_six_terabytes_cost_by_their_excerpts() -> None:
+    """Of 1.5e12 tokens full scoring reads three quarters, and a cascade a tenth of these."""
+    found = budget.Found(10.0, 9.0, 8.0, 4.0, 0.1, excerpts=6.0, tokens_per_second=1e4, seconds={}, fixed=0)
+    full, part = (float(cell) for cell in budget.row("1M", found, 1e4)[-2:])
+    assert full == float(f"{1.125e12 / 1e4 / budget.YEAR:.3g}")
+    assert part == float(f"{1.125e11 / 1e4 / budget.YEAR:.3g}")
+
+
 def similarity(a: str, b: str) -> float:
     """Return the Jaccard similarity of two texts' shingles of five words."""
     first, second = ({tuple(words[i : i + 5]) for i in range(len(words) - 4)} for words in (a.split(), b.split()))

@@ -11,7 +11,7 @@ import zstandard
 
 from pipeline.formats.compression import WRONG_BYTES, decompressed
 from pipeline.formats.lines import Range, split_lines
-from pipeline.formats.record import Event, Record, TooLarge, Unreadable
+from pipeline.formats.record import Event, Record, Skipped, TooLarge, Unreadable
 from tests.pipeline.formats.archives import read
 
 Pack = Callable[[bytes], bytes]
@@ -76,10 +76,18 @@ def test_a_file_cut_in_its_first_bytes_is_unreadable(tmp_path: Path, pack: Pack,
 
 
 @both
-def test_an_empty_compressed_file_is_unreadable(tmp_path: Path, pack: Pack) -> None:
-    """Nothing compressed is as unreadable as nothing."""
-    assert read(tmp_path, "a.jsonl", pack(b"")) == read(tmp_path, "b.jsonl", b"")
-    assert read(tmp_path, "b.jsonl", b"") == [Unreadable(position=0, offset=0, error="the file is empty")]
+def test_a_file_of_nothing_has_no_document(tmp_path: Path, pack: Pack) -> None:
+    """Nothing, compressed or not, is skipped and counted, as no bytes of it are wrong."""
+    nothing = [Skipped(position=0, offset=0, kind="empty file")]
+    assert read(tmp_path, "a.jsonl", pack(b"")) == read(tmp_path, "a.jsonl.gz", pack(b"")) == nothing
+    for name in ("b.jsonl", "b.txt", "b.warc", "b"):
+        assert read(tmp_path, name, b"") == nothing
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.warc.ZST", "a.parquet"])
+def test_a_file_that_lost_all_its_bytes_is_unreadable(tmp_path: Path, name: str) -> None:
+    """One of a kind that is never without a byte."""
+    assert read(tmp_path, name, b"") == [Unreadable(position=0, offset=0, error="the file is empty")]
 
 
 def peak_of(work: Callable[[], list[Event]]) -> tuple[list[Event], int]:

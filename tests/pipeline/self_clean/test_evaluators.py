@@ -15,10 +15,25 @@ from pipeline.self_clean.evaluators import (
     SampleShard,
     checksums,
     copy_weights,
+    training_note,
 )
 from pipeline.self_clean.folds import fold_path
 from pipeline.shards import DocumentShard
 from tokenizer.train import train
+
+
+def test_a_training_says_how_long_it_takes_yet(tmp_path: Path) -> None:
+    """By its seconds a step so far; at its end it says nothing of it, and a line that is not whole is passed over."""
+    logs = {
+        "fold-0": b'{"step":30,"steps":120,"loss":6.5,"seconds":20.0}\n',
+        "fold-1": b'{"step":9,"steps":9,"loss":5.0,"seconds":4.0}\n',
+        "fold-2": b'{"step":9,"st',
+    }
+    for name, content in logs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.jsonl").write_bytes(content)
+    said = "fold-0: step 30 of 120, loss 6.50, about 60 s left · fold-1: step 9 of 9, loss 5.00"
+    assert training_note(str(tmp_path)) == said
 
 
 def test_given_weights_are_all_their_files(tmp_path: Path) -> None:

@@ -86,4 +86,21 @@ def test_what_folds_hold_of_a_language_is_recorded(tmp_path: Path) -> None:
         assert record["summary"]["fold_bytes"][str(fold)] == sum(n for k, n in held.items() if k.endswith(str(fold)))
 
 
+def test_no_array_holds_the_languages_of_all_documents(tmp_path: Path) -> None:
+    """What Arrow holds at once is a shard's: an array of all languages cannot be made of 1.1 billion documents."""
+    name, rows, shards = "und_" * 25, 500, []  # a long name stands for many documents
+    for number in range(40):
+        shard = DocumentShard(f"s{number}", str(tmp_path), rows * number, rows, 0)
+        write_table(shard.path("documents"), pa.table({"language": [name] * rows}))
+        write_table(shard.path("signatures"), pa.table({"bytes": np.ones(rows, np.int64)}))
+        shards.append(shard)
+    usual, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(watched)
+    try:
+        AssignFolds(str(tmp_path), tuple(shards), (), 2, 1)(FoldTask("folds", ()))
+    finally:
+        pa.set_memory_pool(usual)
+    assert 0 < watched.max_memory() < len(name) * rows * len(shards) / 2
+
+
 KINDS = (("documents", "language"), ("signatures", "bytes"))
