@@ -186,15 +186,26 @@ class Ranges(io.RawIOBase):
         read_on = self._place == self._start + len(self._held)
         self._next = min(2 * self._next, MOST_READ_BYTES) if read_on and self._held else LEAST_READ_BYTES
         stop = min(self._size, self._place + max(wanted, self._next))
-        self._held = asked(self._path, lambda store: store.cat_file(self._path, start=self._place, end=stop))
+        self._held = read_part(self._path, self._place, stop)
         self._start = self._place
-        if len(self._held) != stop - self._place:
-            raise StoreFailed(f"{self._path}: {len(self._held)} of {stop - self._place} bytes came; has it changed?")
 
 
 def read(path: str) -> bytes:
     """Return an object that is not empty, by one request."""
     return bytes(asked(path, lambda store: store.cat_file(path, start=0)))
+
+
+def read_end(path: str, size: int) -> bytes:
+    """Return the last bytes of an object that is not empty, all where it has no more, by one request."""
+    return bytes(asked(path, lambda store: store.cat_file(path, start=-size)))
+
+
+def read_part(path: str, start: int, stop: int) -> bytes:
+    """Return a part of an object, which is not empty, by one request; raises StoreFailed where it does not have it."""
+    data = bytes(asked(path, lambda store: store.cat_file(path, start=start, end=stop)))
+    if len(data) != stop - start:
+        raise StoreFailed(f"{path}: {len(data)} of {stop - start} bytes came; has it changed?")
+    return data
 
 
 def read_all(paths: Sequence[str]) -> Iterator[bytes]:

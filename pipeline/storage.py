@@ -56,6 +56,24 @@ def open_input(path: str) -> BinaryIO:
     return Path(path).open("rb") if is_local(path) else object_store.open_object(path)
 
 
+def read_end(path: str, size: int) -> bytes:
+    """Return the last bytes of a file that is not empty, all where it has no more."""
+    if not is_local(path):
+        return object_store.read_end(path, size)
+    with Path(path).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        return file.read()
+
+
+def read_part(path: str, start: int, stop: int) -> bytes:
+    """Return a part of a file, which has it and is not empty."""
+    if not is_local(path):
+        return object_store.read_part(path, start, stop)
+    with Path(path).open("rb") as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
 @contextlib.contextmanager
 def create(path: str) -> Iterator[Any]:
     """Open a file for writing that appears under its name when the block ends without an error."""

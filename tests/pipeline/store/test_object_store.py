@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import object_store, publish, storage
+from pipeline import exchange, object_store, publish, storage
 from pipeline.object_store import ATTEMPTS, TRIES, StoreFailed
 from pipeline.publish import fill_output
 from tests.pipeline.store.conftest import Store
@@ -101,6 +101,19 @@ def test_a_row_group_is_read_by_ranges(store: Store) -> None:
     told = store.faults()
     assert told["GET"] == 2
     assert told["sent"] < held.tell() / 4
+
+
+def test_a_slice_of_rows_takes_two_requests_and_its_own_bytes(store: Store) -> None:
+    """The end, which says where it is, and the slice; one where there is nothing or it lies in the end: no megabyte."""
+    path, kind = store.url("long.rows"), np.dtype([("number", np.int64)])
+    rows = np.arange(500_000).astype(kind)
+    exchange.write_rows(path, np.repeat(np.arange(100), 5000), rows, 101)
+    for reader, requests, most in ((3, 2, 106_000), (99, 1, 66_000), (100, 1, 66_000)):
+        store.faults()
+        assert exchange.read_rows(path, reader, kind).tolist() == rows[reader * 5000 : (reader + 1) * 5000].tolist()
+        told = store.faults()
+        assert (told["requests"], told["GET"]) == (requests, requests)
+        assert told["sent"] < most
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
