@@ -98,7 +98,8 @@ bench-dedup: setup
 	$(if $(PEERS),$(BIN)/python -m tests.benchmarks.dedup_speed --peers $(PEERS),$(NO_PEERS))
 
 bench-scale: setup
-	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --speedup 1 --scoring 0.1 $(if $(PAGE),--page $(PAGE))
+	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --workers 1
+	$(BIN)/python -m tests.benchmarks.scale --speedup 1 --scoring 0.1 $(if $(PAGE),--page $(PAGE))
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model

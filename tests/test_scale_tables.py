@@ -7,7 +7,13 @@ import pytest
 from pipeline.config import SelfClean
 from tests.benchmarks.scale_tables import DRIVER, tables
 
-STAGES = {"ingest": 100.0, "deduplicate.clusters": 1.0, "publish.encode": 20.0, "tokenizer": 0.0}  # CPU seconds a GB
+STAGES = {
+    "ingest": 100.0,
+    "deduplicate": 0.0,
+    "deduplicate.clusters": 1.0,
+    "publish.encode": 20.0,
+    "tokenizer": 0.0,
+}  # CPU seconds a GB
 VERSION = {"Python": "3.11.2", "lustrate": "0.1.0 (abc)"}
 
 
@@ -15,7 +21,8 @@ def run(gigabytes: float, **changed: Any) -> dict[str, Any]:
     """Return what a run of some size cost: stages in proportion, the tokenizer 7 s, the driver 2 s and 3 a GB."""
     cpu = {name: each * gigabytes + (7 if name == "tokenizer" else 0) for name, each in STAGES.items()}
     stages = [
-        {"name": name, "cpu_seconds": seconds, "peak_bytes": 10**8, "bytes": 10**6} for name, seconds in cpu.items()
+        {"name": name, "cpu_seconds": seconds, "peak_bytes": 10**8, "bytes": 10**6, "tasks": 64 * gigabytes}
+        for name, seconds in cpu.items()
     ]
     return {
         "identity": VERSION,
@@ -47,6 +54,16 @@ def test_the_driver_grows_and_is_extrapolated() -> None:
     assert cells(text, "**all that grow**")[3] == "124"  # 100 + 1 + 20 + 3 seconds a GB
     assert cells(text, f"hours of {DRIVER}, one process")[:2] == ["5.00", "583"]  # 3 s by 6,000 and 700,000 GB
     assert cells(text, "hours on 1,000 cores")[0] == "0.20"  # 120 s by 6,000 GB
+
+
+def test_hours_hold_jobs_and_publication() -> None:
+    """A stage is a job, and starts; a document shard of 256 MB is four files, which one process copies."""
+    text = tables({"sizes": {"1": run(1), "2": run(2)}})
+    assert cells(text, "hours of publication in a store, one process")[:2] == ["0.40", "46.7"]  # 96,000 files
+    assert cells(text, "hours of starting jobs, Flink")[:2] == ["0.01", "0.01"]  # 5 stages, 5 s each
+    assert cells(text, "hours of starting jobs, Dataflow, assumed")[0] == "0.28"
+    parts = [0.2, 1 / 3600 * 6000, 5.0, 0.4, 5 * 200 / 3600]
+    assert float(cells(text, "**hours in all**, Dataflow, assumed")[0]) == pytest.approx(sum(parts), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -84,28 +101,43 @@ def judged() -> dict[str, Any]:
 def test_a_round_costs_what_grows_and_a_share_of_reading_all() -> None:
     """What was read of a small corpus is no share of it; at any size a round reads its share of all that is judged."""
     text = tables({"sizes": {"1": run(1), "2": run(2)}, "scoring": {"2": judged()}})
-    every, added = (
-        cells(text, f"CPU-days {name}") for name in ("to read windows of all", "that a round adds, cascade")
-    )
+    every, added = (cells(text, f"CPU-days {name}") for name in ("to read all", "that a round adds, cascade"))
     share = SelfClean().score_share
     assert every[0] == "2.78"  # 80 s for 2 GB, by 6,000 GB
     assert float(added[0]) == pytest.approx((15 + share * 40) * 6000 / 86_400, abs=0.005)
     assert added[2] == f"15.0 CPU s/GB on 2 GB, the other stages that grow, and {share:g} of the next line"
     assert cells(text, "self_clean.round-1.score")[-1] == "yes"
+    hours = cells(text, "hours that a round adds, Dataflow, assumed")
+    assert float(hours[0]) == pytest.approx((15 + share * 40) * 6 / 3600 + 4 * 200 / 3600, abs=0.005)
+
+
+def grown(name: str, **changed: float) -> dict[str, Any]:
+    """Return a run of 4 GB in which a stage cost something else."""
+    found = run(4)
+    for stage in found["stages"]:
+        stage.update(changed if stage["name"] == name else {})
+    return found
 
 
 @pytest.mark.parametrize(
-    ("driver", "megabytes", "slope", "peak"),
+    ("last", "slope", "peak"),
     [
-        (2 + 3 * 4, 500.0, "ratio 1.00, holds.", "370 and 500 MB, does not hold."),
-        (2 + 3 * 4 + 100, 400.0, "ratio 1.40, does not hold.", "370 and 400 MB, holds."),
+        (run(4), "of 5: holds for all.", "of 6: holds for all."),
+        (grown("publish.encode", cpu_seconds=100.0), "holds but for publish.encode (20 to 30 s/GB).", "for all."),
+        (grown("publish.encode", peak_bytes=2 * 10**8), "for all.", "holds but for publish.encode (100 to 200 MB)."),
+        (grown("tokenizer", peak_bytes=2 * 10**8), "of 5: holds for all.", "holds but for tokenizer (100 to 200 MB)."),
+        (
+            run(4, peak_mb={"driver": 500.0, "worker": 500.0}),
+            "for all.",
+            f"holds but for {DRIVER} (370 to 500 MB), all that grow (370 to 500 MB).",
+        ),
     ],
 )
-def test_a_rule_holds_or_does_not(driver: float, megabytes: float, slope: str, peak: str) -> None:
-    """A GB may cost a quarter more than the one before, and a process may be a quarter larger; 124 s a GB before."""
-    cpu = sum(stage["cpu_seconds"] for stage in run(4)["stages"]) + driver
-    sizes = {"1": run(1), "2": run(2), "4": run(4, cpu=cpu, peak_mb={"driver": megabytes, "worker": 500.0})}
-    text = tables({"sizes": sizes})
-    assert f"Slope 2→4 GB within 25% of 1→2 GB: {slope}" in text
-    assert f"Peak memory flat, 2→4 GB within 25%: {peak}" in text
-    assert "Slope" not in tables({"sizes": {"1": run(1), "2": run(2)}})
+def test_a_rule_holds_or_does_not_stage_by_stage(last: dict[str, Any], slope: str, peak: str) -> None:
+    """A GB may cost a quarter more than the one before, and a process may be a quarter larger, of each stage."""
+    lines = tables({"sizes": {"1": run(1), "2": run(2), "4": last}}).splitlines()
+    (slopes,) = (line for line in lines if line.startswith("CPU seconds a GB, 2→4 GB within 25% of 1→2 GB"))
+    (peaks,) = (line for line in lines if line.startswith("Peak memory, 2→4 GB within 25%"))
+    assert slopes.endswith(slope)
+    assert peaks.endswith(peak)
+    assert "CPU seconds a GB" not in tables({"sizes": {"1": run(1), "2": run(2)}})

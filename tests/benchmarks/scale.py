@@ -2,7 +2,7 @@
 
     make bench-scale                                                    0.1 and 1 GB, printed
     make bench-scale SIZES="0.1 1 10" PAGE=tests/benchmarks/SCALE.md    what that page shows
-    python -m tests.benchmarks.scale --sizes 10 --results out/scale.json      a size at a time; the table is made of all
+    python -m tests.benchmarks.scale --sizes 10 --workers 1 --results out/scale.json   a size at a time; tables of all
     python -m tests.benchmarks.scale --speedup 1 --results out/scale.json     one process beside two
     python -m tests.benchmarks.scale --scoring 0.1 --results out/scale.json   the default run, self-cleaning included
     python -m tests.benchmarks.scale --results out/scale.json                 the tables again
