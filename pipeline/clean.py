@@ -251,13 +251,15 @@ def encode(
     upstream: list[Stage | str] = [tokenized.stage, *([last.verdicts] if last else [])]
     keys = [asdict(config.publish), config.output.rejected_text]
     stage = line.stage("publish.encode", publish.VERSION, keys, upstream)
-    work = publish.EncodeGroup(stage.folder, sources, layout, tuple(signal_fields(config)), config.output.rejected_text)
     groups = publish.make_groups(shards, config.publish.group_bytes)
+    signals, largest = tuple(signal_fields(config)), max((group.size for group in groups), default=0)
+    work = publish.EncodeGroup(stage.folder, sources, layout, signals, config.output.rejected_text, largest)
     encoded = line.each(stage, work, groups)
     merging = line.stage("publish.merge", publish.VERSION, [], [stage])
     runs = tuple(stage.path("runs", group.key + ".arrow") for group in groups)
     tasks = [publish.MergeTask(name, number) for number, name in enumerate(layout.names)]
-    return encoded, line.each(merging, publish.MergeShard(merging.folder, runs, sources.tokenizer), tasks)
+    size = layout.shard_bytes(kept_bytes / record["bytes_per_token"], record["vocab_size"])
+    return encoded, line.each(merging, publish.MergeShard(merging.folder, runs, sources.tokenizer, size), tasks)
 
 
 def published_files(corpus: Corpus) -> tuple[dict[str, str], dict[str, Any]]:

@@ -197,6 +197,11 @@ class Describe:
     partitions: int
     keep: str
 
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
+
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write members, and in the same order their signatures, by partition of clusters; return the record."""
         nodes = read_rows(self.nodes, group.number, NODE)
@@ -263,6 +268,11 @@ class ElectKeepers:
     folder: str
     described: str
     edges: tuple[str, ...]
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, task: Partition) -> dict[str, Any]:
         """Write the duplicates by group, and the summary of the clusters; return the record."""

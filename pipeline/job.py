@@ -32,11 +32,10 @@ from pipeline import storage
 from pipeline.config import ConfigError
 from pipeline.execute import TASKS, RunFailed, Task, Work, do_task
 from pipeline.identity import identity
-from pipeline.needs import NOTHING, Needs
+from pipeline.needs import NOTHING, WORKER_BYTES, Needs
 from pipeline.stage import Stage
 
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
-WORKER_BYTES = 1_500_000_000  # of a process beside what its task needs: twice the largest of stages without needs
 # Dataflow takes an L4 with machines of the series G2 only, and a hint's own machine before --machine_type.
 EXAMPLE = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 _CORES = re.compile(r"-(\d+)(-\d+)?(-[a-z]+)?$")  # n2d-standard-4, n2-custom-4-32768-ext

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+# Of every process: its packages and compiled kernels (220 MB, 300 with the kernels in use), and a task of TASK_BYTES at
+# most. The largest with default settings is one that judges: 1.7 GB, half of it n-grams, a third torch.
+WORKER_BYTES = 2_000_000_000
+TASK_BYTES = 1_500_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -12,3 +17,8 @@ class Needs:
 
 
 NOTHING = Needs()
+
+
+def beyond(memory: int, *, accelerator: bool = False) -> Needs:
+    """Return what a task of so many bytes needs where every process has room for TASK_BYTES."""
+    return Needs(max(0, memory - TASK_BYTES), accelerator)

@@ -21,6 +21,7 @@ from pipeline import storage
 from pipeline.config import Publish
 from pipeline.document import SCORES, Writer, read_batches, read_table, schema
 from pipeline.draw import hashes, uniform
+from pipeline.needs import Needs, beyond
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.folds import read_folds
 from pipeline.self_clean.scores import read_scores
@@ -29,11 +30,14 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, reject_summary, text_bytes
 from pipeline.token_shards import token_column, token_schema, write_arrow
 from pipeline.verdicts import sidecar_path, without_spans
-from tokenizer.encode import Tokenizer
+from tokenizer.encode import Tokenizer, token_type
 
 VERSION = 1
 MIN_GROUPS = 16  # so that every core has work
 MIN_GROUP_BYTES = 100_000
+# Of memory beside 2.75 bytes a byte of text (600, 761 and 1,082 MB for 63, 122 and 240), and beside 8 a byte of tokens
+# (of two bytes: 531 and 766 MB for 21 and 40 million in documents of 780, which is 6; short ones take more).
+ENCODING_BYTES, MERGING_BYTES = 400_000_000, 300_000_000
 FILES_AT_ONCE = 8  # that go, or are given their second name: in a store requests, which are waited for
 
 
@@ -79,6 +83,10 @@ class Layout:
         names = [f"train-{number:05d}" for number in range(self.train)]
         return names + [f"validation-{number:05d}" for number in range(self.held_out)]
 
+    def shard_bytes(self, tokens: float, vocab_size: int) -> int:
+        """Return the bytes of the tokens of a training shard, of so many tokens in all."""
+        return math.ceil(tokens / self.train) * np.dtype(token_type(vocab_size)).itemsize
+
     def place(self, ids: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return each document's output shard and its sorting hash."""
         order = hashes(ids, self.seed, "shuffle")
@@ -115,6 +123,12 @@ class EncodeGroup:
     layout: Layout
     signals: tuple[pa.Field, ...]
     rejected_text: str
+    size: int  # bytes of text of the largest group
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for the tokenizer and a group's tokens, and their sorted copies."""
+        return beyond(ENCODING_BYTES + 11 * self.size // 4)
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write the run, the documents and the later rejects; return the record."""
@@ -272,6 +286,12 @@ class MergeShard:
     folder: str
     runs: tuple[str, ...]
     tokenizer: str
+    size: int  # bytes of the tokens of an output shard, as expected
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for what was read, sorted and written of a shard."""
+        return beyond(MERGING_BYTES + 8 * self.size)
 
     def __call__(self, task: MergeTask) -> dict[str, Any]:
         """Write the shard; return its record, which index.json repeats."""

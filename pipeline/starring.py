@@ -13,6 +13,7 @@ from dedup.lsh import band_hashes
 from dedup.signatures import EMPTY
 from pipeline.exchange import Spill, read_every, read_rows, slices, write_rows
 from pipeline.linking import PAIR, Group, Linking, Partition, as_pairs, make_edges
+from pipeline.needs import Needs
 from pipeline.shards import DocumentShard
 from pipeline.sign import HASH_WORDS, id_words, read_signatures
 from pipeline.storage import join
@@ -27,6 +28,11 @@ class HashGroup:
 
     linking: Linking
     folder: str
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write the pairs by partition; return the record."""
@@ -83,6 +89,11 @@ class FormStars:
     pairs: tuple[str, ...]
     rest: tuple[str, ...]  # earlier runs' members of the stars before, by partition; none in the first round
 
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
+
     def __call__(self, task: Partition) -> dict[str, Any]:
         """Write candidates and what of earlier runs waits for the next round, or edges; return the record."""
         linking = self.linking
@@ -110,6 +121,11 @@ class CountLeft:
     linking: Linking
     pairs: tuple[str, ...]
     rest: tuple[str, ...]
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, task: Partition) -> dict[str, Any]:
         """Return the record: how many candidates there are, of this run's documents."""

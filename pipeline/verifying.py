@@ -15,6 +15,7 @@ from dedup.signatures import EMPTY
 from filters.words import split_words
 from pipeline.exchange import Spill, by_reader, read_every, read_rows, slices
 from pipeline.linking import PAIR, Group, Linking, as_pairs, make_edges, signature_rows
+from pipeline.needs import Needs
 from pipeline.sign import HASH_WORDS, take_signatures, take_texts
 from pipeline.storage import join
 
@@ -32,6 +33,11 @@ class AttachSignatures:
     linking: Linking
     folder: str
     candidates: tuple[str, ...]
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write candidates and signatures; return the record."""
@@ -62,6 +68,11 @@ class Verify:
     linking: Linking
     folder: str
     attached: str
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
@@ -183,6 +194,11 @@ class AttachTexts:
     folder: str
     verified: str
 
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
+
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write candidates and shingles by the group of the centre; return the record."""
         paths = [join(self.verified, "unsure", other.key + ".rows") for other in self.linking.groups]
@@ -223,6 +239,11 @@ class VerifyTexts:
     linking: Linking
     folder: str
     attached: str
+
+    @property
+    def needs(self) -> Needs:
+        """Memory by the budget."""
+        return self.linking.needs
 
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges and failed members as pairs; return the record."""

@@ -15,6 +15,11 @@ SPACE = "\u2581"  # how SentencePiece writes a space
 TOGETHER = 1 << 22  # bytes of texts that are cut into units at once
 
 
+def token_type(vocab_size: int) -> type[np.unsignedinteger]:
+    """Return the smallest type that holds every id."""
+    return np.uint16 if vocab_size <= np.iinfo(np.uint16).max + 1 else np.uint32
+
+
 class _Changed(Exception):  # noqa: N818 - what a model does, not an error
     """A model changes text before it encodes it, so it cannot be given a part at a time."""
 
@@ -63,7 +68,7 @@ class Tokenizer:
     @property
     def dtype(self) -> type[np.unsignedinteger]:
         """The smallest type that holds every id."""
-        return np.uint16 if self.vocab_size <= np.iinfo(np.uint16).max + 1 else np.uint32
+        return token_type(self.vocab_size)
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.unsignedinteger]]:
         """Return the ids of each text, without an end-of-document id."""

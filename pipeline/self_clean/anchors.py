@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipeline.counted import counted
 from pipeline.document import read_table, write_table
+from pipeline.needs import Needs, beyond
 from pipeline.self_clean.defects import DEFECTS, Pool, inject
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import MOST_CHARACTERS, excerpts
@@ -109,6 +110,11 @@ class MeasureAnchors:
 
     folder: str
     judges: Judges
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for the judges."""
+        return beyond(self.judges.memory)
 
     def __call__(self, task: AnchorTask) -> dict[str, Any]:
         """Write what was measured; return the record."""

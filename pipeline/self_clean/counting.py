@@ -11,10 +11,10 @@ import pyarrow as pa
 from model import ngram
 from pipeline import storage
 from pipeline.self_clean.evaluators import load_tokenizer
-from pipeline.self_clean.judges import COUNTS, write_counts
+from pipeline.self_clean.judges import COUNTS, MOST_BITS, write_counts
 
 VERSION = 2
-FEWEST_BITS, MOST_BITS = 14, 24  # of a table's cells; 2^24 of them are 270 MB
+FEWEST_BITS = 14  # of a table's cells
 
 
 @dataclass(frozen=True, slots=True)

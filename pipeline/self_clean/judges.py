@@ -27,6 +27,8 @@ from tokenizer.encode import Tokenizer
 
 EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
+MOST_BITS = 24  # of the cells of a table of n-grams; 2^24 of them are 270 MB
+JUDGING_BYTES = 650_000_000  # of memory: torch, TransNormers of the default size and their batch
 CONTRASTS = np.array([CHEAP.index(name) for name in ("reject_unigrams", "reject_trigrams")])
 
 
@@ -38,6 +40,11 @@ class Judges:
     counts: tuple[str, ...]  # paths of n-gram counts
     weights: tuple[str, ...]  # folders of TransNormers
     rejects: str = ""  # path of n-gram counts of what the rules rejected; empty where that was too little
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a process takes which has them all."""
+        return JUDGING_BYTES + (len(self.counts) + 1) * (16 << MOST_BITS)
 
     def load_tokenizer(self) -> Tokenizer:
         """Return the tokenizer of all."""

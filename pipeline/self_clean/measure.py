@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.config import SelfClean
 from pipeline.document import conform, read_table, write_table
+from pipeline.needs import Needs, beyond
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import excerpts, select
@@ -53,6 +54,11 @@ class MeasureShard:
     corpus: Corpus
     judges: Judges
     score: str  # folder
+
+    @property
+    def needs(self) -> Needs:
+        """Memory for the judges."""
+        return beyond(self.judges.memory)
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write a row of measures for each row of the shard; return the record."""

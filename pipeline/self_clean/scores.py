@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.document import conform, read_table, write_table
-from pipeline.needs import Needs
+from pipeline.needs import Needs, beyond
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import excerpts, select
@@ -67,8 +67,8 @@ class ScoreShard:
 
     @property
     def needs(self) -> Needs:
-        """A TransNormer reads faster on a GPU."""
-        return Needs(accelerator=True)
+        """Memory for the judges; a TransNormer reads faster on a GPU."""
+        return beyond(self.judges.memory, accelerator=True)
 
     def __call__(self, shard: DocumentShard) -> dict[str, Any]:
         """Write a row of scores for each row of the shard; return the record."""

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from apache_beam.internal import pickler
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from rich.console import Console
@@ -21,20 +22,25 @@ from rich.console import Console
 pytest.importorskip("google.cloud.dataflow_v1beta3", reason="Beam's [gcp] is not here: make dataflow-test")
 
 from filters.families import FAMILIES
-from pipeline import clean, deduplicate, storage
+from pipeline import clean, deduplicate, publish, storage
 from pipeline.cluster import UNSTAGED, prepared
-from pipeline.config import Config, Input, load
+from pipeline.config import Config, Deduplicate, Input, Publish, load
 from pipeline.execute import Watch, Work
 from pipeline.ingest import IngestShard, Settings
-from pipeline.job import EXAMPLE, WORKER_BYTES, Job, make_job, make_pipeline
+from pipeline.job import EXAMPLE, Job, hints, make_job, make_pipeline
 from pipeline.job import load as load_job
 from pipeline.line import Asked, Line
+from pipeline.needs import WORKER_BYTES
 from pipeline.plan import Piece, Shard, make_plan
 from pipeline.progress import display
 from pipeline.self_clean.evaluators import TRAINING_BYTES
+from pipeline.self_clean.judges import Judges
+from pipeline.self_clean.measure import MeasureShard
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Stage, make_stage, read_records, write_manifest
 from pipeline.starring import HashGroup
+from pipeline.verifying import Verify
+from tests.benchmarks.scale_tables import SETTINGS
 
 IMAGE = "europe-west4-docker.pkg.dev/our-project/images/lustrate:0.1.0"
 ACCELERATOR = EXAMPLE
@@ -199,6 +205,39 @@ def test_hints_are_where_something_is_needed(built: dict[str, Built]) -> None:
     least = PROCESSES * WORKER_BYTES + folds * TRAINING_BYTES
     assert folds == 2
     assert hinted["self_clean.round-1.train"]["min_ram_bytes"] == str(least)
+
+
+def asked(deduplicating: Deduplicate, publishing: Publish, folds: int, folder: Path) -> dict[str, int]:
+    """Return the memory of a machine that works ask for, as far as they do: dedup, encode, merge and measure."""
+    _, shards = many(100)
+    linking = deduplicate.make_linking(deduplicating, shards, [])
+    groups = [publish.Group("0", (DocumentShard("0", "f", 0, 1, publishing.group_bytes),))]
+    layout = publish.make_layout(publishing, 10**12, 4.0)
+    sources = publish.Sources("d", "", "", "", "t")
+    size = layout.shard_bytes(10**12 / 4, 32_000)
+    judges = Judges("t", ("c",) * folds, ("w",) * folds, "r")
+    stages: dict[str, tuple[Any, Sequence[Any]]] = {
+        "hashes": (HashGroup(linking, "f"), linking.groups),
+        "verify": (Verify(linking, "f", "a"), linking.groups),
+        "encode": (publish.EncodeGroup("f", sources, layout, (), "false", groups[0].size), groups * 100),
+        "merge": (publish.MergeShard("f", (), "t", size), [publish.MergeTask(name, 0) for name in layout.names]),
+        "measure": (MeasureShard("f", cast(Any, None), judges, "s"), shards),
+    }
+    found = {}
+    for name, (work, tasks) in stages.items():
+        job = make_job(make_stage(str(folder), name, 1, [], []), work, tasks)
+        found[name] = int(hints(PipelineOptions(list(OPTIONS)), job.needs, 100).get("min_ram", "0B")[:-1])
+    return found
+
+
+def test_settings_ask_for_what_they_take(tmp_path: Path) -> None:
+    """The default ones for nothing, the large ones for 4 GB a process at most, and what is larger for more."""
+    default, large = ((deduplicating, publishing) for _, deduplicating, publishing in SETTINGS)
+    assert set(asked(*default, 2, tmp_path).values()) == {0}
+    some = asked(*large, 2, tmp_path)
+    assert all(PROCESSES * WORKER_BYTES < some[name] < PROCESSES * 2**32 for name in set(some) - {"measure"})
+    larger = Deduplicate(memory_bytes=4 * 10**9), Publish(group_bytes=2 * 10**9, shard_tokens=250_000_000)
+    assert all(memory > PROCESSES * 2**32 for memory in asked(*larger, 16, tmp_path).values())
 
 
 def test_workers_are_our_image_and_get_nothing_else(built: dict[str, Built]) -> None:
