@@ -131,9 +131,8 @@ class Engine:
         """Wait for what was submitted and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
-        wait_seconds = POLL_SECONDS if is_local(stage.folder) else STORE_POLL_SECONDS
         while True:
-            finished, pending = wait(pending, timeout=wait_seconds)
+            finished, pending = wait(pending, timeout=pause(stage.folder))
             for future in finished:
                 _raise_failure(stage, future)
             new = finished_keys(stage.folder) - seen
@@ -164,6 +163,11 @@ class Rank:
         if len(finished_keys(stage.folder)) < len(tasks):
             return Manifest(stage, (), {}, 0.0, 0.0)
         return write_manifest(stage, time.monotonic() - started)
+
+
+def pause(folder: str) -> float:
+    """Return the seconds between two looks into a folder."""
+    return POLL_SECONDS if is_local(folder) else STORE_POLL_SECONDS
 
 
 def _sweep(stage: Stage) -> None:

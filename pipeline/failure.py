@@ -13,6 +13,7 @@ _WRAPPED = re.compile(r"^RuntimeError: (?=[\w.]+: )")  # an error that Beam coul
 _OURS = re.compile(r"^(pipeline\.\w+\.)?(InputChanged|RunFailed|StoreFailed): ")  # say all in their sentences
 _GOES_ON = re.compile(r"^(.*:)\s*\n\s*")  # a first line that says nothing yet: Dataflow's "…, Error:"
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_REMEDY = "make room, and the same command goes on from here"
 
 
 class InputChanged(Exception):  # noqa: N818 - what happened to the input, not an error of the run
@@ -32,14 +33,13 @@ def said(error: BaseException) -> str:
 
 
 def with_remedy(line: str, output: str) -> str:
-    """Add to the line of a full disk how much is free where, and what to do."""
-    if not _FULL.search(line):
+    """Add to the line of a full disk how much is free where, and what to do; a worker's has it, of its own disks."""
+    if not _FULL.search(line) or _REMEDY in line:
         return line
-    remedy = "make room, and the same command goes on from here"
     named = {} if "://" in output else {output: output}
     try:
         named[tempfile.gettempdir()] = f"{tempfile.gettempdir()} (TMPDIR)"  # there a file is written before it is put
     except OSError:  # none of the places that Python knows takes a file
-        return f"{line}; no temporary folder takes a file; {remedy}"
+        return f"{line}; no temporary folder takes a file; {_REMEDY}"
     free = ", ".join(f"{disk_usage(place).free / 1e6:,.1f} MB in {name}" for place, name in named.items())
-    return f"{line}; free now: {free}; {remedy}"
+    return f"{line}; free now: {free}; {_REMEDY}"

@@ -5,7 +5,8 @@ A graph with its tasks inside grows with the corpus: 11 MB for 100,000 input fil
 checksum, counts the tasks' numbers up, and spreads those: what a runner shuffles are whole numbers.
 
 Before a start looks for jobs of earlier ones (execute.py) it removes their files. So one that was still being submitted
-then finds nothing to do and fails: never do two jobs work on one stage.
+then finds nothing to do and fails: never do two jobs work on one stage. What fails by itself is not the runner's to try
+again: its task leaves that in a file (task_failure.py), and the run ends.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import threading
 import uuid
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,9 +30,9 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
-from pipeline import storage
+from pipeline import storage, task_failure
 from pipeline.config import ConfigError
-from pipeline.execute import TASKS, RunFailed, Task, Work, do_task
+from pipeline.execute import TASKS, RunFailed, Task, Work, do_task, pause
 from pipeline.identity import identity
 from pipeline.needs import NOTHING, WORKER_BYTES, Needs
 from pipeline.stage import Stage
@@ -61,7 +63,7 @@ class JobOptions(PipelineOptions):
 class Job:
     """A stage's tasks, by number, for workers that are elsewhere."""
 
-    folder: str  # of the stage
+    stage: Stage
     path: str  # of the file with work and tasks
     sha256: str  # of that file
     count: int  # tasks
@@ -77,7 +79,7 @@ def make_job(stage: Stage, work: Work, tasks: Sequence[Task]) -> Job:
         file.write(data)
     needs = getattr(work, "needs", NOTHING)
     digest = hashlib.sha256(data).hexdigest()
-    return Job(stage.folder, path, digest, len(tasks), needs, tuple(sorted(identity().items())))
+    return Job(stage, path, digest, len(tasks), needs, tuple(sorted(identity().items())))
 
 
 def make_pipeline(options: Sequence[str], job: Job) -> beam.Pipeline:
@@ -91,8 +93,15 @@ def make_pipeline(options: Sequence[str], job: Job) -> beam.Pipeline:
 
 
 def run_job(options: Sequence[str], job: Job) -> None:
-    """Run a job to its end; raises what the runner raises."""
-    make_pipeline(options, job).run().wait_until_finish()
+    """Run a job to its end; raises what the runner raises, and RunFailed as soon as a task has left why.
+
+    The runner waits in a thread: Beam's own wait of limited duration leaves two threads behind each time (2.77).
+    """
+    pending = {ThreadPoolExecutor(1).submit(lambda: make_pipeline(options, job).run().wait_until_finish())}
+    while pending:
+        ended, pending = wait(pending, timeout=pause(job.stage.folder))
+        task_failure.check(job.path)
+    ended.pop().result()
 
 
 def is_dataflow(parsed: PipelineOptions) -> bool:
@@ -163,10 +172,19 @@ def numbers(count: int) -> Iterator[int]:
 
 
 def do_numbered(number: int, job: Job) -> str:
-    """Do one task of a job; return its key."""
-    with ONE_LIST:
-        work, tasks = load(job)
-    return do_task(tasks[number], work, job.folder)
+    """Do one task of a job; return its key, none where the job has failed.
+
+    Raises RunFailed where its launcher cannot be told.
+    """
+    try:
+        if storage.exists(task_failure.failure_of(job.path)):
+            return ""
+        with ONE_LIST:
+            work, tasks = load(job)
+        return do_task(tasks[number], work, job.stage.folder)
+    except Exception as error:  # noqa: BLE001 - whatever it is: what can pass, _attempted has tried
+        task_failure.leave(error, job.path, job.stage.output)
+        return ""
 
 
 @lru_cache(maxsize=1)

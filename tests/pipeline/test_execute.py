@@ -2,6 +2,7 @@
 
 import errno
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,10 +79,15 @@ def changed(_: Number) -> Record:
 def test_what_fails_in_a_pipeline_is_one_line(
     tmp_path: Path, work: Callable[[Any], Record], line: str, options: tuple[str, ...]
 ) -> None:
-    """However Beam wraps an error, its user reads what it says."""
+    """However Beam wraps an error, its user reads what it says; of a job's task also where, and the room there."""
     with pytest.raises(RunFailed) as failed:
         go(tmp_path, work, *options)
-    assert str(failed.value) == line
+    if "multi_processing" in "".join(options):
+        there = f"stage: on {socket.gethostname()}: {line.removeprefix('stage: ')}"
+        assert str(failed.value).partition("; free now: ")[0] == there
+        assert with_remedy(str(failed.value), "s3://nowhere") == str(failed.value)
+    else:
+        assert str(failed.value) == line
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,26 @@
 """A job names its tasks instead of holding them, and a worker takes no other work than its driver's."""
 
+import errno
+import pickle
+import re
+import resource
+import socket
+import threading
+import time
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline import task_failure
 from pipeline.beam_runner import start
 from pipeline.execute import RunFailed
+from pipeline.failure import InputChanged
 from pipeline.job import Job, do_numbered, machine_processes, make_job, make_pipeline
 from pipeline.needs import Needs
-from pipeline.stage import Record, make_stage, read_records
+from pipeline.stage import Record, finished_keys, make_stage, read_records
 from tests.pipeline.test_execute import Number
 
 OPTIONS = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
@@ -42,7 +52,7 @@ def test_a_number_is_enough_to_do_a_task(tmp_path: Path) -> None:
     """Work and task come from the file that the job names."""
     made = job(tmp_path, 3)
     assert [do_numbered(number, made) for number in (2, 0)] == ["00002", "00000"]
-    assert [record["note"] for record in read_records(made.folder)] == ["task 00000", "task 00002"]
+    assert [record["note"] for record in read_records(made.stage.folder)] == ["task 00000", "task 00002"]
 
 
 def test_a_graph_does_not_grow_with_its_tasks(tmp_path: Path) -> None:
@@ -76,8 +86,112 @@ def test_another_file_is_not_unpickled(tmp_path: Path) -> None:
     """What somebody else wrote under the job's path ends the job."""
     made = job(tmp_path, 1)
     Path(made.path).write_bytes(Path(job(tmp_path / "other", 2).path).read_bytes())
+    assert not do_numbered(0, made)
     with pytest.raises(RunFailed, match="is not what the driver wrote"):
-        do_numbered(0, made)
+        task_failure.check(made.path)
+
+
+class Odd(Exception):  # noqa: N818 - as RunFailed
+    """An error that no other process can make again."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} {why}\nand more")
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A work that fails at its second task, and takes note of every try."""
+
+    folder: str
+    error: type[Exception] | Exception
+
+    def __call__(self, task: Number) -> Record:
+        """Try."""
+        tried = len(list(Path(self.folder).iterdir()))
+        (Path(self.folder) / task.key).touch(exist_ok=False)
+        if tried == 1:
+            raise Odd("odd", "end") if self.error is Odd else self.error
+        return {"documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (Odd, "Odd: odd end"),
+        (InputChanged("input a is gone"), "input a is gone"),
+        (PermissionError(errno.EACCES, "denied", "a"), r"PermissionError: \[Errno 13\] denied: 'a'"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            r"OSError: \[Errno 28\] No space left on device; free now: \d.* MB in /.*/out, .*; make room, and .*",
+        ),
+    ],
+)
+def test_an_error_that_cannot_pass_ends_the_run(tmp_path: Path, error: type[Exception] | Exception, line: str) -> None:
+    """In the worker's one line, whatever its class; no task is begun after it; the same command goes on from there."""
+    stage, tries = make_stage(str(tmp_path / "out"), "stage", 1, [], []), tmp_path / "tries"
+    tries.mkdir()
+    tasks = [Number(f"{number:02d}") for number in range(20)]
+    with pytest.raises(RunFailed) as failed, start(OPTIONS) as working:
+        working.run(stage, Failing(str(tries), error), tasks, lambda *_: None)
+    assert re.fullmatch(f"stage: on {socket.gethostname()}: {line}", str(failed.value))
+    assert "in __call__" in "".join(traceback.format_exception(failed.value)), "the log has no worker's traceback"
+    assert len(list(tries.iterdir())) == 2
+    assert len(finished_keys(stage.folder)) == 1
+    with start(OPTIONS) as working:
+        assert len(working.run(stage, Note("own"), tasks, lambda *_: None).records) == 20
+    assert not Path(stage.path("tasks")).exists()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A work that says that it has begun, and goes on for a minute."""
+
+    folder: str
+
+    def __call__(self, _: Number) -> Record:
+        """Wait."""
+        (Path(self.folder) / "begun").touch()
+        time.sleep(60)
+        return {"documents": 1}
+
+
+def test_a_failure_is_found_while_other_tasks_work(tmp_path: Path) -> None:
+    """That of another worker; an earlier start's job that ends now leaves none, and its failure is not this job's."""
+    stage = make_stage(str(tmp_path / "out"), "stage", 1, [], [])
+    late = make_job(stage, Note("late"), [Number("a")])
+    left = list[str]()
+
+    def fail() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        with pytest.raises(RunFailed, match=rf"^on {socket.gethostname()}: ValueError: late$"):
+            task_failure.leave(ValueError("late"), late.path, stage.output)
+        left.extend(path.name for path in Path(stage.path("tasks")).iterdir())
+        (own,) = Path(stage.path("tasks")).glob("*.pickle.zst")
+        task_failure.leave(ValueError("own"), str(own), stage.output)
+
+    began = time.monotonic()
+    other = threading.Thread(target=fail)
+    other.start()
+    with pytest.raises(RunFailed, match=r"^stage: on .*: ValueError: own$"), start(OPTIONS) as working:
+        working.run(stage, Waiting(str(tmp_path)), [Number("a")], lambda *_: None)
+    other.join()
+    assert time.monotonic() - began < 30
+    assert len(left) == 1
+
+
+def test_a_failure_that_cannot_be_left_is_the_runners(tmp_path: Path) -> None:
+    """Where no file can be written, the runner gets the line, for which any process can make the error again."""
+    made = job(tmp_path, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(RunFailed, match=r"^on .*: OSError: \[Errno 27\] File too large$") as failed:
+            do_numbered(0, made)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
+    assert do_numbered(0, made) == "00000"
 
 
 def test_another_worker_does_nothing(tmp_path: Path) -> None:
@@ -85,8 +199,9 @@ def test_another_worker_does_nothing(tmp_path: Path) -> None:
     made = job(tmp_path, 1)
     told = dict(made.identity) | {"numpy": "1.0"}
     other = replace(made, identity=tuple(told.items()))
+    assert not do_numbered(0, other)
     with pytest.raises(RunFailed, match=r"the worker .* has numpy 2.*, the driver 1.0"):
-        do_numbered(0, other)
+        task_failure.check(made.path)
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,10 @@ SETTINGS = {
     "rest.address": "localhost",
     "taskmanager.host": "localhost",
     "taskmanager.numberOfTaskSlots": "1",
-    "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": "12",
-    "restart-strategy.fixed-delay.delay": "1s",
+    "restart-strategy.type": "failure-rate",
+    "restart-strategy.failure-rate.max-failures-per-interval": "60",
+    "restart-strategy.failure-rate.failure-rate-interval": "1 h",
+    "restart-strategy.failure-rate.delay": "1 s",
     "heartbeat.interval": "1000",  # ms: a dead task manager is noticed in 2 s instead of 20, of dozens of kills
     "web.refresh-interval": "200",  # ms: what the job manager says of a job is no older
     "classloader.resolve-order": "parent-first",

@@ -1,0 +1,40 @@
+"""Task failure: a worker elsewhere leaves what ends the run in a file, and the launcher finds it.
+
+Raised, an error would be the runner's to try again, unseen by anyone: Flink restarts the whole job, so that all its
+tasks begin anew, and Dataflow tries four times, for a full disk and a changed input as for a machine that died. The
+file bears its job's name, beside whose file it lies: no job can fail that of another start.
+"""
+
+import contextlib
+import socket
+import traceback
+
+from pipeline import storage
+from pipeline.execute import RunFailed
+from pipeline.failure import said, with_remedy
+
+
+def failure_of(job: str) -> str:
+    """Return the path of what ends a job, by the path of its file."""
+    return job.partition(".pickle")[0] + ".failed.json"
+
+
+def leave(error: Exception, job: str, output: str) -> None:
+    """Write down what ends a job, with this host; raises it in one line where the job's own file is gone, or no room.
+
+    The error itself goes nowhere: its class need not be picklable, or known to the launcher.
+    """
+    line = with_remedy(f"on {socket.gethostname()}: {said(error)}", output)
+    with contextlib.suppress(OSError):
+        if storage.exists(job):
+            trace = "".join(traceback.format_exception(error))
+            storage.write_json(failure_of(job), {"line": line, "traceback": trace})
+            return
+    raise RunFailed(line) from None
+
+
+def check(job: str) -> None:
+    """Raise RunFailed, in the worker's line, for a job that failed."""
+    if storage.exists(failure_of(job)):
+        left = storage.read_json(failure_of(job))
+        raise RunFailed(left["line"]) from RuntimeError(left["traceback"])
