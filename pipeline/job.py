@@ -77,6 +77,7 @@ def make_job(stage: Stage, work: Work, tasks: Sequence[Task]) -> Job:
     path = stage.path(TASKS, uuid.uuid4().hex + ".pickle.zst")
     with storage.create(path) as file:
         file.write(data)
+    task_failure.keep_room(path)
     needs = getattr(work, "needs", NOTHING)
     digest = hashlib.sha256(data).hexdigest()
     return Job(stage, path, digest, len(tasks), needs, tuple(sorted(identity().items())))

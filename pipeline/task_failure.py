@@ -6,12 +6,26 @@ file bears its job's name, beside whose file it lies: no job can fail that of an
 """
 
 import contextlib
+import os
 import socket
 import traceback
 
 from pipeline import storage
 from pipeline.execute import RunFailed
 from pipeline.failure import said, with_remedy
+
+ROOM = 1 << 16  # bytes kept for a failure, which on a full disk is that the disk is full
+
+
+def keep_room(job: str) -> None:
+    """Take up on a disk what a job's failure will need; random, so that no disk compresses it."""
+    if storage.is_local(job):
+        with storage.create(_room_of(job)) as file:
+            file.write(os.urandom(ROOM))
+
+
+def _room_of(job: str) -> str:
+    return job.partition(".pickle")[0] + ".room"
 
 
 def failure_of(job: str) -> str:
@@ -27,6 +41,7 @@ def leave(error: Exception, job: str, output: str) -> None:
     line = with_remedy(f"on {socket.gethostname()}: {said(error)}", output)
     with contextlib.suppress(OSError):
         if storage.exists(job):
+            storage.remove_file(_room_of(job))
             trace = "".join(traceback.format_exception(error))
             storage.write_json(failure_of(job), {"line": line, "traceback": trace})
             return

@@ -177,7 +177,7 @@ def test_a_failure_is_found_while_other_tasks_work(tmp_path: Path) -> None:
         working.run(stage, Waiting(str(tmp_path)), [Number("a")], lambda *_: None)
     other.join()
     assert time.monotonic() - began < 30
-    assert len(left) == 1
+    assert not [name for name in left if name.endswith(".failed.json")]
 
 
 def test_a_failure_that_cannot_be_left_is_the_runners(tmp_path: Path) -> None:
