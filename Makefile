@@ -3,7 +3,7 @@
 #   make test    set up, run the whole suite
 # What benchmarks compare with: `make peers` sets it up beside, in .venv-peers and .venv-fasttext. REFERENCE names
 # evaldata.json of trafilatura's evaluation. SIZES are the gigabytes that `make bench-scale` generates, PAGE a file
-# whose tables it replaces.
+# whose tables it replaces, or that `make flink-test` writes.
 PYTHON ?= python3
 PEERS ?= $(wildcard .venv-peers/bin/python)
 FASTTEXT ?= $(wildcard .venv-fasttext/bin/python)
@@ -62,8 +62,8 @@ dataflow-test: setup .venv-gcp/installed
 	touch $@
 
 flink-test: flink-tools setup .venv-flink/installed
-	CI=1 LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) \
-	  $(BIN)/python -m pytest -s tests/pipeline/flink/test_session_cluster.py
+	CI=1 LUSTRATE_KILLS=$(PAGE) LUSTRATE_FLINK=$$(echo .venv-flink/lib/python3*/site-packages/pyflink/lib) \
+	  $(BIN)/python -m pytest -s tests/pipeline/flink
 
 flink-tools:
 	@for tool in java $(if $(LUSTRATE_FLINK_JAR),,mvn); do command -v $$tool >/dev/null || \

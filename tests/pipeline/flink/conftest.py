@@ -43,7 +43,8 @@ def one_round(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(
     tmp_path_factory: pytest.TempPathFactory, run: Callable[..., subprocess.CompletedProcess[str]], one_round: Path
 ) -> Path:
-    """Run on this machine; its judges are what the runs on Flink are given."""
+    """Run on this machine; its judges are what the runs on Flink are given, and `printed` beside it what it said."""
     output = tmp_path_factory.mktemp("local") / "out"
-    run(output, "--direct_num_workers=1", config=one_round)
+    done = run(output, "--direct_num_workers=1", config=one_round)
+    output.with_name("printed").write_text(done.stdout)
     return output

@@ -5,8 +5,10 @@ Takes minutes and another environment (Flink's jars), so `make flink-test` runs 
 
 import contextlib
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,24 +18,34 @@ from typing import Any
 import orjson
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 from pipeline.running_jobs import job_name
 from pipeline.stage import Stage, finished_keys
+from tests.pipeline.flink.kills_page import Page, shortened, sums, typed
 from tests.pipeline.flink.session_cluster import Cluster, session_cluster
 from tests.pipeline.outputs import RESULTS, assert_same, digests, results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JARS = os.environ.get("LUSTRATE_FLINK", "")
+PAGE = os.environ.get("LUSTRATE_KILLS", "")  # the page that is written
 TRAINING = "self_clean.round-1.train"
 PUBLICATION = ("publish.encode", "publish.merge")
 ALIVE = ("RUNNING", "FINISHED")  # states of a job that recovered
 RESTART_SECONDS = 1  # until what supervises a task manager starts it again
+LINES = 30  # of what a run prints, on the page
 PATIENCE = 400  # seconds for what takes some, or a minute on a busy machine
 
 if not JARS:
     pytest.skip("not run on a session cluster: make flink-test does", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def page(request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Yield what is shown; it is a page where one is asked for and every test passed."""
+    shown = Page()
+    yield shown
+    if PAGE and not request.session.testsfailed:
+        shown.write(Path(PAGE))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +61,8 @@ def on_flink(
 ) -> Path:
     """Run undisturbed on the cluster."""
     output = tmp_path_factory.mktemp("flink") / "out"
-    run(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    done = run(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    output.with_name("printed").write_text(done.stdout)
     return output
 
 
@@ -58,22 +71,30 @@ def seconds(output: Path) -> dict[str, float]:
     return orjson.loads((output / "run.json").read_bytes())["seconds"]
 
 
-def shown(table: Table) -> None:
-    """Print a table."""
-    Console(width=120).print(table)
-
-
-def test_a_session_cluster_writes_what_a_local_run_writes(on_flink: Path, local: Path, cluster: Cluster) -> None:
+def test_a_session_cluster_writes_what_a_local_run_writes(
+    on_flink: Path, local: Path, cluster: Cluster, one_round: Path, command: Callable[..., list[str]], page: Page
+) -> None:
     """The results are the same bytes, and no job failed and was restarted on the way."""
     assert_same(results(on_flink), results(local))
     jobs = cluster.get("/jobs/overview")["jobs"]
     assert len(jobs) == len(seconds(on_flink)) + 1, "one job for each stage, and one that asks the workers"
     assert {job["state"] for job in jobs} == {"FINISHED"}
     assert not any(failures(cluster, job["jid"]) for job in jobs)
-    table = Table("stage", "seconds here", "seconds on Flink", title="The same work, by stage")
-    for name, there in seconds(on_flink).items():
-        table.add_row(name, f"{seconds(local).get(name, 0):.1f}", f"{there:.1f}")
-    shown(table)
+    here = command(local, "--direct_num_workers=1", config=one_round)
+    there = command(on_flink, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
+    said = [f"{typed(line)}\n{printed(output)}" for line, output in ((here, local), (there, on_flink))]
+    page.show("Two runs, as typed, and the end of what they print", "\n\n".join(said))
+    mine, theirs = sums(results(local)), sums(results(on_flink))
+    rows = [(name, mine[name], theirs[name]) for name in mine]
+    page.table("sha256 over the names and checksums of all files", ("folder", "here", "on Flink"), rows)
+    rows = [(name, f"{seconds(local).get(name, 0):.1f}", f"{took:.1f}") for name, took in seconds(on_flink).items()]
+    page.table("The same work, by stage", ("stage", "seconds here", "seconds on Flink"), rows)
+
+
+def printed(output: Path) -> str:
+    """Return the end of what a run printed."""
+    lines = [line.rstrip() for line in shortened(output.with_name("printed").read_text()).splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-LINES:])
 
 
 def stages(finished: Path, output: Path) -> list[tuple[Stage, int]]:
@@ -170,6 +191,7 @@ def test_kills_leave_no_trace_on_flink(
     one_round: Path,
     tmp_path: Path,
     command: Callable[..., list[str]],
+    page: Page,
 ) -> None:
     """In the middle of each stage of at least so many tasks; one command ends with the bytes of an undisturbed run."""
     chosen = [(stage, tasks) for stage, tasks in stages(on_flink, tmp_path / "out") if tasks >= least]
@@ -180,27 +202,30 @@ def test_kills_leave_no_trace_on_flink(
         _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, "")
     assert_same(results(output), results(on_flink))
-    columns = ("stage", "tasks done", "restarts", "seconds", "undisturbed")
-    table = Table(*columns, title=f"A {victim} killed in the middle of each stage")
+    rows = []
     jobs = {job["name"]: job["jid"] for job in cluster.get("/jobs/overview")["jobs"]}
     for (stage, _), done in zip(chosen, struck, strict=True):
         restarts = len(failures(cluster, jobs[job_name(stage)]))
         took, usual = (f"{seconds(place)[stage.name]:.1f}" for place in (output, on_flink))
-        table.add_row(stage.name, done, str(restarts), took, usual)
-    shown(table)
+        rows.append((stage.name, f"a {victim}", done, str(restarts), took, usual))
+    columns = ("stage", "killed at work", "tasks done then", "restarts of the job", "seconds", "undisturbed")
+    page.table(f"A {victim} killed in the middle of each stage: the same bytes", columns, rows)
 
 
 def test_a_killed_training_ends_with_the_same_weights(
-    local: Path, cluster: Cluster, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
+    local: Path, cluster: Cluster, one_round: Path, tmp_path: Path, command: Callable[..., list[str]], page: Page
 ) -> None:
     """Judges are trained on the cluster: a worker is killed at it, and the weights are those of a training here."""
     output = undone(local, tmp_path, [TRAINING])
     stage, tasks = next(own for own in stages(local, output) if own[0].name == TRAINING)
     with started(command(output, *cluster.options(), config=one_round)) as process:
-        strike(cluster, process, "worker", stage, tasks)
+        done = strike(cluster, process, "worker", stage, tasks)
         _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, "")
     assert_same(digests(output), digests(local))
+    took, usual = (f"{seconds(place)[stage.name]:.1f}" for place in (output, local))
+    columns = ("stage", "tasks done then", "seconds", "seconds here, undisturbed")
+    page.table("A worker killed as it trains: the same weights", columns, [(stage.name, done, took, usual)])
 
 
 def encoding(finished: Path, output: Path) -> Stage:
@@ -216,6 +241,7 @@ def test_a_killed_client_leaves_no_second_job(
     tmp_path: Path,
     command: Callable[..., list[str]],
     run: Run,
+    page: Page,
 ) -> None:
     """What submitted a job is killed while a worker works; the same command cancels that job and does the stage."""
     output = undone(on_flink, tmp_path, PUBLICATION)
@@ -227,11 +253,13 @@ def test_a_killed_client_leaves_no_second_job(
         assert client.returncode == -signal.SIGKILL
         began = time.monotonic()
         run(output, *given, config=one_round)
-        print(f"\nclient killed in publish.encode: the same command took {time.monotonic() - began:.1f} s")
+        took = time.monotonic() - began
     finally:
         worker.kill()
     assert state(cluster, job["jid"]) == "CANCELED"
     assert_same(results(output), results(on_flink))
+    went = f"The same command cancelled the job that was left and finished it, in {took:.0f} s: the same bytes."
+    page.show("What submitted the job killed in publish.encode", went)
 
 
 def test_a_stopped_run_leaves_no_job(
@@ -253,8 +281,60 @@ def test_a_stopped_run_leaves_no_job(
     assert job["name"] in [event["job"] for event in events if event["event"] == "submitted"]
 
 
+@contextlib.contextmanager
+def disk(place: Path) -> Iterator[Callable[[str], None]]:
+    """Mount a file system of its own; yield what gives it another size."""
+
+    def mount(*options: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["mount", *options, place], capture_output=True, check=False)
+
+    place.mkdir()
+    mounted = mount("-t", "tmpfs", "none")
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a file system: {mounted.stderr.decode().strip()}")
+    try:
+        yield lambda size: mount("-o", f"remount,size={size}").check_returncode()
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_ends_the_run_at_once(
+    local: Path, cluster: Cluster, one_round: Path, tmp_path: Path, command: Callable[..., list[str]], page: Page
+) -> None:
+    """Flink does not try again what cannot pass: the line is the worker's, and with room the same command finishes."""
+    with disk(tmp_path / "disk") as resize:
+        output = undone(local, tmp_path / "disk", PUBLICATION)
+        line = command(output, *cluster.options(), config=one_round)
+        with started(line) as process:
+            worker = held(cluster, process, stage := encoding(local, output))
+            job = running(cluster, stage)
+            resize(str(shutil.disk_usage(output).used))
+            began = time.monotonic()
+            worker.resume()
+            _, said = process.communicate(timeout=PATIENCE)
+        took = time.monotonic() - began
+        page.show("No room left in publish.encode", f"After {took:.0f} s:\n\n    {shortened(said)}")
+        assert process.returncode == 1
+        full = r"OSError: \[Errno 28\] No space left on device"
+        there = rf"free now: 0\.\d MB in {output}, [^;]*; make room, and the same command goes on from here"
+        told = rf"failed: publish.encode: on {socket.gethostname()}: {full}[^;]*; {there} \([^;]*\)\n"
+        assert re.fullmatch(told, said), said
+        assert took < 60
+        assert state(cluster, job["jid"]) in ("CANCELED", "FINISHED")
+        assert not failures(cluster, job["jid"])
+        resize("1g")
+        assert subprocess.run(line, check=False, capture_output=True, timeout=PATIENCE).returncode == 0
+        assert_same(results(output), results(local))
+
+
 def test_a_killed_job_manager_ends_in_one_line(
-    on_flink: Path, cluster: Cluster, local: Path, one_round: Path, tmp_path: Path, command: Callable[..., list[str]]
+    on_flink: Path,
+    cluster: Cluster,
+    local: Path,
+    one_round: Path,
+    tmp_path: Path,
+    command: Callable[..., list[str]],
+    page: Page,
 ) -> None:
     """Without high availability its jobs are lost: the run says whom it asked, and the same command finishes it."""
     output = undone(on_flink, tmp_path, PUBLICATION)
@@ -266,7 +346,7 @@ def test_a_killed_job_manager_ends_in_one_line(
         cluster.processes["jobmanager"].wait()
         worker.resume()
         _, said = process.communicate(timeout=PATIENCE)
-    print(f"\njob manager killed in publish.encode: after {time.monotonic() - began:.1f} s: {said.strip()}")
+    took = time.monotonic() - began
     assert process.returncode == 1
     assert said.startswith("failed: publish.encode: ")
     assert f"--flink_master=http://localhost:{cluster.rest} does not answer: " in said
@@ -276,3 +356,7 @@ def test_a_killed_job_manager_ends_in_one_line(
     cluster.wait_for(2)
     assert subprocess.run(line, check=False, capture_output=True, timeout=PATIENCE).returncode == 0
     assert_same(results(output), results(on_flink))
+    went = (
+        f"After {took:.0f} s:\n\n    {shortened(said)}\nStarted again, it let the same command finish: the same bytes."
+    )
+    page.show("The job manager killed in publish.encode", went)
