@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import SelfClean
-from tests.benchmarks.scale_tables import DRIVER, tables
+from tests.benchmarks.scale_tables import DRIVER, speedup, tables
 
 STAGES = {
     "ingest": 100.0,
@@ -64,6 +64,17 @@ def test_hours_hold_jobs_and_publication() -> None:
     assert cells(text, "hours of starting jobs, Dataflow, assumed")[0] == "0.28"
     parts = [0.2, 1 / 3600 * 6000, 5.0, 0.4, 5 * 200 / 3600]
     assert float(cells(text, "**hours in all**, Dataflow, assumed")[0]) == pytest.approx(sum(parts), abs=0.01)
+
+
+def test_start_up_is_what_a_second_process_does_again() -> None:
+    """Two take 14 CPU seconds for the 12 of one: 2 s each begin with, 10 s by themselves, 5 s side by side."""
+    common = {"name": "ingest", "tasks": 9, "documents": 1000}
+    pair = [
+        run(1, stages=[{**common, "seconds": wall, "cpu_seconds": cpu}], workers=workers)
+        for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2))
+    ]
+    row = cells("\n".join(speedup(*pair)), "ingest")
+    assert row == ["9", "12.0", "7.0", "1.71", "2.0", "2.00", "83", "143", "100.0%"]
 
 
 @pytest.mark.parametrize(

@@ -202,18 +202,27 @@ def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iter
 
 
 def speedup(one: Table, two: Table) -> list[str]:
-    """Return the table of one process beside two."""
-    head = ["stage", "tasks", "s, one", "s, two", "times", "documents/s, one", "two", "share of the wall, two"]
+    """Return the table of one process beside two.
+
+    Start-up is what the second process does again, as to load a model: the CPU seconds that two take more than one.
+    """
+    head = ["stage", "tasks", "s, one", "s, two", "times", "start-up, s", "times without", "documents/s, one", "two",
+            "share of the wall, two"]  # fmt: skip
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     total = sum(stage["seconds"] for stage in two["stages"])
     for a, b in zip(one["stages"], two["stages"], strict=True):
         assert a["name"] == b["name"]
-        times = f"{a['seconds'] / max(b['seconds'], 1e-3):.2f}" if a["seconds"] >= SMALL_SECONDS else "–"
+        again = max(0.0, b["cpu_seconds"] - a["cpu_seconds"])
+        told = a["seconds"] >= SMALL_SECONDS
+        times, without = (
+            f"{(a['seconds'] - s) / max(b['seconds'] - s, 1e-3):.2f}" if told else "–" for s in (0, again)
+        )
         rates = [f"{s['documents'] / max(s['seconds'], 1e-3):,.0f}" if s["documents"] else "" for s in (a, b)]
-        single = " (one task)" if a["tasks"] == 1 else ""
-        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times + single, *rates]
+        single = a["tasks"] == 1
+        start = ["one task", ""] if single else [f"{again:.1f}", without]
+        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, *start, *rates]
         lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
-    lines.append(_row(["**all**", "", f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", "", "", ""]))
+    lines.append(_row(["**all**", "", f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", *[""] * 5]))
     loads = f"load before {one['load'][0]} and {two['load'][0]}"
     return [f"One process beside two, {_size(one):.2f} GB, {loads}:", "", *lines, ""]
 
