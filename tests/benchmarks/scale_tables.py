@@ -260,6 +260,32 @@ def whole_reading(run: Table) -> float:
     return float(read["cpu_seconds"] / max(read["bytes"], 1) * every["bytes"] / _size(run))
 
 
+def _target_row(name: str, values: Sequence[float], source: str) -> str:
+    return _row([name, *map(_figure, values), source])
+
+
+def _round(run: Table) -> list[str]:
+    """Return what a round adds for TARGETS, by what the default run cost."""
+    share, reads = SelfClean().score_share, whole_reading(run)
+    each = grown(run) + share * reads  # CPU seconds a GB
+    jobs = sum(stage["name"].startswith("self_clean") for stage in run["stages"])
+    sizes = list(TARGETS.values())
+    other = (
+        f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the other stages that grow, and {share:g} of the next line"
+    )
+    bound = f"on {CORES:,} cores; {jobs} jobs more; not what is bounded"
+    added = [each / 3600 / CORES * size for size in sizes]
+    whole = f"{reads:,.0f} CPU s/GB: `score` on {_size(run):.2g} GB by the bytes of what it read"
+    return [
+        _target_row("CPU-days that a round adds, cascade", [each / DAY * size for size in sizes], other),
+        *(
+            _target_row(f"hours that a round adds, {name}", [one + jobs * seconds / 3600 for one in added], bound)
+            for name, seconds in JOB_SECONDS.items()
+        ),
+        _target_row("CPU-days to read all", [reads / DAY * size for size in sizes], whole),
+    ]
+
+
 def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     """Return what the last slopes come to for TARGETS."""
     small, large = runs[-2], runs[-1]
@@ -275,39 +301,20 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     kept = large["published"] / 1e9 / sizes[1]
     lines = [_row(["", *TARGETS, "from"]), "|---|--:|--:|---|"]
 
-    def line(name: str, value: float, unit: str, source: str) -> None:
-        cells = [f"{_figure(value * gigabytes)}{unit}" for gigabytes in TARGETS.values()]
-        lines.append(_row([name, *cells, source]))
-
-    def row(name: str, values: Sequence[float], source: str) -> None:
-        lines.append(_row([name, *map(_figure, values), source]))
+    def line(name: str, value: float, source: str) -> None:
+        lines.append(_target_row(name, [value * gigabytes for gigabytes in TARGETS.values()], source))
 
     source = f"{{}} between {sizes[0]:.2g} and {sizes[1]:.2g} GB"
-    line("CPU-days, without scoring", rise["cpu"] / DAY, "", source.format(f"{rise['cpu']:.1f} CPU s/GB"))
-    line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "", "341 CPU-days for 7 TB")
-    hours = _hours(rise["cpu"], single, large)
-    for name, (values, source_) in hours.items():
-        row(name, values, source_)
-    for run in scored:
-        share, reads = SelfClean().score_share, whole_reading(run)
-        source_ = f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the other stages that grow"
-        source_ += f", and {share:g} of the next line"
-        line("CPU-days that a round adds, cascade", (grown(run) + share * reads) / DAY, "", source_)
-        jobs = sum(stage["name"].startswith("self_clean") for stage in run["stages"])
-        added = [(grown(run) + share * reads) / 3600 / CORES * gigabytes for gigabytes in TARGETS.values()]
-        for name, seconds in JOB_SECONDS.items():
-            values = [each + jobs * seconds / 3600 for each in added]
-            row(
-                f"hours that a round adds, {name}", values, f"on {CORES:,} cores; {jobs} jobs more; not what is bounded"
-            )
-        source_ = f"{reads:,.0f} CPU s/GB: `score` on {_size(run):.2g} GB by the bytes of what it read"
-        line("CPU-days to read all", reads / DAY, "", source_)
-    line("TB shuffled, by disk", rise["shuffled"] / 1e6, "", source.format(f"{rise['shuffled']:.0f} MB/GB"))
-    line("TB on disk, stages", rise["disk"] / 1e6, "", source.format(f"{rise['disk']:.0f} MB/GB"))
-    line("TB published", kept / 1e3, "", f"{kept:.2f} GB/GB at {sizes[1]:.2g} GB")
-    line("documents in dedup, billions", documents / 1e9, "", f"{documents:,.0f} a GB at {sizes[1]:.2g} GB")
-    line("GB of memory, clusters", documents * CLUSTER_BYTES / 1e9, "", f"{CLUSTER_BYTES} bytes a document")
-    line("GB of memory, folds", documents * FOLD_BYTES / 1e9, "", f"{FOLD_BYTES} bytes a document; with rounds")
+    line("CPU-days, without scoring", rise["cpu"] / DAY, source.format(f"{rise['cpu']:.1f} CPU s/GB"))
+    line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "341 CPU-days for 7 TB")
+    lines += [_target_row(name, *row) for name, row in _hours(rise["cpu"], single, large).items()]
+    lines += [each for run in scored for each in _round(run)]
+    line("TB shuffled, by disk", rise["shuffled"] / 1e6, source.format(f"{rise['shuffled']:.0f} MB/GB"))
+    line("TB on disk, stages", rise["disk"] / 1e6, source.format(f"{rise['disk']:.0f} MB/GB"))
+    line("TB published", kept / 1e3, f"{kept:.2f} GB/GB at {sizes[1]:.2g} GB")
+    line("documents in dedup, billions", documents / 1e9, f"{documents:,.0f} a GB at {sizes[1]:.2g} GB")
+    line("GB of memory, clusters", documents * CLUSTER_BYTES / 1e9, f"{CLUSTER_BYTES} bytes a document")
+    line("GB of memory, folds", documents * FOLD_BYTES / 1e9, f"{FOLD_BYTES} bytes a document; with rounds")
     for title, deduplicate, publish in SETTINGS:
         cells = [_figure(slices / 1e6) for slices in _dedup_slices(deduplicate, documents)]
         lines.append(_row([f"million slices a stage of dedup, {title}", *cells, "groups x groups"]))
