@@ -15,9 +15,16 @@ from concurrent.futures import Future
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
@@ -129,17 +136,26 @@ def check_options(options: Sequence[str], workers: int | None = None) -> None:
     if workers is not None and not mode:
         raise ConfigError(f"--direct_num_workers is for runs on this machine; --runner={runner} has options of its own")
     if runner and runner not in LOCAL_RUNNERS:
-        _check_runner(runner, parsed.view_as(PortableOptions).job_endpoint)
+        _check_runner(runner, parsed)
 
 
-def _check_runner(name: str, endpoint: str | None) -> None:
-    """Raise ConfigError for a runner that cannot be made, and for the portable one without its endpoint."""
+def _check_runner(name: str, parsed: PipelineOptions) -> None:
+    """Raise ConfigError for a runner that cannot be made, and for one whose jobs we could not find again to end them.
+
+    The portable runner has no endpoint of its own; and a job server that stands goes on when this process ends.
+    """
     try:
         found = create_runner(name)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--runner={name}: {str(error).strip().splitlines()[0]}") from None
+    endpoint, master = parsed.view_as(PortableOptions).job_endpoint, parsed.view_as(FlinkRunnerOptions).flink_master
     if type(found) is PortableRunner and not endpoint:  # the others start a server of their own
         raise ConfigError(f"--runner={name} needs --job_endpoint, or name the runner behind it")
+    if endpoint not in (None, "embed") and (not isinstance(found, FlinkRunner) or master in MAGIC_HOST_NAMES):
+        raise ConfigError(
+            "--job_endpoint needs --runner=FlinkRunner and --flink_master, where jobs that outlive this process can be "
+            "found and cancelled"
+        )
 
 
 def _all_subclasses(kind: type[Any]) -> list[type[Any]]:

@@ -25,6 +25,7 @@ from apache_beam.utils.subprocess_server import pick_port
 
 from pipeline import storage
 from pipeline.config import ConfigError
+from pipeline.failure import said
 from pipeline.identity import identity
 from pipeline.job import is_dataflow, runner_of
 from pipeline.running_jobs import job_name
@@ -103,6 +104,7 @@ def check_workers(pool: Executor, options: tuple[str, ...], output: str) -> None
     """Raise ConfigError unless every worker starts, sees the output folder and has our package and versions."""
     folder = storage.join(output, "stages", "workers")
     storage.remove(folder)
+    storage.make_folder(folder)  # on NFS one that is looked for before it is there stays away for half a minute
     try:
         failure = pool.submit(ask_workers, options, folder).result()
         answers = [storage.read_json(storage.join(folder, name)) for name in storage.names(folder)]
@@ -138,14 +140,14 @@ def ask_workers(options: tuple[str, ...], folder: str) -> str:
     try:
         state = result.wait_until_finish(duration=ANSWER_SECONDS * 1000)
     except Exception as error:  # noqa: BLE001 - whatever it is, its user reads one line
-        return f"the workers cannot be asked who they are: {error}".partition("\n")[0]
+        return f"the workers cannot be asked who they are, and to write that to {folder}: {said(error)}"
     if state == PipelineState.DONE:
         return ""
     result.cancel()
     where = parsed.view_as(PortableOptions).environment_config or "its address"
     return (
         f"no answer from the workers within {ANSWER_SECONDS} s: the cluster needs free slots, and beside every task "
-        f"manager a pool at {where} whose `python` has this Python and Beam"
+        f"manager a pool at {where} whose `python` has this Python and Beam, and may write to {folder}"
     )
 
 
@@ -158,22 +160,22 @@ def _question(folder: str) -> Callable[[int], None]:
         import socket
         import sys
 
-        said: dict[str, object] = {"host": socket.gethostname(), "python": sys.executable}
+        told: dict[str, object] = {"host": socket.gethostname(), "python": sys.executable}
         try:
             from pipeline.identity import identity as own
 
-            said["identity"] = own()
+            told["identity"] = own()
         except Exception as error:  # noqa: BLE001 - the answer is that there is an error
-            said["error"] = f"{type(error).__name__}: {error}"
+            told["error"] = f"{type(error).__name__}: {error}"
         path = f"{folder}/{socket.gethostname()}-{os.getpid()}-{number}.json"
         if "://" in folder:
             import fsspec
 
             with fsspec.open(path, "wb") as file:
-                file.write(json.dumps(said).encode())
+                file.write(json.dumps(told).encode())
             return
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as little as can be imported
         with open(path, "wb") as file:  # noqa: PTH123
-            file.write(json.dumps(said).encode())
+            file.write(json.dumps(told).encode())
 
     return answer

@@ -211,6 +211,8 @@ class Evaluator:
     learning_rate: float = _number(8e-3, 1e-6, 1.0)
     train_tokens: int = _number(2_000_000, 1_000)  # tokens each evaluator is trained on, a round
     threads: int = _number(1, 1, 256)  # per evaluator; the folds train side by side
+    device: str = _choice("cpu", "cuda")  # that it is trained on; only the CPU gives the same weights again
+    precision: str = _choice("fp32", "bf16")  # of its training's products
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ UNREADABLE = pa.schema(
 )
 SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("fold", pa.int8()),
-    pa.field("score", pa.float64()),  # log-odds that the document is damaged, were half of all
+    pa.field("score", pa.float64()),  # log-odds of damage, were half of all damaged; the surrogate's where not read
     pa.field("cut_score", pa.float64()),  # the score from which documents like it are rejected
     pa.field("mainly", pa.string()),  # the signal that adds most to the score, and the side
     pa.field("loss", pa.float64()),  # nats per token; null, as what follows, where the TransNormer did not read

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +32,12 @@ from pipeline.stage import (
     write_manifest,
     write_record,
 )
-from pipeline.storage import exists, is_local, join, remove, walk
+from pipeline.storage import exists, is_local, join, remove, synced_later, walk
 
 POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
 TASK_ATTEMPTS = 3  # when a store fails
 HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
-TASKS = "tasks"  # folder of a stage with what its job is to do (job.py)
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
@@ -53,23 +52,43 @@ Work = Callable[[Any], Record]
 Watch = Callable[[int, Sequence[Record], str], None]  # tasks in all, records that are new, what goes on inside
 
 
+def jobs_folder(output: str) -> str:
+    """Return the folder of what a job elsewhere is to do (job.py); one that begins when it is empty fails."""
+    return join(output, "stages", "jobs")
+
+
 def do_task(task: Task, work: Work, folder: str) -> str:
     """Do one task unless it is recorded; return its key."""
-    if exists(join(folder, "done", task.key + ".json")):
-        return task.key
-    with ONE_TASK:
-        began = cost.begin()
-        record = _attempted(work, task)
-        taken = cost.since(began)
-    write_record(folder, {**record, **taken, "key": task.key})
+    _done(task, work, folder)()
     return task.key
 
 
+def _done(task: Task, work: Work, folder: str) -> Callable[[], None]:
+    """Do one task unless it is recorded; return what waits until its files are on the disk, and records it."""
+    if exists(join(folder, "done", task.key + ".json")):
+        return lambda: None
+    with ONE_TASK, synced_later() as sync:
+        began = cost.begin()
+        record = _attempted(work, task)
+        taken = cost.since(began)
+
+    def record_it() -> None:
+        sync()
+        write_record(folder, {**record, **taken, "key": task.key})
+
+    return record_it
+
+
 def do_tasks(tasks: Sequence[Task], work: Work, folder: str) -> None:
-    """Do some tasks in turn."""
-    for task in tasks:
+    """Do some tasks in turn; what one has written reaches the disk, and is recorded, while the next is at work."""
+    with ThreadPoolExecutor(1) as behind:
         try:
-            do_task(task, work, folder)
+            before: Future[Any] = behind.submit(int)
+            for task in tasks:
+                record_it = _done(task, work, folder)
+                before.result()
+                before = behind.submit(record_it)
+            before.result()
         except Exception as error:
             _check_travels(error)
             raise
@@ -114,7 +133,7 @@ class Engine:
         `inside` says what goes on in tasks that take long.
         """
         started = time.monotonic()
-        remove(stage.path(TASKS))  # of an earlier start's job: where it begins only now, it fails
+        remove(jobs_folder(stage.output))  # an earlier start's job, of whatever stage, that begins only now fails
         self.clear(stage.output)  # before it is swept, and workers are asked: a job writes there, and may hold slots
         _sweep(stage)
         finished = finished_keys(stage.folder)
@@ -124,7 +143,7 @@ class Engine:
         got = len(finished_keys(stage.folder))
         if got != len(tasks):
             raise RunFailed(f"{stage.name}: {got} of {len(tasks)} tasks are recorded; the runner lost the others")
-        remove(stage.path(TASKS))
+        remove(jobs_folder(stage.output))
         return write_manifest(stage, time.monotonic() - started)
 
     def _follow(self, stage: Stage, futures: Sequence[Future[Any]], watch: Callable[[list[Record]], None]) -> None:

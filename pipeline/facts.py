@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.clean import Corpus
 from pipeline.config import Config
 from pipeline.document import read_batches
-from pipeline.self_clean.rounds import Round, overlap
+from pipeline.self_clean.round import Round
+from pipeline.self_clean.rounds import overlap
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest
 from pipeline.steps import thresholds

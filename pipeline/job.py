@@ -1,7 +1,7 @@
 """Job: a stage as one pipeline of a runner elsewhere, whose graph names the stage's tasks instead of holding them.
 
 A graph with its tasks inside grows with the corpus: 11 MB for 100,000 input files, of which Dataflow takes 10, and
-40 seconds to build. So the work and the tasks lie in a file of the stage's folder. The graph holds its path and its
+40 seconds to build. So the work and the tasks lie in a file of the output folder. The graph holds its path and its
 checksum, counts the tasks' numbers up, and spreads those: what a runner shuffles are whole numbers.
 
 Before a start looks for jobs of earlier ones (execute.py) it removes their files. So one that was still being submitted
@@ -32,10 +32,10 @@ from apache_beam.runners.runner import create_runner
 
 from pipeline import storage, task_failure
 from pipeline.config import ConfigError
-from pipeline.execute import TASKS, RunFailed, Task, Work, do_task, pause
+from pipeline.execute import RunFailed, Task, Work, do_task, jobs_folder, pause
 from pipeline.identity import identity
 from pipeline.needs import NOTHING, WORKER_BYTES, Needs
-from pipeline.stage import Stage
+from pipeline.stage import Stage, make_room
 
 LOCAL_RUNNERS = frozenset({"DirectRunner", "FnApiRunner", "direct"})
 # Dataflow takes an L4 with machines of the series G2 only, and a hint's own machine before --machine_type.
@@ -72,9 +72,10 @@ class Job:
 
 
 def make_job(stage: Stage, work: Work, tasks: Sequence[Task]) -> Job:
-    """Write the work and its tasks to the stage's folder and return the job that does them."""
+    """Write the work and its tasks to the output's folder of jobs and return the job that does them."""
+    make_room(stage)
     data = zstandard.compress(pickle.dumps((work, list(tasks)), protocol=pickle.HIGHEST_PROTOCOL))
-    path = stage.path(TASKS, uuid.uuid4().hex + ".pickle.zst")
+    path = storage.join(jobs_folder(stage.output), f"{stage.name}-{uuid.uuid4().hex}.pickle.zst")
     with storage.create(path) as file:
         file.write(data)
     task_failure.keep_room(path)

@@ -267,12 +267,18 @@ def _refusal(output: str, holder: Holder | None) -> str:
 
 
 def _await_flock(output: str, place: Place) -> None:
-    """Wait for the flock where a killed run's workers still end; raises Taken where the run lives."""
+    """Wait for the flock where a killed run's workers still end; raises Taken where the run lives.
+
+    One of another machine is not waited for: a file server may keep the flock of a machine that failed, so that run's
+    lock must tell, as it does where there is no flock.
+    """
     until = time.monotonic() + ORPHANS_SECONDS
     while place.flock() is False:
         holder = parse(place.read()[0])
-        if holder is None or lives(holder) is not False:
+        if holder is None or lives(holder):
             raise Taken(_refusal(output, holder))
+        if lives(holder) is None:
+            return
         if time.monotonic() > until:
             raise Taken(f"{_refusal(output, holder)}; it has ended, but a worker of it still runs")
         time.sleep(LOOK_SECONDS)

@@ -22,7 +22,7 @@ from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, Flink
 
 from pipeline import storage
 from pipeline.config import ConfigError
-from pipeline.execute import RunFailed
+from pipeline.execute import RunFailed, jobs_folder
 from pipeline.job import is_dataflow, runner_of
 from pipeline.lease import LeaseLost
 from pipeline.line import Paused
@@ -56,7 +56,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where jobs go on when their launcher ends; both functions raise ConfigError where it refuses or is silent."""
+    """Where jobs go on when their launcher ends.
+
+    Both functions raise ConfigError where it refuses, RunFailed where it is silent.
+    """
 
     place: str
     running: Callable[[], list[Running]]
@@ -96,8 +99,9 @@ def cleared(options: Sequence[str], tell: Tell = lambda *_, **__: None) -> Itera
         silent = []
         for output in outputs:
             try:
+                storage.remove(jobs_folder(output))  # what is submitted at this moment, and not listed yet, fails
                 cancel_jobs(options, output, tell)
-            except ConfigError as error:  # the run's own end is what its user must read last
+            except (ConfigError, RunFailed, OSError) as error:  # the run's own end is what its user must read last
                 tell("not_cancelled", error=str(error))
                 silent.append(str(error))
         if silent and isinstance(end, RunFailed):  # for want of the service, as a rule
@@ -106,7 +110,10 @@ def cleared(options: Sequence[str], tell: Tell = lambda *_, **__: None) -> Itera
 
 
 def cancel_jobs(options: Sequence[str], output: str, tell: Tell = lambda *_, **__: None) -> None:
-    """Cancel the jobs that work for this output and wait for their end; raises ConfigError where one stays."""
+    """Cancel the jobs that work for this output and wait for their end.
+
+    Raises RunFailed where one stays, and what Service does.
+    """
     service = _service(PipelineOptions(list(options)))
     if service is None:
         return
@@ -114,7 +121,7 @@ def cancel_jobs(options: Sequence[str], output: str, tell: Tell = lambda *_, **_
     until = time.monotonic() + service.seconds
     while left := [job for job in service.running() if _is_for(output, job.name)]:
         if time.monotonic() > until:
-            raise ConfigError(
+            raise RunFailed(
                 f"{service.place} still has the job {left[0].name} ({left[0].state}) {service.seconds:.0f} s after "
                 "it was asked to cancel it; the same command asks again"
             )
@@ -155,7 +162,7 @@ def _flink(url: str) -> Service:
                 raise ConfigError(f"--flink_master={url} refuses: {error}") from error
             if not waits:
                 remedy = "once it does, the same command goes on from here"
-                raise ConfigError(f"--flink_master={url} does not answer: {error}; {remedy}") from error
+                raise RunFailed(f"--flink_master={url} does not answer: {error}; {remedy}") from error
         time.sleep(waits[0])
         return ask(path, method, waits[1:])
 
@@ -208,12 +215,14 @@ def _dataflow(parsed: PipelineOptions) -> Service:
 
 @contextlib.contextmanager
 def _answering(place: str) -> Iterator[None]:
-    """Raise ConfigError, one line, where Dataflow refuses or does not answer."""
+    """Raise one line: ConfigError where Dataflow refuses, RunFailed where it does not answer."""
     from google.api_core.exceptions import ClientError, GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        verb = "refuses" if isinstance(error, ClientError) else "does not answer"
-        raise ConfigError(f"{place} {verb}: {str(error).strip().partition(chr(10))[0]}") from error
+        line = str(error).strip().partition("\n")[0]
+        if isinstance(error, ClientError):
+            raise ConfigError(f"{place} refuses: {line}") from error
+        raise RunFailed(f"{place} does not answer: {line}") from error

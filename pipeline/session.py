@@ -306,8 +306,10 @@ def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan
         except Paused as paused:
             console.print(f"rank {rank} of {count}: {paused}")
             return 0
-        except RunFailed as error:
-            print(f"failed: {error}", file=sys.stderr)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its user reads one line
+            print(f"failed: {_line(error, output)}", file=sys.stderr)
             return 1
     return 0
 
@@ -328,9 +330,14 @@ def _to_its_end(work: Callable[[], Ended], output: str, journal: Journal) -> tup
 
 def _failed(journal: Journal, output: str, error: Exception) -> int:
     """Say in one line what went wrong and keep the detail."""
-    line = str(error) if isinstance(error, RunFailed | StoreFailed | LeaseLost | InputChanged) else said(error)
-    line = with_remedy(line.partition(chr(10))[0], output)
+    line = _line(error, output)
     journal.end("failed", line, error)
     detail = f"detail in {journal.path}" if not journal.trouble else f"{journal.path}: {journal.trouble}"
     print(f"failed: {line} ({detail})", file=sys.stderr)
     return 1
+
+
+def _line(error: Exception, output: str) -> str:
+    """Return the line that a user reads of an error."""
+    line = str(error) if isinstance(error, RunFailed | StoreFailed | LeaseLost | InputChanged) else said(error)
+    return with_remedy(line.partition(chr(10))[0], output)

@@ -62,6 +62,11 @@ def make_stage(output: str, name: str, version: int, settings: object, upstream:
     return Stage(name, digest.hexdigest(), output)
 
 
+def make_room(stage: Stage) -> None:
+    """Make the folder of a stage's records: on NFS one that is looked for too early stays away for half a minute."""
+    storage.make_folder(stage.path("done"))
+
+
 def write_record(folder: str, record: Record) -> None:
     """Record a finished task; its files are there already."""
     storage.write_json(storage.join(folder, "done", record["key"] + ".json"), record)

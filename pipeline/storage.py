@@ -11,7 +11,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ import orjson
 
 from pipeline import object_store
 
+_LATER: ContextVar[list[int] | None] = ContextVar("later", default=None)  # descriptors that `synced_later` syncs
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
@@ -89,10 +91,49 @@ def create(path: str) -> Iterator[Any]:
         with Path(unfinished).open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # a record must not outlive the files it speaks of
+            _keep(file.fileno())
         Path(unfinished).replace(path)
     finally:
         Path(unfinished).unlink(missing_ok=True)
+
+
+def _keep(descriptor: int) -> None:
+    """Wait until a file's bytes are on the disk, unless `synced_later` is to: no record may outlive them."""
+    later = _LATER.get()
+    if later is None:
+        os.fsync(descriptor)
+    else:
+        later.append(os.dup(descriptor))
+
+
+@contextlib.contextmanager
+def synced_later() -> Iterator[Callable[[], None]]:
+    """Let files have their names before their bytes are on the disk; yield what waits for those, in any thread.
+
+    Of files that this thread creates in the block; where it ends by an error nothing is left to wait for.
+    """
+    descriptors: list[int] = []
+
+    def sync() -> None:
+        try:
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        finally:
+            _close(descriptors)
+
+    token = _LATER.set(descriptors)
+    try:
+        yield sync
+    except BaseException:
+        _close(descriptors)
+        raise
+    finally:
+        _LATER.reset(token)
+
+
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 @contextlib.contextmanager
@@ -152,6 +193,12 @@ def names(folder: str) -> list[str]:
     if is_local(folder):
         return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
     return object_store.names(folder)
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder; in an object store there are none."""
+    if is_local(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def unfinished(folder: str) -> list[str]:

@@ -66,15 +66,15 @@ def test_hours_hold_jobs_and_publication() -> None:
     assert float(cells(text, "**hours in all**, Dataflow, assumed")[0]) == pytest.approx(sum(parts), abs=0.01)
 
 
-def test_start_up_is_what_a_second_process_does_again() -> None:
-    """Two take 14 CPU seconds for the 12 of one: 2 s each begin with, 10 s by themselves, 5 s side by side."""
+def test_two_processes_are_set_beside_one() -> None:
+    """By wall time alone; CPU seconds stand beside."""
     common = {"name": "ingest", "tasks": 9, "documents": 1000}
     pair = [
         run(1, stages=[{**common, "seconds": wall, "cpu_seconds": cpu}], workers=workers)
         for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2))
     ]
     row = cells("\n".join(speedup(*pair)), "ingest")
-    assert row == ["9", "12.0", "7.0", "1.71", "2.0", "2.00", "83", "143", "100.0%"]
+    assert row == ["9", "12.0", "7.0", "1.71", "12.0", "14.0", "83", "143", "100.0%"]
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,24 @@ def test_a_rule_holds_or_does_not_stage_by_stage(last: dict[str, Any], slope: st
     assert slopes.endswith(slope)
     assert peaks.endswith(peak)
     assert "CPU seconds a GB" not in tables({"sizes": {"1": run(1), "2": run(2)}})
+
+
+def test_a_round_grows_as_its_stages_do() -> None:
+    """Theirs alone count; what is bounded has no verdict of its slope, and what rises or swells is named."""
+    runs = {}
+    for size, swollen in ((1, 1), (2, 1), (4, 2)):
+        rows = [
+            {"name": f"self_clean.{name}", "cpu_seconds": cpu, "peak_bytes": 10**8 * swollen, "bytes": 1}
+            for name, cpu in (("round-1.train", 50.0 * size**2), ("round-1.measure", 10.0 * size), ("folds", size**2))
+        ]
+        runs[str(size)] = run(size, stages=[*run(size)["stages"], *rows])
+    text = tables({"judged": runs})
+    assert cells(text, "**all that grow**")[:7] == ["11.0", "24.0", "56.0", "-2.00", "13.0", "16.0", "1.23"]
+    assert "| ingest |" not in text
+    assert "4 GB within 25% of 1→2 GB, of 3: holds but for self_clean.folds (3.00 to 6.00 s/GB)." in text
+    assert "self_clean.round-1.train (100 to 200 MB)" in text
+
+
+def test_kinds_that_meet_in_no_table_may_be_of_two_versions() -> None:
+    """The pair of one process and two need not be measured again where growth is."""
+    tables({"sizes": {"1": run(1)}, "judged": {"1": run(1, identity={**VERSION, "lustrate": "0.1.0 (def)"})}})

@@ -199,6 +199,7 @@ class TrainEvaluator:
     def _training(self, available: int) -> TrainingConfig:
         """Return the training of one pass at most: no document is seen twice."""
         settings = self.evaluator
+        where: Any = {"device": settings.device, "precision": settings.precision}
         batch = max(1, settings.batch_tokens // settings.context_length)
         step = batch * settings.context_length
         return TrainingConfig(
@@ -208,6 +209,7 @@ class TrainEvaluator:
             learning_rate=settings.learning_rate,
             seed=self.seed,
             threads=settings.threads,
+            **where,
             checkpoint_seconds=10.0,
         )
 

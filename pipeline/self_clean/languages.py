@@ -4,7 +4,7 @@ A judge's tokens go to languages that may be judged in the end, the largest firs
 budget: what it learns of the others, nobody asks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pipeline.config import SelfClean
@@ -91,6 +91,26 @@ def too_few_anchors(by_fold: Mapping[int, int], settings: SelfClean) -> str:
     if least < max(FEWEST_ANCHORS, wanted / settings.folds / 2):
         return f"the anchor sample holds {least} documents of it in one fold, of {wanted:,} wanted in all"
     return ""
+
+
+def unasked(
+    chosen: Chosen,
+    seen: Mapping[str, int],
+    anchors: Mapping[str, Mapping[int, int]],
+    settled: Collection[str],
+    settings: SelfClean,
+) -> dict[str, str]:
+    """Return by language why its judges, who saw so many tokens, cannot be asked; empty where they can.
+
+    `anchors` are its anchors by fold. A language that the round before judged is settled: it lacks what that round
+    rejected, which would come back where it were too little now.
+    """
+    reasons = dict(chosen.reasons)
+    for name in chosen.names:
+        total = sum(anchors[name].values())
+        said = too_little(name, seen.get(name, 0), total, settings) or too_few_anchors(anchors[name], settings)
+        reasons[name] = "" if name in settled else said
+    return reasons
 
 
 def least_tokens(settings: SelfClean) -> float:

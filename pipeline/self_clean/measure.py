@@ -32,6 +32,7 @@ from pipeline.verdicts import read_kept
 
 VERSION = 2
 BIN = 50  # quanta of a score in a bin of the surrogate's histogram
+FARTHEST = 400  # bins from 0: what lies farther counts there for its source, so that bins are fewer than summaries name
 
 MEASURES = pa.schema(
     [
@@ -179,7 +180,8 @@ def _summary(table: pa.Table, tokens: Ints, documents: pa.Table) -> Summary:
         cell["tokens"][key] = cell["tokens"].get(key, 0) + int(tokens[row])
         place = by_source.setdefault(f"{names[row]} {sources[row]}", {"documents": 0, "bins": {}})
         place["documents"] += 1
-        place["bins"][key] = place["bins"].get(key, 0) + 1
+        near = str(min(max(bins[row], -FARTHEST), FARTHEST))
+        place["bins"][near] = place["bins"].get(near, 0) + 1
     return {"strata": by_stratum, "sources": by_source, "not_judged": not_judged}
 
 

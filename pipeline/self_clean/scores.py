@@ -171,6 +171,8 @@ def choose_shifts(
     summary: Mapping[str, Any], languages: Mapping[str, Language], most: float, fewest: int
 ) -> dict[str, float]:
     """Return how far each large source moves its cuts: towards its own median, by `most` robust deviations at most."""
+    if not most:
+        return {}
     cells = {name: cell for name, cell in summary.get("sources", {}).items() if " " in name}
     all_bins: dict[str, dict[str, int]] = {}
     for name, cell in cells.items():

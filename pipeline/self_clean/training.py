@@ -28,8 +28,10 @@ class Begun:
     entrance: Entrance
     corpus: Corpus
     languages: Chosen
+    rejected: Manifest  # the sample of what the rules rejected
     number: int
-    before: str  # folder of the verdicts of the round before; empty in the first
+    before: str = ""  # folder of the verdicts of the round before; empty in the first
+    settled: tuple[str, ...] = ()  # languages that the round before judged: there is enough of them
 
     def name(self, what: str) -> str:
         """Return the name of one of the round's stages."""
@@ -116,9 +118,8 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _sample_rejects(begun: Begun) -> Manifest:
+def sample_rejects(line: Line, entrance: Entrance, tokenizer: str) -> Manifest:
     """Draw as much of what the rules rejected as a judge's n-grams are counted on, an equal part of each shard."""
-    line, entrance = begun.line, begun.entrance
     settings, per_token = line.config.self_clean, entrance.bytes_per_token
     size = round(settings.count_tokens * per_token / max(1, len(entrance.shards)))
     longest = max(1, round(settings.count_tokens * evaluators.LONGEST_SHARE * per_token))
@@ -126,14 +127,13 @@ def _sample_rejects(begun: Begun) -> Manifest:
     stage = line.stage(
         "self_clean.rejects", rejects.VERSION, [size, longest, settings.seed], [entrance.tokenizer.stage, *ingest]
     )
-    work = SampleRejects(stage.folder, begun.corpus.tokenizer, size, longest, settings.seed)
+    work = SampleRejects(stage.folder, tokenizer, size, longest, settings.seed)
     return line.each(stage, work, entrance.shards)
 
 
 def _count(begun: Begun, sampled: Manifest) -> tuple[Manifest, dict[str, int]]:
     """Count n-grams; return the tokens of each language that the judge who saw least of it saw, too."""
-    line, folder = begun.line, sampled.stage.folder
-    rejected = _sample_rejects(begun)
+    line, folder, rejected = begun.line, sampled.stage.folder, begun.rejected
     enough = rejects.enough(rejected.records, line.config.self_clean.min_language_tokens)
     by_fold = [
         [(f"{kind}-{k}", record[column][k]) for record in sampled.records for kind, column in _KINDS]

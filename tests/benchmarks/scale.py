@@ -4,14 +4,15 @@
     make bench-scale SIZES="0.1 1 10" PAGE=tests/benchmarks/SCALE.md    what that page shows
     python -m tests.benchmarks.scale --sizes 10 --workers 1 --results out/scale.json   a size at a time; tables of all
     python -m tests.benchmarks.scale --speedup 1 --results out/scale.json     one process beside two
+    python -m tests.benchmarks.scale --judged 0.1 0.3 1 --workers 1 --results out/scale.json     a round by size
     python -m tests.benchmarks.scale --scoring 0.1 --results out/scale.json   the default run, self-cleaning included
     python -m tests.benchmarks.scale --results out/scale.json                 the tables again
 
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
-crawl. --sizes are run with `rounds = 0`, --speedup with a round of briefly trained judges (JUDGED), and tasks are
-smaller than by default (BOUNDS). A size that the results hold is not measured again; results of two versions make no
-table. Shuffled is what tasks leave for tasks of the next stage: files of rows (pipeline/exchange.py), and the sorted
-runs of the token shards.
+crawl. --sizes are run with `rounds = 0`, --speedup and --judged with a round of briefly trained judges (JUDGED), and
+tasks are smaller than by default (BOUNDS). A size that the results hold is not measured again; results of two versions
+make no table. Shuffled is what tasks leave for tasks of the next stage: files of rows (pipeline/exchange.py), and the
+sorted runs of the token shards.
 """
 
 import argparse
@@ -33,7 +34,7 @@ import pyarrow.parquet as pq
 
 from pipeline.identity import SOURCES, checksum, identity
 from tests.benchmarks.crawl import write_crawl
-from tests.benchmarks.scale_tables import every_run, require_one_version, tables
+from tests.benchmarks.scale_tables import TOGETHER, every_run, require_one_version, tables
 from tests.measured import measured
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +83,7 @@ def main() -> None:
     """Measure what is asked for and print the tables of all that was measured."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--sizes", nargs="*", default=[], help="gigabytes")
+    line.add_argument("--judged", nargs="*", default=[], help="gigabytes, with a round")
     line.add_argument("--speedup", help="gigabytes that one and two processes go through")
     line.add_argument("--scoring", help="gigabytes that the default run goes through")
     line.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -92,13 +94,16 @@ def main() -> None:
     path = Path(asked.results)
     results: Table = orjson.loads(path.read_bytes()) if path.exists() else {}
     wanted = [("sizes", size, size, asked.workers, WITHOUT) for size in asked.sizes]
+    wanted += [("judged", size, size, asked.workers, JUDGED) for size in asked.judged]
     if asked.speedup:
         wanted += [("speedup", f"{count}", asked.speedup, count, JUDGED) for count in (1, 2)]
     if asked.scoring:
         wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     missing = [one for one in wanted if one[1] not in results.get(one[0], {})]
     if missing:
-        require_one_version([*every_run(results), {"identity": identity()}])
+        for kinds in TOGETHER:
+            if any(one[0] in kinds for one in missing):
+                require_one_version([*every_run(results, kinds), {"identity": identity()}])
         with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
             run(Path(folder), WARM_GIGABYTES, 1, WARM)
     for kind, name, size, workers, config in missing:

@@ -28,6 +28,7 @@ SHARD_FILES = 4  # that are published for each document shard: pipeline/clean.py
 LEAST_SECONDS = 1.0  # of CPU, at the largest size, from which a stage has a verdict of its own
 CLUSTER_BYTES, FOLD_BYTES = 8, 80  # of memory for a document: pipeline/deduplicate.py, pipeline/self_clean/folds.py
 Table = Mapping[str, Any]
+TOGETHER = (("sizes", "scoring"), ("judged",), ("speedup",))  # kinds of runs whose figures meet in a table
 SETTINGS = (
     ("default", Deduplicate(), Publish()),
     ("large", Deduplicate(memory_bytes=1_500_000_000), Publish(group_bytes=1_000_000_000, shard_tokens=150_000_000)),
@@ -35,13 +36,17 @@ SETTINGS = (
 
 
 def tables(results: Table) -> str:
-    """Return every table that the results are enough for; raises SystemExit where they are of several versions."""
-    require_one_version(every_run(results))
-    runs = [results["sizes"][name] for name in sorted(results.get("sizes", {}), key=float)]
+    """Return every table that the results are enough for; raises SystemExit where one would be of several versions."""
+    for kinds in TOGETHER:
+        require_one_version(every_run(results, kinds))
+    runs, judged = (
+        [results[kind][name] for name in sorted(results.get(kind, {}), key=float)] for kind in ("sizes", "judged")
+    )
     scored = list(results.get("scoring", {}).values())
     lines = [_headline(run) for run in runs]
     lines += growth(runs) if runs else []
     lines += verdicts(runs) if len(runs) > 1 else []
+    lines += rounds(judged) if len(judged) > 1 else []
     if len(results.get("speedup", {})) == 2:
         lines += speedup(results["speedup"]["1"], results["speedup"]["2"])
     lines += [line for run in scored for line in scoring(run)]
@@ -49,9 +54,9 @@ def tables(results: Table) -> str:
     return "\n".join(lines)
 
 
-def every_run(results: Table) -> list[Table]:
-    """Return all runs of the results, of whatever kind."""
-    return [run for kind in results.values() for run in kind.values()]
+def every_run(results: Table, kinds: Sequence[str]) -> list[Table]:
+    """Return all runs of some kinds."""
+    return [run for kind in kinds for run in results.get(kind, {}).values()]
 
 
 def require_one_version(runs: Sequence[Table]) -> None:
@@ -96,15 +101,9 @@ def growing(run: Table) -> list[str]:
 def growth(runs: Sequence[Table]) -> list[str]:
     """Return the table of stages by size, those that grow first."""
     sizes = [_size(run) for run in runs]
-    names = [f"{size:.2g} GB" for size in sizes]
-    pairs = [f"{a:.2g}–{b:.2g} GB" for a, b in pairwise(sizes)]
-    head = ["stage", *(f"CPU s, {name}" for name in names), *(["fixed s"] if pairs else [])]
-    head += [f"s/GB, {pair}" for pair in pairs] + (["ratio"] if len(pairs) > 1 else [])
-    for what in ("peak MB", "MB shuffled", "MB on disk"):
-        head += [f"{what}, {name}" for name in names]
     order = [stage["name"] for stage in runs[-1]["stages"]]
     grow, rest = growing(runs[-1]), [n for n in order if bounded(n)]
-    lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
+    lines = _head(sizes)
     lines += [_row([name, *_cells(sizes, [_stage(run, name) for run in runs])]) for name in grow]
     lines.append(_row([DRIVER, *_cells(sizes, [_driver(run) for run in runs])]))
     lines.append(_row(["**all that grow**", *_cells(sizes, [_all_that_grow(run) for run in runs])]))
@@ -113,18 +112,47 @@ def growth(runs: Sequence[Table]) -> list[str]:
     return [*lines, "", "In italics: what settings bound, not the corpus.", ""]
 
 
+def _head(sizes: Sequence[float]) -> list[str]:
+    """Return the first two lines of a table of stages by size."""
+    names = [f"{size:.2g} GB" for size in sizes]
+    pairs = [f"{a:.2g}–{b:.2g} GB" for a, b in pairwise(sizes)]
+    head = ["stage", *(f"CPU s, {name}" for name in names), *(["fixed s"] if pairs else [])]
+    head += [f"s/GB, {pair}" for pair in pairs] + (["ratio"] if len(pairs) > 1 else [])
+    for what in ("peak MB", "MB shuffled", "MB on disk"):
+        head += [f"{what}, {name}" for name in names]
+    return [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
+
+
+def rounds(runs: Sequence[Table]) -> list[str]:
+    """Return the table of self-cleaning's stages by size, of runs whose round trains briefly, and its verdicts."""
+    sizes = [_size(run) for run in runs]
+    names = [stage["name"] for stage in runs[-1]["stages"] if stage["name"].startswith("self_clean")]
+    grow = [name for name in names if not bounded(name)]
+    lines = [f"A round whose trainings are short, lustrate {runs[-1]['identity']['lustrate']}:", "", *_head(sizes)]
+    lines += [_row([name, *_cells(sizes, [_stage(run, name) for run in runs])]) for name in grow]
+    lines.append(_row(["**all that grow**", *_cells(sizes, [_sum(run, grow) for run in runs])]))
+    lines += [_row([f"*{n}*", *_cells(sizes, [_stage(run, n) for run in runs])]) for n in names if bounded(n)]
+    costs = {name: [_stage(run, name) for run in runs] for name in names}
+    costs = {name: of for name, of in costs.items() if of[-1]["cpu"] > LEAST_SECONDS}
+    return [*lines, "", *_verdicts(sizes, costs | {"all that grow": [_sum(run, grow) for run in runs]})]
+
+
 def verdicts(runs: Sequence[Table]) -> list[str]:
     """Return whether the last sizes hold to the rules: a GB costs what it did, and no process grows.
 
     Of each stage of more than LEAST_SECONDS at the largest size, of the driver, and of all that grows.
     """
-    sizes = [_size(run) for run in runs]
-    pairs = [f"{a:.2g}→{b:.2g} GB" for a, b in pairwise(sizes)]
     costs = {s["name"]: [_stage(run, s["name"]) for run in runs] for s in runs[-1]["stages"]}
     costs = {name: of for name, of in costs.items() if of[-1]["cpu"] > LEAST_SECONDS}
     costs |= {DRIVER: [_driver(run) for run in runs], "all that grow": [_all_that_grow(run) for run in runs]}
+    return _verdicts([_size(run) for run in runs], costs)
+
+
+def _verdicts(sizes: Sequence[float], costs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    """Return a sentence on what rises and one on what is held, by the costs of each stage at each size."""
+    pairs = [f"{a:.2g}→{b:.2g} GB" for a, b in pairwise(sizes)]
     lines = []
-    if len(runs) > 2:
+    if len(sizes) > 2:
         rises = {n: slopes(sizes, [cost["cpu"] for cost in of])[-2:] for n, of in costs.items() if not bounded(n)}
         title = f"CPU seconds a GB, {pairs[-1]} within {MOST_MORE:.0%} of {pairs[-2]}"
         lines.append(_verdict(title, {name: (one, two) for name, (one, two) in rises.items()}, " s/GB") + "\n")
@@ -202,29 +230,26 @@ def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iter
 
 
 def speedup(one: Table, two: Table) -> list[str]:
-    """Return the table of one process beside two.
+    """Return the table of one process beside two, by the wall time of stages: what is loaded for them is in it.
 
-    Start-up is what the second process does again, as to load a model: the CPU seconds that two take more than one.
+    CPU seconds say how much of what two lose is work done twice, or slower beside the other, and how much is waiting.
     """
-    head = ["stage", "tasks", "s, one", "s, two", "times", "start-up, s", "times without", "documents/s, one", "two",
+    head = ["stage", "tasks", "s, one", "s, two", "times", "CPU s, one", "CPU s, two", "documents/s, one", "two",
             "share of the wall, two"]  # fmt: skip
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     total = sum(stage["seconds"] for stage in two["stages"])
     for a, b in zip(one["stages"], two["stages"], strict=True):
         assert a["name"] == b["name"]
-        again = max(0.0, b["cpu_seconds"] - a["cpu_seconds"])
-        told = a["seconds"] >= SMALL_SECONDS
-        times, without = (
-            f"{(a['seconds'] - s) / max(b['seconds'] - s, 1e-3):.2f}" if told else "–" for s in (0, again)
-        )
+        told = a["seconds"] >= SMALL_SECONDS and a["tasks"] > 1
+        times = f"{a['seconds'] / max(b['seconds'], 1e-3):.2f}" if told else "one task" if a["tasks"] == 1 else "–"
         rates = [f"{s['documents'] / max(s['seconds'], 1e-3):,.0f}" if s["documents"] else "" for s in (a, b)]
-        single = a["tasks"] == 1
-        start = ["one task", ""] if single else [f"{again:.1f}", without]
-        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, *start, *rates]
+        spent = [f"{s['cpu_seconds']:.1f}" for s in (a, b)]
+        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, *spent, *rates]
         lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
     lines.append(_row(["**all**", "", f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", *[""] * 5]))
     loads = f"load before {one['load'][0]} and {two['load'][0]}"
-    return [f"One process beside two, {_size(one):.2f} GB, {loads}:", "", *lines, ""]
+    version = f"lustrate {one['identity']['lustrate']}"
+    return [f"One process beside two, {_size(one):.2f} GB, {version}, {loads}:", "", *lines, ""]
 
 
 def _wall(run: Table) -> float:

@@ -114,7 +114,7 @@ def test_a_pool_without_the_package_is_found(tmp_path: Path) -> None:
         pytest.raises(ConfigError, match=r"cannot import the package: ModuleNotFoundError: No module named 'pipeline'"),
     ):
         go(tmp_path / "out", address)
-    assert not list((tmp_path / "out").rglob("done"))
+    assert not list((tmp_path / "out").rglob("done/*"))
 
 
 def test_a_pool_without_beam_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,8 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--output", "nowhere://a/b"], "--output nowhere://a/b: Protocol not known"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
         (["--runner=PortableRunner"], "--runner=PortableRunner needs --job_endpoint"),
+        (["--runner=PortableRunner", "--job_endpoint=localhost:8099"], "--job_endpoint needs --runner=FlinkRunner and"),
+        (["--runner=FlinkRunner", "--job_endpoint=localhost:8099"], "--job_endpoint needs --runner=FlinkRunner and"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),
         (["--direct_running_mode=multi_threading"], "--direct_running_mode=multi_threading loses data"),
         (["--score_accelerator=type:nvidia-l4;count:1"], "an L4 needs a machine of the series G2"),

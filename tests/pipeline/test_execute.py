@@ -1,6 +1,7 @@
 """How a stage is run: what it cost, and what its user reads when it fails."""
 
 import errno
+import os
 import re
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.execute import RunFailed, _raise_failure
+from pipeline import storage
+from pipeline.execute import RunFailed, _raise_failure, do_tasks
 from pipeline.failure import InputChanged, with_remedy
 from pipeline.object_store import StoreFailed
 from pipeline.session import engine
@@ -212,3 +214,61 @@ def test_a_task_says_what_it_held_and_wrote(tmp_path: Path) -> None:
     first, second = go(tmp_path, hold).records
     assert 45_000_000 < first["peak_bytes"] - second["peak_bytes"] < 80_000_000
     assert 10_000 <= second["written_bytes"] < 20_000
+
+
+@dataclass(frozen=True)
+class Write:
+    """A work that writes two files."""
+
+    folder: str
+
+    def __call__(self, task: Number) -> Record:
+        """Write them."""
+        for name in "xy":
+            with storage.create(f"{self.folder}/{task.key}.{name}") as file:
+                file.write(b"text")
+        return {"documents": 1}
+
+
+def opened() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def named(descriptor: int) -> str:
+    """Return the name that an open file has now."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+
+def test_a_record_reaches_the_disk_after_what_it_speaks_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a task's files are waited for the next is at work; nothing is recorded before, and nothing left open."""
+    synced, written = list[str](), list[list[str]]()
+    descriptors = opened()
+
+    def fsync(descriptor: int) -> None:
+        name = named(descriptor).partition(".json")[0]
+        time.sleep(0.1 if name.endswith(".x") else 0)
+        written.append(sorted(path.name for path in tmp_path.glob("*.x")))
+        synced.append(name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    do_tasks([Number(key) for key in "abc"], Write(str(tmp_path)), str(tmp_path))
+    assert synced == ["a.x", "a.y", "a", "b.x", "b.y", "b", "c.x", "c.y", "c"]
+    assert written[0] == ["a.x", "b.x"], "the second task waited for the first one's files"
+    assert opened() == descriptors
+    assert len(list(tmp_path.glob("done/*.json"))) == 3
+
+
+def test_a_file_that_never_reached_the_disk_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the task's, and what came before is recorded."""
+
+    def fsync(descriptor: int) -> None:
+        if named(descriptor) == "b.y":
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    descriptors = opened()
+    with pytest.raises(OSError, match="Input/output error"):
+        do_tasks([Number(key) for key in "abc"], Write(str(tmp_path)), str(tmp_path))
+    assert [path.name for path in tmp_path.glob("done/*.json")] == ["a.json"]
+    assert opened() <= descriptors + 2, "those of the task that was begun last"

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import task_failure
 from pipeline.beam_runner import start
-from pipeline.execute import RunFailed
+from pipeline.execute import RunFailed, jobs_folder
 from pipeline.failure import InputChanged
 from pipeline.job import Job, do_numbered, machine_processes, make_job, make_pipeline
 from pipeline.needs import Needs
@@ -139,7 +139,7 @@ def test_an_error_that_cannot_pass_ends_the_run(tmp_path: Path, error: type[Exce
     assert len(finished_keys(stage.folder)) == 1
     with start(OPTIONS) as working:
         assert len(working.run(stage, Note("own"), tasks, lambda *_: None).records) == 20
-    assert not Path(stage.path("tasks")).exists()
+    assert not Path(jobs_folder(stage.output)).exists()
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ def test_a_failure_is_found_while_other_tasks_work(tmp_path: Path) -> None:
             time.sleep(0.05)
         with pytest.raises(RunFailed, match=rf"^on {socket.gethostname()}: ValueError: late$"):
             task_failure.leave(ValueError("late"), late.path, stage.output)
-        left.extend(path.name for path in Path(stage.path("tasks")).iterdir())
-        (own,) = Path(stage.path("tasks")).glob("*.pickle.zst")
+        left.extend(path.name for path in Path(jobs_folder(stage.output)).iterdir())
+        (own,) = Path(jobs_folder(stage.output)).glob("*.pickle.zst")
         task_failure.leave(ValueError("own"), str(own), stage.output)
 
     began = time.monotonic()

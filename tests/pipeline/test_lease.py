@@ -1,5 +1,6 @@
 """One run at a time has a folder: on a disk by flock, elsewhere for as long as its lock changes."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -164,6 +165,22 @@ def test_a_silent_lock_of_another_machine_is_taken_over(output: str) -> None:
             assert held.before.host == "node-7"
         assert "watching for up to 1 s whether it lives" in said[0]
         assert said[1].startswith(f"taking over {output} from process 4711 on node-7")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_flock_that_a_machine_left_behind_holds_nobody_up(tmp_path: Path) -> None:
+    """A file server keeps that of a machine that failed: where its lock does not change, it is taken over."""
+    of_another_machine(str(tmp_path))
+    said: list[str] = []
+    with (tmp_path / ".lock").open("rb") as left:
+        fcntl.flock(left, fcntl.LOCK_EX)
+        with taken(str(tmp_path), said.append) as held:
+            assert held.before is not None
+            assert held.before.host == "node-7"
+            held.renew()
+            with pytest.raises(Taken), taken(str(tmp_path), said.append):
+                pass
+    assert "watching for up to 1 s whether it lives" in said[0]
 
 
 @pytest.mark.usefixtures("quick")

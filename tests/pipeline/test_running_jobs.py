@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import running_jobs
-from pipeline.config import ConfigError
-from pipeline.execute import RunFailed
+from pipeline.execute import RunFailed, jobs_folder
 from pipeline.lease import LeaseLost
 from pipeline.line import Paused
 from pipeline.running_jobs import cancel_jobs, cleared, job_name
@@ -113,17 +112,24 @@ def test_a_folder_by_another_name_is_the_same(flink: Cluster, tmp_path: Path) ->
 def test_a_run_that_ends_early_cancels_its_job(
     flink: Cluster, tmp_path: Path, end: BaseException, cancelled: list[str]
 ) -> None:
-    """By Ctrl-C or a failure; where it was taken over, the job of this name is the other's, and a pause is no end."""
+    """By Ctrl-C or a failure; where it was taken over, the job of this name is the other's, and a pause is no end.
+
+    One that is not listed yet finds nothing to do.
+    """
     stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    tasks = Path(jobs_folder(stage.output), "stage.pickle.zst")
 
     def work(clear: Callable[[str], None]) -> None:
         clear(stage.output)
+        tasks.parent.mkdir(parents=True)
+        tasks.touch()
         flink.jobs["1"] = (job_name(stage), "RUNNING")
         raise end
 
     with pytest.raises(type(end)), cleared(flink.options) as clear:
         work(clear)
     assert flink.cancelled == cancelled
+    assert tasks.exists() == (not cancelled)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_a_cluster_that_refuses_is_one_line(flink: Cluster, tmp_path: Path, answ
         work(clear)
     said = f"--flink_master={flink.url} {line}"
     assert told == [{"job": job_name(stage), "place": flink.url}, {"error": said}]
-    with pytest.raises(ConfigError, match=rf"localhost:1 does not answer: <urlopen error .*; {REMEDY}$"):
+    with pytest.raises(RunFailed, match=rf"localhost:1 does not answer: <urlopen error .*; {REMEDY}$"):
         cancel_jobs(("--runner=FlinkRunner", "--flink_master=localhost:1"), stage.output)
 
 
@@ -158,7 +164,7 @@ def test_a_request_that_gets_no_answer_is_sent_again(flink: Cluster, tmp_path: P
     stage = make_stage(str(tmp_path), "stage", 1, [], [])
     flink.jobs["1"] = (job_name(stage), "RUNNING")
     flink.resets = resets
-    expected = pytest.raises(ConfigError, match="does not answer") if resets == 4 else contextlib.nullcontext()
+    expected = pytest.raises(RunFailed, match="does not answer") if resets == 4 else contextlib.nullcontext()
     with expected:
         cancel_jobs(flink.options, stage.output)
     assert flink.cancelled == ([] if resets == 4 else ["1"])

@@ -35,9 +35,20 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     assert "rank 1 of 2" in read[0].stdout
     (folder,) = output.glob("stages/self_clean.round-1.score/*")
     assert (folder / "manifest.json").exists()
+    again = start(command(output, "--score-only"))
+    assert (again.returncode, "its part of round 1 is read" in again.stdout) == (0, True), again.stderr
+    trained = start(command(output, "--train-only"))
+    assert "round 2 is trained" in trained.stdout, trained.stderr
+    read = [start(command(output, "--score-only"), rank) for rank in (0, 1)]
+    assert ["its part of round 2 is read" in one.stdout for one in read][1], read[1].stderr
+    (folder,) = output.glob("stages/self_clean.round-2.score/*")
+    assert (folder / "manifest.json").exists()
     done = start(command(output))
     assert done.returncode == 0, done.stderr
+    assert "self_clean.round-2.score: finished before" in done.stdout
     assert_same(digests(output), digests(finished))
+    over = start(command(output, "--score-only"))
+    assert (over.returncode, "nothing is left to read" in over.stdout) == (0, True), over.stderr
 
 
 def test_without_a_language_to_judge_nothing_is_trained(tmp_path: Path, command: Command, settings: Path) -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("google.cloud.dataflow_v1beta3", reason="Beam's [gcp] is not
 
 from pipeline import running_jobs
 from pipeline.config import ConfigError
+from pipeline.execute import RunFailed
 from pipeline.lease import LeaseLost
 from pipeline.line import Paused
 from pipeline.running_jobs import cancel_jobs, cleared, job_name
@@ -62,7 +63,7 @@ def test_a_job_that_stays_is_one_line(service: Service, monkeypatch: pytest.Monk
     monkeypatch.setattr(running_jobs, "DATAFLOW_SECONDS", 0.3)
     service.looks = 1_000
     service.add(NAME)
-    with pytest.raises(ConfigError, match=rf"^{PLACE} still has the job {NAME} \(CANCELLING\) 0 s after it was asked"):
+    with pytest.raises(RunFailed, match=rf"^{PLACE} still has the job {NAME} \(CANCELLING\) 0 s after it was asked"):
         cancel_jobs(service.options, OUTPUT)
 
 
@@ -109,13 +110,13 @@ def test_a_service_that_fails_for_a_moment_is_asked_again(service: Service, monk
 def test_silence_is_one_line(service: Service) -> None:
     """Of the service, of a region behind it, and of a port where nobody listens."""
     service.silent = REGION
-    with pytest.raises(ConfigError, match=rf"^{PLACE} does not answer: 503 no answer from {REGION}$"):
+    with pytest.raises(RunFailed, match=rf"^{PLACE} does not answer: 503 no answer from {REGION}$"):
         cancel_jobs(service.options, OUTPUT)
     service.status["GET"] = 503
-    with pytest.raises(ConfigError, match=rf"^{PLACE} does not answer: Timeout of 0.5s exceeded.*$"):
+    with pytest.raises(RunFailed, match=rf"^{PLACE} does not answer: Timeout of 0.5s exceeded.*$"):
         cancel_jobs(service.options, OUTPUT)
     nobody = [option.replace(service.url, "http://localhost:1") for option in service.options]
-    with pytest.raises(ConfigError, match=rf"^{PLACE} does not answer: Timeout of 0.5s exceeded.*$"):
+    with pytest.raises(RunFailed, match=rf"^{PLACE} does not answer: Timeout of 0.5s exceeded.*$"):
         cancel_jobs(nobody, OUTPUT)
 
 

@@ -110,7 +110,7 @@ def source(documents: int, median: int) -> dict[str, Any]:
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(3, 900), st.integers(-300, 300)), min_size=1),
-       st.floats(0, 0.5), st.floats(0.01, 3))  # fmt: skip
+       st.floats(0.01, 0.5), st.floats(0.01, 3))  # fmt: skip
 def test_a_source_moves_its_cut_by_no_more_than_its_share_of_a_deviation(
     sources: dict[str, tuple[int, int]], most: float, deviation: float
 ) -> None:
@@ -118,6 +118,7 @@ def test_a_source_moves_its_cut_by_no_more_than_its_share_of_a_deviation(
     found = {f"en {name}": source(*one) for name, one in sources.items()}
     others = {f"xx {name}": source(*one) for name, one in sources.items()}
     summary = {"sources": {**found, **others, "others": {"documents": 5_000, "bins": {"99": 5_000}}}}
+    assert choose_shifts(summary, {"en": language(0, deviation)}, 0, 100) == {}
     shifts = choose_shifts(summary, {"en": language(0, deviation)}, most, 100)
     assert set(shifts) == {f"en {name}" for name, (documents, _) in sources.items() if documents >= 100}
     assert all(abs(shift) <= most * deviation + QUANTUM / 2 for shift in shifts.values())

@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 
 from pipeline.config import SelfClean
 from pipeline.self_clean.diversity import PHRASE, count_tokens, describe, divergence, entropy
-from pipeline.self_clean.rounds import guards
+from pipeline.self_clean.round import guards
 from pipeline.shards import DocumentShard
 from pipeline.summary import OTHERS, Summary, merge
 from pipeline.token_shards import token_schema, write_arrow

@@ -7,12 +7,15 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipeline.config import Evaluator
 from pipeline.document import write_table
 from pipeline.self_clean.evaluators import (
     KEY,
     WEIGHTS,
     Corpus,
     SampleShard,
+    TrainEvaluator,
+    TrainingKey,
     checksums,
     copy_weights,
     training_note,
@@ -94,3 +97,14 @@ def test_a_judge_sees_documents_of_other_folds_at_rates_of_its_own(tmp_path: Pat
     assert 30 < len(found[0]["more"]) < 70  # half of a hundred
     assert (len(found[1]["fold"]), len(found[1]["more"])) == (100, 50)
     assert record["documents"] == 300
+
+
+def test_a_judge_is_trained_where_and_how_it_is_asked() -> None:
+    """By default on a CPU, exactly; a node with a GPU may be asked for."""
+    key = TrainingKey("f", 2, 1, 800)
+    for asked, wanted in (
+        (Evaluator(), ("cpu", "fp32")),
+        (Evaluator(device="cuda", precision="bf16"), ("cuda", "bf16")),
+    ):
+        training = TrainEvaluator("", "", "", asked, 1, key)._training(100_000)
+        assert (training.device, training.precision) == wanted

@@ -7,12 +7,14 @@ from pipeline.self_clean.languages import (
     MARGIN,
     MAX_ANCHOR_SHARE,
     SPARE,
+    Chosen,
     Size,
     anchor_rates,
     choose,
     sampling_rates,
     too_few_anchors,
     too_little,
+    unasked,
 )
 
 ANY = SelfClean(min_language_tokens=0)
@@ -112,3 +114,16 @@ def test_what_judges_saw_counts_in_the_end() -> None:
     assert "holds 49 documents of it in one fold" in too_few_anchors({0: 151, 1: 49}, settings)
     assert too_few_anchors({0: 400}, settings)
     assert too_few_anchors({0: 10, 1: 7}, SelfClean(min_anchor_documents=10)), "scales need some whatever is asked for"
+
+
+def test_a_language_that_was_judged_is_not_given_up_for_what_was_rejected_of_it() -> None:
+    """In a later round it may lack some tokens and anchors; one that was not judged has too little as before."""
+    chosen = Chosen(({"en": 1.0, "fi": 1.0}, {"en": 1.0, "fi": 1.0}), {"qu": "too few"})
+    seen, anchors = {"en": 299_000, "fi": 310_000}, {"en": {0: 100, 1: 99}, "fi": {0: 100, 1: 99}}
+    assert unasked(chosen, seen, anchors, ("en",), SelfClean()) == {
+        "en": "",
+        "fi": "the anchor sample holds 199 documents of it, fewer than self_clean.min_anchor_documents = 200",
+        "qu": "too few",
+    }
+    first = unasked(chosen, seen, anchors, (), SelfClean())
+    assert "saw 299,000 tokens" in first["en"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from pipeline.config import SelfClean
 from pipeline.self_clean.measure import (
     BIN,
     Depth,
+    _summary,
     choose_depth,
     judged_tokens,
     strata,
@@ -18,7 +20,9 @@ from pipeline.self_clean.measure import (
     token_budget,
     unread,
 )
-from pipeline.self_clean.scoring import on_grid
+from pipeline.self_clean.scores import choose_shifts
+from pipeline.self_clean.scoring import QUANTUM, on_grid
+from pipeline.summary import MOST, OTHERS, merge
 
 cells = st.dictionaries(st.integers(-50, 50).map(str), st.tuples(st.integers(1, 30), st.integers(1, 5_000)), min_size=1)
 corpora = st.dictionaries(st.sampled_from(["en 0", "en 1", "fi 0", "zh 3"]), cells, max_size=4)
@@ -134,3 +138,19 @@ def test_strata_are_languages_and_length_classes() -> None:
 def test_nothing_measured_is_nothing_read(full: bool) -> None:
     """A corpus without a judged language has no depth, and fails nothing."""
     assert choose_depth({"not_judged": {"en": 5}}, 1_000, full=full).lowest == {}
+
+
+def test_scores_of_a_source_lie_in_few_bins() -> None:
+    """However far they spread: a summary adds up what has more names than it keeps, and a median needs numbers."""
+    values = np.concatenate([np.arange(-2_000, 2_000), np.full(4_001, 7)]) * BIN * QUANTUM
+    count = len(values)
+    table = pa.table({"judged": [True] * count, "bytes": [1000] * count, "surrogate": values})
+    names = pa.table({"language": ["en"] * count, "source": ["crawl"] * count})
+    summary = merge([_summary(table, np.ones(count, np.int64), names)])
+    bins = summary["sources"]["en crawl"]["bins"]
+    assert len(bins) < MOST
+    assert OTHERS not in bins
+    assert sum(bins.values()) == count
+    assert sum(summary["strata"]["en 1"]["documents"].values()) == count
+    assert len(summary["strata"]["en 1"]["documents"]) == 4_000, "the depth is chosen by the exact ones"
+    assert choose_shifts(summary, {}, 0.5, 1) == {}

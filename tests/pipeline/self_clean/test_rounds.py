@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.config import SelfClean
 from pipeline.self_clean.judges import Judges
-from pipeline.self_clean.rounds import Round, _stop, guards, overlap
+from pipeline.self_clean.round import Round, guards
+from pipeline.self_clean.rounds import _stop, overlap
 
 
 def test_the_vocabulary_has_a_guard() -> None:
@@ -38,10 +39,17 @@ def a_round(number: int, both: int = 0, **changed: Any) -> Round:
 
 def test_rounds_go_on_while_they_differ() -> None:
     """A first round never stops for its overlap, a later one does once it reaches that of two judges."""
-    assert _stop([a_round(1, both=10)]) == ""
-    assert _stop([a_round(1), a_round(2, both=6)]) == ""  # 6 / 14
-    assert "agree as well as two judges" in _stop([a_round(1), a_round(2, both=7)])  # 7 / 13
-    assert _stop([a_round(1), a_round(2, both=7, judges_overlap=0.6)]) == ""
+    assert _stop([a_round(1, both=10)], 3) == ""
+    assert _stop([a_round(1), a_round(2, both=6)], 3) == ""  # 6 / 14
+    assert "agree as well as two judges" in _stop([a_round(1), a_round(2, both=7)], 3)  # 7 / 13
+    assert _stop([a_round(1), a_round(2, both=7, judges_overlap=0.6)], 3) == ""
+
+
+def test_rounds_end_with_the_last_that_was_asked_for() -> None:
+    """And say so, unless there is more to say."""
+    assert _stop([a_round(1)], 1) == "one round was run, as asked"
+    assert _stop([a_round(1), a_round(2, both=6)], 2) == "all 2 rounds were run"
+    assert "agree as well as two judges" in _stop([a_round(1), a_round(2, both=7)], 2)
 
 
 @pytest.mark.parametrize(
@@ -57,4 +65,4 @@ def test_rounds_go_on_while_they_differ() -> None:
 )
 def test_rounds_end_when_there_is_nothing_to_go_on_from(changed: dict[str, Any], said: str) -> None:
     """A round that judged nobody, tripped a guard or rejected nothing is the last, and says why."""
-    assert _stop([a_round(1), a_round(2, **changed)]).startswith(said)
+    assert _stop([a_round(1), a_round(2, **changed)], 3).startswith(said)
