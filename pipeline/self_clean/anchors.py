@@ -102,6 +102,7 @@ class AnchorTask:
 
     key: str  # language
     paths: tuple[str, ...]  # anchors of all languages
+    size: int  # its anchors: the largest is begun first
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,18 @@ def _gather(begun: Begun) -> Manifest:
     return line.each(stage, GatherAnchors(stage.folder, corpus), begun.entrance.shards)
 
 
-def _reasons(begun: Begun, trained: Trained, gathered: Manifest) -> dict[str, str]:
-    """Return by language why its judges cannot be asked; empty where they can."""
-    settings = begun.line.config.self_clean
-    numbers = {
-        name: {k: sum(r["anchors"].get(f"{name} {k}", 0) for r in gathered.records) for k in range(settings.folds)}
+def _numbers(begun: Begun, gathered: Manifest) -> dict[str, dict[int, int]]:
+    """Return how many anchors a language has, by fold."""
+    folds = range(begun.line.config.self_clean.folds)
+    return {
+        name: {k: sum(record["anchors"].get(f"{name} {k}", 0) for record in gathered.records) for k in folds}
         for name in begun.languages.names
     }
+
+
+def _reasons(begun: Begun, trained: Trained, gathered: Manifest) -> dict[str, str]:
+    """Return by language why its judges cannot be asked; empty where they can."""
+    numbers, settings = _numbers(begun, gathered), begun.line.config.self_clean
     return languages.unasked(begun.languages, trained.seen, numbers, begun.settled, settings)
 
 
@@ -115,8 +120,8 @@ def _damage(begun: Begun, trained: Trained, gathered: Manifest, asked: tuple[str
     paths = tuple(
         anchors.anchor_path(gathered.stage.folder, record["key"]) for record in gathered.records if record["documents"]
     )
-    work = MeasureAnchors(stage.folder, trained.judges)
-    return line.each(stage, work, [AnchorTask(name, paths) for name in asked])
+    numbers, work = _numbers(begun, gathered), MeasureAnchors(stage.folder, trained.judges)
+    return line.each(stage, work, [AnchorTask(name, paths, sum(numbers[name].values())) for name in asked])
 
 
 def _fit(begun: Begun, measured: Manifest, asked: tuple[str, ...]) -> Manifest:

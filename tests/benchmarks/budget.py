@@ -158,6 +158,8 @@ def told(found: Found) -> list[str]:
         f"{found.megabytes:,.1f} MB read, {found.entered:,.1f} MB entered the round, {found.judged:,.1f} MB were judged"
     )
     times = f"{sums[1] / sums[0]:.2f} times as much"
+    each_read, each_judged = sums[0] / found.megabytes, sums[1] / found.judged
+    costs = f"{each_read:.2f} CPU seconds a MB read and {each_judged:.2f} a MB judged"
     share = f"the TransNormers read {found.share:.2%} of what full scoring reads of judged documents"
     per_read = 1e6 / found.bytes_per_token / found.tokens_per_second  # CPU seconds a MB that is read
     each = f"full scoring would take {per_read * found.excerpts / found.judged:.1f} CPU seconds a judged MB"
@@ -165,6 +167,7 @@ def told(found: Found) -> list[str]:
         f"{said}, {found.bytes_per_token:.2f} bytes a token",
         f"stages 1, 2, 5: {sums[0]:,.1f} CPU seconds ({rules})",
         f"surrogate and scoring: {sums[1]:,.1f} ({reading}), {times}; the round's other stages: {found.fixed:,.1f}",
+        f"that is {costs}: {each_judged / each_read:.1f} times as much, were all of it judged",
         f"{share}; n-grams took {spent['measure'] / found.judged:.3f} CPU seconds a judged MB",
         f"they read {found.tokens_per_second:,.0f} tokens a CPU second: {each}",
     ]

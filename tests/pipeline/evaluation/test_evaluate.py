@@ -77,7 +77,7 @@ def make_run(output: Path) -> None:
     make_judges(evaluator_made(evaluator))
     anchored = [{**row, "fold": number % 2} for number, row in enumerate(rows("anchor", 120))]
     write_table(anchor_path(str(anchors), "a"), pa.Table.from_pylist(anchored))
-    task = AnchorTask("en", (anchor_path(str(anchors), "a"),))
+    task = AnchorTask("en", (anchor_path(str(anchors), "a"),), 1)
     MeasureAnchors(str(anchors), published(str(evaluator), 1, 2))(task)
     fitted, _ = fit({"en": read_measured(str(anchors), "en")}, CONFIG.self_clean)
     assert fitted is not None
