@@ -16,12 +16,18 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from pipeline.config import ConfigError, Input
 from pipeline.object_store import StoreFailed
+
+if TYPE_CHECKING:  # what a line that is refused need not wait for
+    from pipeline.evaluation.finished import Finished
+    from pipeline.evaluation.methods import Floats, Observed
+    from pipeline.evaluation.trials import Trial
+    from pipeline.progress import Display
 
 SEED = 1
 WIDE = 150  # columns of a table that goes to a file
@@ -96,7 +102,7 @@ def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
     return found
 
 
-def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, Any]:
+def measure(asked: argparse.Namespace, run: "Finished", console: Console) -> dict[str, Any]:
     """Return what was found, as evaluate.json has it."""
     from pipeline.evaluation import methods, tables
     from pipeline.evaluation.good_text import gather, halve
@@ -136,7 +142,9 @@ def measure(asked: argparse.Namespace, run: Any, console: Console) -> dict[str, 
     }
 
 
-def compare(trials: Any, run: Any, shown: Any) -> tuple[Any, Any, Any, Any]:
+def compare(
+    trials: "Sequence[Trial]", run: "Finished", shown: "Display"
+) -> "tuple[Observed, Floats, set[str], list[dict[str, Any]]]":
     """Return what the judges saw, the run's own score (trials), the names of the methods and their figures."""
     from pipeline.evaluation import methods, tables
     from pipeline.self_clean.anchors import CLEAN

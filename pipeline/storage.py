@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ import orjson
 from pipeline import object_store
 
 _LATER: ContextVar[list[int] | None] = ContextVar("later", default=None)  # descriptors that `synced_later` syncs
+MOST_LATER = 64  # of them, so that a task of many files does not run out
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
@@ -100,10 +102,23 @@ def create(path: str) -> Iterator[Any]:
 def _keep(descriptor: int) -> None:
     """Wait until a file's bytes are on the disk, unless `synced_later` is to: no record may outlive them."""
     later = _LATER.get()
-    if later is None:
+    if later is None or len(later) == MOST_LATER:
         os.fsync(descriptor)
     else:
         later.append(os.dup(descriptor))
+
+
+def sync_now() -> None:
+    """Wait for the bytes of all files so far: before a record that speaks of them is written in their block."""
+    _sync(_LATER.get() or [])
+
+
+def _sync(descriptors: list[int]) -> None:
+    try:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+    finally:
+        _close(descriptors)
 
 
 @contextlib.contextmanager
@@ -113,17 +128,9 @@ def synced_later() -> Iterator[Callable[[], None]]:
     Of files that this thread creates in the block; where it ends by an error nothing is left to wait for.
     """
     descriptors: list[int] = []
-
-    def sync() -> None:
-        try:
-            for descriptor in descriptors:
-                os.fsync(descriptor)
-        finally:
-            _close(descriptors)
-
     token = _LATER.set(descriptors)
     try:
-        yield sync
+        yield partial(_sync, descriptors)
     except BaseException:
         _close(descriptors)
         raise

@@ -1,8 +1,15 @@
-"""Ingest: kinds of errors."""
+"""Ingest: kinds of errors, and what is on the disk before a part is recorded."""
+
+import os
+from pathlib import Path
 
 import pytest
 
-from pipeline.ingest import _kind
+from pipeline import ingest
+from pipeline.config import Config, Ingest, Input
+from pipeline.execute import do_tasks
+from pipeline.ingest import IngestShard, Settings, _kind
+from pipeline.plan import make_plan
 
 
 @pytest.mark.parametrize(
@@ -22,3 +29,29 @@ from pipeline.ingest import _kind
 def test_errors_of_a_kind_count_together(error: str, kind: str) -> None:
     """A record's own values and numbers are not in the name under which its error counts."""
     assert _kind(error) == kind
+
+
+def test_a_part_is_recorded_when_its_files_are_on_the_disk(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that fails in the middle of a shard leaves no record of what it lost."""
+    config = Config(
+        input=(Input(paths=(f"{corpus}/part-0.jsonl",)),),
+        ingest=Ingest(part_bytes=1_000),
+    )
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(f"{path.parent.name}/{path.name.partition('.')[0]}")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(ingest, "BATCH_DOCUMENTS", 20)
+    do_tasks(make_plan(config).shards, IngestShard(Settings(config, 1.0, str(tmp_path))), str(tmp_path))
+    parts = [name for name in synced if name.startswith("parts/")]
+    assert len(parts) > 3
+    for part in parts:
+        name = part.partition("/")[2]
+        own = [place for place in synced if place.endswith(f"/{name}")]
+        assert len(own) > 3
+        assert own[-1] == part

@@ -102,3 +102,45 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
     storage.remove(str(tmp_path / "link"))
     assert held(tmp_path) == ["folder"]
     assert stat.S_ISDIR((tmp_path / "folder").stat().st_mode)
+
+
+def test_files_are_synced_later_but_before_a_record_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When asked to, or at once where very many are waited for; each once, and none after an error."""
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(storage, "MOST_LATER", 3)
+
+    def write(*names: str) -> None:
+        for name in names:
+            with storage.create(f"{tmp_path}/{name}") as file:
+                file.write(b"x")
+
+    with storage.synced_later() as sync:
+        write("a", "b")
+        assert held(tmp_path) == ["a", "b"]
+        assert not synced
+        storage.sync_now()
+        assert synced == ["a", "b"]
+        write("c", "d", "e", "f")
+        assert [name.partition(".")[0] for name in synced] == ["a", "b", "f"]
+    assert len(synced) == 3
+    sync()
+    sync()
+    assert synced[3:] == ["c", "d", "e"]
+    left = []
+
+    def fail() -> None:
+        with storage.synced_later() as sync:
+            left.append(sync)
+            write("g")
+            raise ValueError("odd")
+
+    with pytest.raises(ValueError, match="odd"):
+        fail()
+    left[0]()
+    assert "g" not in synced
+    storage.sync_now()

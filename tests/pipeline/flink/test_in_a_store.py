@@ -1,4 +1,4 @@
-"""The whole line on a session cluster with input, judges and output in a store that fails, and workers killed."""
+"""The line on a session cluster with input and output in a store that fails, judges trained there, workers killed."""
 
 import sys
 import time
@@ -52,10 +52,8 @@ def test_a_store_holds_what_a_local_run_writes(
 ) -> None:
     """All workers are killed in the middle of ingest and one request in twelve goes wrong: the same bytes and rows."""
     store.fill("crawl", files_of(corpus))
-    store.fill("judges", files_of(local / "evaluator"))
     places = ["--input", store.url("crawl", "*.jsonl"), "--output", store.url("out")]
-    given = ["--config", str(one_round), "--evaluator", store.url("judges")]
-    line = [sys.executable, "-m", "pipeline.run", *places, *given, *cluster.options()]
+    line = [sys.executable, "-m", "pipeline.run", *places, "--config", str(one_round), *cluster.options()]
     store.faults(slow=1, seconds=0.5, only="out/stages/ingest", method="PUT")
     with started(line) as process:
         until = time.monotonic() + PATIENCE
