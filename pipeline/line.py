@@ -20,7 +20,7 @@ class Asked:
     evaluator: str  # --evaluator; empty: train
     earlier: tuple[Earlier, ...]  # --against
     external: bool = False  # --evaluator-is-external
-    only: str = ""  # "train" or "score": --train-only, --score-only
+    only: str = ""  # "sample", "train" or "score": --sample-only, --train-only, --score-only
     labels: Labels | None = None  # --labels
 
 
@@ -37,7 +37,7 @@ class Line:
     engine: Engine | Rank
     display: Display
     manifests: list[Manifest] = field(default_factory=list)
-    only: str = ""  # "train": pause before a TransNormer reads documents; "score": read, and pause then
+    only: str = ""  # "sample": pause before a training; "train": before a TransNormer reads; "score": read, pause then
 
     def stage(self, name: str, version: int, settings: object, upstream: Sequence[Stage | str]) -> Stage:
         """Return a stage of this run."""

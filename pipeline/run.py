@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--evaluator", metavar="FOLDER", default="", help="take trained evaluators: an OUT/evaluator")
     line.add_argument("--evaluator-is-external", action="store_true",
                       help="take evaluators that do not say, or were not, trained on this corpus's folds")  # fmt: skip
+    line.add_argument("--sample-only", action="store_true",
+                      help="stop when a training sample is drawn, and say how to train judges elsewhere")  # fmt: skip
     line.add_argument("--train-only", action="store_true",
                       help="stop when a round's judges are trained, before any document is read")  # fmt: skip
     line.add_argument("--score-only", action="store_true",

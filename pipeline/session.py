@@ -81,9 +81,10 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_models(config, asked.evaluator, external=asked.evaluator_is_external)
     check_keep(config)
     check_output(output)
-    only = "train" if asked.train_only else "score" if asked.score_only else ""
-    if asked.train_only and asked.score_only:
-        raise ConfigError("--train-only and --score-only cannot be given together")
+    parts = [name for name in ("sample", "train", "score") if getattr(asked, f"{name}_only")]
+    if len(parts) > 1:
+        raise ConfigError(f"--{parts[0]}-only and --{parts[1]}-only cannot be given together")
+    only = "".join(parts)
     if only and not config.self_clean.rounds:
         raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
     if asked.evaluator_is_external and not asked.evaluator:

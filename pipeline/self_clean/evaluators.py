@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,15 @@ class TrainTask:
     shards: tuple[str, ...]  # JSON of the token shards, by the sample's records
     given: str  # folder with weights; empty: train
 
+    def read(self) -> list[dict[str, Any]]:
+        """Return the token shards."""
+        return [orjson.loads(shard) for shard in self.shards]
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the shards."""
+        return sum(int(shard["tokens"]) for shard in self.read())
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingKey:
@@ -143,6 +153,7 @@ class TrainingKey:
 
 
 KEY = "trained_on.json"  # beside the weights
+BESIDE = ".json"  # by which a key's name goes on from that of the folder of weights that are trained elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,46 +175,55 @@ class TrainEvaluator:
     def __call__(self, task: TrainTask) -> dict[str, Any]:
         """Write weights, configuration and log to the task's folder; return its record."""
         target = storage.join(self.folder, task.key)
-        tokenizer = load_tokenizer(self.tokenizer)
         if task.given:
             return {**copy_weights(task.given, target), "given": task.given}
-        shards = [orjson.loads(shard) for shard in task.shards]
-        languages: dict[str, int] = {}
-        for shard in shards:
-            for name, count in shard["languages"].items():
-                languages[name] = languages.get(name, 0) + count
-        available = sum(shard["tokens"] for shard in shards)
-        data = storage.join(self.sample, task.key)
-        index = index_table(tokenizer, storage.checksum(self.tokenizer), shards)
-        storage.write_json(storage.join(data, "index.json"), index)
-        files = ["index.json", *(shard["path"] for shard in shards)]
+        data, files = storage.join(self.sample, task.key), ["index.json", *(shard["path"] for shard in task.read())]
+        self.index(task)
         with storage.on_disk(data, files) as here, at_work(target) as (place, follow):
-            result = train(here, place, self._model(tokenizer), self._training(available), say=follow)
-        seen = {name: round(count * result["tokens"] / available) for name, count in languages.items()}
-        told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
-        storage.write_json(storage.join(target, KEY), {**told, "shards": index["shards"]})
+            result = train(here, place, self.model(), self.training(task), say=follow)
+        told = self.told(task, result["tokens"])
+        storage.write_json(storage.join(target, KEY), told)
         note = f"{task.key}: loss {result['loss']:.3f} nats per token after {result['tokens']:,} tokens"
         return {
             "tokens": result["tokens"],
             "loss": result["loss"],
-            "languages": seen,
+            "languages": told["tokens_by_language"],
             "note": note,
             "given": "",
         }
 
-    def _model(self, tokenizer: Tokenizer) -> TransNormerConfig:
+    def index(self, task: TrainTask) -> str:
+        """Write index.json beside the shards that train a judge; return its checksum."""
+        table = index_table(load_tokenizer(self.tokenizer), storage.checksum(self.tokenizer), task.read())
+        path = storage.join(self.sample, task.key, "index.json")
+        storage.write_json(path, table)
+        return storage.checksum(path)
+
+    def told(self, task: TrainTask, tokens: int) -> dict[str, Any]:
+        """Return the key of a judge that was trained on so many tokens of its shards."""
+        languages: dict[str, int] = {}
+        for shard in task.read():
+            for name, count in shard["languages"].items():
+                languages[name] = languages.get(name, 0) + count
+        seen = {name: round(count * tokens / task.tokens) for name, count in languages.items()}
+        told = {**asdict(self.key), "fold_left_out": task.key, "training_seed": self.seed, "tokens_by_language": seen}
+        return {**told, "shards": task.read()}
+
+    def model(self) -> TransNormerConfig:
+        """Return the judge's configuration."""
+        tokenizer = load_tokenizer(self.tokenizer)
         names = ("width", "layers", "heads", "hidden", "tie_embeddings", "initial_std")
         sizes = {name: value for name, value in asdict(self.evaluator).items() if name in names}
         return TransNormerConfig(vocab_size=tokenizer.vocab_size, eos=tokenizer.end_of_document, **sizes)
 
-    def _training(self, available: int) -> TrainingConfig:
+    def training(self, task: TrainTask) -> TrainingConfig:
         """Return the training of one pass at most: no document is seen twice."""
         settings = self.evaluator
         where: Any = {"device": settings.device, "precision": settings.precision}
         batch = max(1, settings.batch_tokens // settings.context_length)
         step = batch * settings.context_length
         return TrainingConfig(
-            tokens=max(1, min(settings.train_tokens, available) // step) * step,
+            tokens=max(1, min(settings.train_tokens, task.tokens) // step) * step,
             context_length=settings.context_length,
             batch=batch,
             learning_rate=settings.learning_rate,
@@ -218,25 +238,53 @@ WEIGHTS = ("model.safetensors", "config.json")
 
 
 def checksums(given: str) -> list[str]:
-    """Return what identifies a trained evaluator: the checksums of its files."""
-    return [storage.checksum(storage.join(given, name)) for name in _files(given)]
+    """Return what identifies a trained evaluator: the checksums of its files, and of its key."""
+    key = orjson.dumps(read_key(given), option=orjson.OPT_SORT_KEYS)
+    return [*(storage.checksum(storage.join(given, name)) for name in WEIGHTS), sha256(key).hexdigest()]
 
 
-def _files(given: str) -> tuple[str, ...]:
-    return (*WEIGHTS, KEY) if storage.exists(storage.join(given, KEY)) else WEIGHTS
+def read_key(folder: str) -> dict[str, Any]:
+    """Return what weights say that they were trained on; nothing where they do not say.
+
+    KEY among them says so. Of weights that `model.train` trained on shards that were laid out (elsewhere.py) it lies
+    beside their folder, and holds where their run.json names the index of those shards.
+    """
+    if storage.exists(path := storage.join(folder, KEY)):
+        return _table(path)
+    beside, run = folder + BESIDE, storage.join(folder, "run.json")
+    if not storage.exists(beside) or not storage.exists(run):
+        return {}
+    told = _table(beside)
+    if told.pop("index", None) != _table(run).get("shards"):
+        return {}
+    trained, laid_out = _table(storage.join(folder, "result.json"))["tokens"], told.pop("tokens")
+    seen = {name: round(count * trained / laid_out) for name, count in told["tokens_by_language"].items()}
+    return {**told, "tokens_by_language": seen}
+
+
+def _table(path: str) -> dict[str, Any]:
+    """Return a JSON object; raises ValueError, with the path, for what is none."""
+    try:
+        found = storage.read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not what a run writes")  # noqa: TRY004 - of a file, not of an argument
+    return found
 
 
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator; return the record, with the tokens it saw where its key tells them."""
-    for name in _files(given):
+    for name in WEIGHTS:
         with (
             storage.open_input(storage.join(given, name)) as file,
             storage.create(storage.join(target, name)) as copy,
         ):
             copy.write(file.read())
-    key = storage.join(given, KEY)
-    seen = storage.read_json(key).get("tokens_by_language") if storage.exists(key) else None
-    return {"tokens": 0, "loss": 0.0, "languages": seen, "note": f"taken from {given}"}
+    key = read_key(given)
+    if key:
+        storage.write_json(storage.join(target, KEY), key)
+    return {"tokens": 0, "loss": 0.0, "languages": key.get("tokens_by_language"), "note": f"taken from {given}"}
 
 
 def training_note(folder: str) -> str:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from model.config import model_config
 from pipeline import storage
 from pipeline.config import ConfigError, SelfClean
-from pipeline.self_clean.evaluators import KEY, WEIGHTS, load_tokenizer
+from pipeline.self_clean.evaluators import KEY, WEIGHTS, load_tokenizer, read_key
 from pipeline.self_clean.judges import EVALUATOR_TOKENIZER
 from pipeline.storage import exists, join
 
@@ -109,14 +109,13 @@ def check_keys(given: Sequence[str], wanted: Mapping[str, Any]) -> None:
 
 def _told(folder: str) -> dict[str, Any]:
     """Return what weights say that they were trained on; nothing where they do not say. Raises ConfigError."""
-    path = join(folder, KEY)
-    if not exists(path):
-        return {}
     try:
-        found = storage.read_json(path)
+        found = read_key(folder)
     except ValueError as error:
-        raise ConfigError(f"--evaluator: {path}: {error}") from error
-    seen = found.get("tokens_by_language", {}) if isinstance(found, dict) else None
+        raise ConfigError(f"--evaluator: {error}") from error
+    seen = found.get("tokens_by_language", {})
     if not isinstance(seen, dict) or not all(type(count) is int for count in seen.values()):
-        raise ConfigError(f"--evaluator: {path} is not what a run writes beside an evaluator that it trained")
-    return dict(found)
+        raise ConfigError(
+            f"--evaluator: {join(folder, KEY)} is not what a run writes beside an evaluator that it trained"
+        )
+    return found

@@ -7,16 +7,17 @@ from typing import Any
 import orjson
 
 from pipeline.config import SelfClean
-from pipeline.line import Line
+from pipeline.line import Line, Paused
 from pipeline.self_clean import counting, evaluators, languages, rejects
 from pipeline.self_clean.counting import CountNgrams, CountTask
+from pipeline.self_clean.elsewhere import JUDGES, lay_out
 from pipeline.self_clean.entrance import Entrance, longest_document
 from pipeline.self_clean.evaluators import Corpus, SampleShard, TrainEvaluator, TrainingKey, TrainTask
 from pipeline.self_clean.given import check_keys, given_weights
 from pipeline.self_clean.judges import COUNTS, Judges
 from pipeline.self_clean.languages import Chosen, sampling_rates
 from pipeline.self_clean.rejects import SampleRejects
-from pipeline.stage import Manifest
+from pipeline.stage import Manifest, read_manifest
 from pipeline.storage import join
 
 
@@ -111,6 +112,10 @@ def _train(begun: Begun, sampled: Manifest) -> Manifest:
     trainer = TrainEvaluator(
         stage.folder, sampled.stage.folder, begun.corpus.tokenizer, line.config.evaluator, seed, key
     )
+    if line.only == "sample" and read_manifest(stage) is None:
+        commands = "\n".join(lay_out(trainer, tasks, line.output, begun.number))
+        taken = f"are taken by --evaluator {join(line.output, JUDGES)}"
+        raise Paused(f"round {begun.number} is sampled; its judges, trained by\n{commands}\n{taken}")
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,38 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     assert (over.returncode, "nothing is left to read" in over.stdout) == (0, True), over.stderr
 
 
+def test_judges_that_torchrun_trained_are_this_corpus_own(tmp_path: Path, command: Command, settings: Path) -> None:
+    """What one command samples, model.train trains, and another takes by its key: the weights of a run that trains."""
+    (tmp_path / "once.toml").write_text(settings.read_text().replace("rounds = 2", "rounds = 1"))
+    own, output = tmp_path / "own", tmp_path / "out"
+    trained = start(command(own, "--train-only", config=tmp_path / "once.toml"))
+    assert trained.returncode == 0, trained.stderr
+    sampled = start(command(output, "--sample-only", config=tmp_path / "once.toml"))
+    assert sampled.returncode == 0, sampled.stderr
+    lines = [line.split() for line in sampled.stdout.splitlines() if line.startswith("torchrun ")]
+    assert len(lines) == 2
+    judges = output / "judges"
+    assert f"--evaluator {judges}" in sampled.stdout
+    for line in lines:
+        done = start([sys.executable, "-m", "torch.distributed.run", *line[1:]])
+        assert done.returncode == 0, done.stderr
+    taken = start(command(output, "--evaluator", str(judges), config=tmp_path / "once.toml"))
+    assert taken.returncode == 0, taken.stderr
+    assert not orjson.loads((output / "report.json").read_bytes())["rounds"][0]["external"]
+    for fold in ("fold-0", "fold-1"):
+        (weights,) = own.glob(f"stages/self_clean.round-1.train/*/{fold}")
+        published = output / "evaluator" / "round-1" / fold
+        assert (published / "model.safetensors").read_bytes() == (weights / "model.safetensors").read_bytes()
+        assert orjson.loads((published / "trained_on.json").read_bytes()) == orjson.loads(
+            (weights / "trained_on.json").read_bytes()
+        )
+    other = judges / "round-1/fold-0/run.json"
+    other.write_bytes(orjson.dumps({**orjson.loads(other.read_bytes()), "shards": "0" * 64}))
+    refused = start(command(output, "--evaluator", str(judges), config=tmp_path / "once.toml"))
+    assert refused.returncode == 2
+    assert "--evaluator-is-external" in refused.stderr
+
+
 def test_without_a_language_to_judge_nothing_is_trained(tmp_path: Path, command: Command, settings: Path) -> None:
     """A cluster's training ends with the reason, and leaves the shards to the run that is whole."""
     changed = tmp_path / "changed.toml"
@@ -88,6 +121,7 @@ def test_weights_of_this_corpus_are_taken_and_others_refused(finished: Path, tmp
     ("options", "complaint"),
     [
         (("--train-only", "--score-only"), "cannot be given together"),
+        (("--sample-only", "--train-only"), "cannot be given together"),
         (("--evaluator-is-external",), "--evaluator, which is not given"),
     ],
 )

@@ -16,6 +16,7 @@ from pipeline.self_clean.evaluators import (
     SampleShard,
     TrainEvaluator,
     TrainingKey,
+    TrainTask,
     checksums,
     copy_weights,
     training_note,
@@ -45,7 +46,7 @@ def test_given_weights_are_all_their_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"1")
     found = [checksums(str(tmp_path))]
     for name in (*WEIGHTS, KEY):
-        (tmp_path / name).write_bytes(b"2")
+        (tmp_path / name).write_bytes(b"{}" if name in WEIGHTS else b'{"seed": 2}')
         found.append(checksums(str(tmp_path)))
     assert len({tuple(one) for one in found}) == 4
 
@@ -106,5 +107,6 @@ def test_a_judge_is_trained_where_and_how_it_is_asked() -> None:
         (Evaluator(), ("cpu", "fp32")),
         (Evaluator(device="cuda", precision="bf16"), ("cuda", "bf16")),
     ):
-        training = TrainEvaluator("", "", "", asked, 1, key)._training(100_000)
+        task = TrainTask("fold-0", ('{"tokens": 100000}',), "")
+        training = TrainEvaluator("", "", "", asked, 1, key).training(task)
         assert (training.device, training.precision) == wanted
