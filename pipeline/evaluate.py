@@ -25,9 +25,10 @@ from pipeline.object_store import StoreFailed
 
 if TYPE_CHECKING:  # what a line that is refused need not wait for
     from pipeline.evaluation.finished import Finished
-    from pipeline.evaluation.methods import Floats, Observed
+    from pipeline.evaluation.methods import Observed
     from pipeline.evaluation.trials import Trial
     from pipeline.progress import Display
+    from pipeline.self_clean.signals import Floats
 
 SEED = 1
 WIDE = 150  # columns of a table that goes to a file
