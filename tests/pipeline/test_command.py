@@ -36,7 +36,7 @@ def test_flags_are_what_the_readme_says() -> None:
     assert flags == {
         "-h", "--help", "--config", "--input", "--output", "--until", "--sample", "--evaluator",
         "--evaluator-is-external", "--train-only", "--score-only", "--against", "--labels", "--force",
-        "--dry-run", "--direct_num_workers",
+        "--dry-run", "--direct_num_workers", "--sample-only",
     }  # fmt: skip
 
 
