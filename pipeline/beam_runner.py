@@ -150,7 +150,7 @@ def _check_runner(name: str, parsed: PipelineOptions) -> None:
         raise ConfigError(f"--runner={name}: {str(error).strip().splitlines()[0]}") from None
     endpoint, master = parsed.view_as(PortableOptions).job_endpoint, parsed.view_as(FlinkRunnerOptions).flink_master
     if type(found) is PortableRunner and not endpoint:  # the others start a server of their own
-        raise ConfigError(f"--runner={name} needs --job_endpoint, or name the runner behind it")
+        raise ConfigError(f"--runner={name}: name the runner behind it, as --runner=FlinkRunner --flink_master=…")
     if endpoint not in (None, "embed") and (not isinstance(found, FlinkRunner) or master in MAGIC_HOST_NAMES):
         raise ConfigError(
             "--job_endpoint needs --runner=FlinkRunner and --flink_master, where jobs that outlive this process can be "

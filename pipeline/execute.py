@@ -36,7 +36,7 @@ from pipeline.storage import exists, is_local, join, remove, synced_later, walk
 
 POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
-TASK_ATTEMPTS = 3  # when a disk fails
+TASK_ATTEMPTS = 3  # when a file cannot be opened or written; what fails on its way to the disk ends the run
 HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
@@ -103,7 +103,7 @@ def _check_travels(error: Exception) -> None:
 
 
 def _attempted(work: Work, task: Task) -> Record:
-    """Do a task, again where a disk fails for a moment; a store was asked again for each request (object_store.py)."""
+    """Do a task, again where a file system fails for a moment; a store was asked again for each request."""
     for attempt in range(TASK_ATTEMPTS - 1):
         try:
             return work(task)

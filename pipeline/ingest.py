@@ -85,8 +85,8 @@ class IngestShard:
             if isinstance(error, Exception):
                 check_unchanged(shard.pieces)  # what a change in the middle makes of a file is not its reader's error
             raise
-        storage.sync_now()
-        storage.write_json(storage.join(self.settings.folder, "parts", part.name + ".json"), record)
+        with storage.at_once():
+            storage.write_json(storage.join(self.settings.folder, "parts", part.name + ".json"), record)
         return record
 
     def _events(self, shard: Shard, end: list[int] | None) -> Iterator[tuple[int, Piece, Event]]:

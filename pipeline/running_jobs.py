@@ -98,10 +98,11 @@ def cleared(options: Sequence[str], tell: Tell = lambda *_, **__: None) -> Itera
     except BaseException as end:
         silent = []
         for output in outputs:
-            try:
+            with contextlib.suppress(OSError):  # where nothing can be written any more the job must end all the same
                 storage.remove(jobs_folder(output))  # what is submitted at this moment, and not listed yet, fails
+            try:
                 cancel_jobs(options, output, tell)
-            except (ConfigError, RunFailed, OSError) as error:  # the run's own end is what its user must read last
+            except (ConfigError, RunFailed) as error:  # the run's own end is what its user must read last
                 tell("not_cancelled", error=str(error))
                 silent.append(str(error))
         if silent and isinstance(end, RunFailed):  # for want of the service, as a rule

@@ -85,6 +85,8 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     if len(parts) > 1:
         raise ConfigError(f"--{parts[0]}-only and --{parts[1]}-only cannot be given together")
     only = "".join(parts)
+    if only == "sample" and asked.evaluator:
+        raise ConfigError("--sample-only lays out what trains judges, and --evaluator gives trained ones")
     if only and not config.self_clean.rounds:
         raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
     if asked.evaluator_is_external and not asked.evaluator:

@@ -1,7 +1,8 @@
 """Files on local disks and in object stores.
 
 A file appears under its name only when it is complete: locally by a rename, in an object store because a PUT is
-atomic. Errors of the store are retried and then raised; only the bytes themselves can make a record unreadable.
+atomic. After a machine's failure that holds of files that a record speaks of (`synced_later`). Errors of the store are
+retried and then raised; only the bytes themselves can make a record unreadable.
 """
 
 import contextlib
@@ -108,9 +109,15 @@ def _keep(descriptor: int) -> None:
         later.append(os.dup(descriptor))
 
 
-def sync_now() -> None:
-    """Wait for the bytes of all files so far: before a record that speaks of them is written in their block."""
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Sync all files so far, and those of this block before they have their names: records of what came before."""
     _sync(_LATER.get() or [])
+    token = _LATER.set(None)
+    try:
+        yield
+    finally:
+        _LATER.reset(token)
 
 
 def _sync(descriptors: list[int]) -> None:

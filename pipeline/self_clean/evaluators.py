@@ -251,14 +251,17 @@ def read_key(folder: str) -> dict[str, Any]:
     """
     if storage.exists(path := storage.join(folder, KEY)):
         return _table(path)
-    beside, run = folder + BESIDE, storage.join(folder, "run.json")
-    if not storage.exists(beside) or not storage.exists(run):
+    beside, run, result = folder + BESIDE, *(storage.join(folder, name) for name in ("run.json", "result.json"))
+    if not all(map(storage.exists, (beside, run, result))):
         return {}
-    told = _table(beside)
-    if told.pop("index", None) != _table(run).get("shards"):
+    told, index = _table(beside), _table(run).get("shards")
+    if index is None or told.pop("index", None) != index:
         return {}
-    trained, laid_out = _table(storage.join(folder, "result.json"))["tokens"], told.pop("tokens")
-    seen = {name: round(count * trained / laid_out) for name, count in told["tokens_by_language"].items()}
+    try:
+        share = _table(result)["tokens"] / told.pop("tokens")
+        seen = {name: round(count * share) for name, count in told["tokens_by_language"].items()}
+    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ValueError(f"{beside} is not what a run writes") from error
     return {**told, "tokens_by_language": seen}
 
 

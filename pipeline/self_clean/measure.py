@@ -30,7 +30,7 @@ from pipeline.summary import Summary, merge
 from pipeline.tally import text_bytes
 from pipeline.verdicts import read_kept
 
-VERSION = 2
+VERSION = 3
 BIN = 50  # quanta of a score in a bin of the surrogate's histogram
 FARTHEST = 400  # bins from 0: what lies farther counts there for its source, so that bins are fewer than summaries name
 

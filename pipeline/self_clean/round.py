@@ -159,7 +159,7 @@ def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -
     stage = line.stage(begun.name("score"), scores.VERSION, keys, [measured.stage])
     folders = (fitted.stage.folder, measured.stage.folder)
     reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, depth, shifts)
-    if line.only == "train" and read_manifest(stage) is None:
+    if line.only in {"sample", "train"} and read_manifest(stage) is None:
         raise Paused(f"round {number} is trained; --score-only lets its TransNormers read the documents")
     return line.each(stage, reader, begun.entrance.shards), depth
 

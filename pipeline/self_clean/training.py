@@ -113,9 +113,10 @@ def _train(begun: Begun, sampled: Manifest) -> Manifest:
         stage.folder, sampled.stage.folder, begun.corpus.tokenizer, line.config.evaluator, seed, key
     )
     if line.only == "sample" and read_manifest(stage) is None:
-        commands = "\n".join(lay_out(trainer, tasks, line.output, begun.number))
-        taken = f"are taken by --evaluator {join(line.output, JUDGES)}"
-        raise Paused(f"round {begun.number} is sampled; its judges, trained by\n{commands}\n{taken}")
+        commands = lay_out(trainer, tasks, line.output, begun.number)
+        where = join(line.output, JUDGES)
+        told = f"round {begun.number} is sampled; --evaluator {where} takes the judges that these train:"
+        raise Paused("\n".join([told, *commands]))
     return line.each(stage, trainer, tasks, inside=lambda: evaluators.training_note(stage.folder))
 
 

@@ -88,7 +88,7 @@ def test_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--input", "nowhere://a/b"], "--input nowhere://a/b: Protocol not known"),
         (["--output", "nowhere://a/b"], "--output nowhere://a/b: Protocol not known"),
         (["--runner=Nonsense"], "--runner=Nonsense: "),
-        (["--runner=PortableRunner"], "--runner=PortableRunner needs --job_endpoint"),
+        (["--runner=PortableRunner"], "--runner=PortableRunner: name the runner behind it"),
         (["--runner=PortableRunner", "--job_endpoint=localhost:8099"], "--job_endpoint needs --runner=FlinkRunner and"),
         (["--runner=FlinkRunner", "--job_endpoint=localhost:8099"], "--job_endpoint needs --runner=FlinkRunner and"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "--direct_num_workers is for runs on this machine"),

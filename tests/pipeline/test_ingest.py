@@ -43,6 +43,7 @@ def test_a_part_is_recorded_when_its_files_are_on_the_disk(
 
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        assert path.suffix == ".tmp" or path.parent.name not in ("parts", "done"), "a record had its name before"
         synced.append(f"{path.parent.name}/{path.name.partition('.')[0]}")
 
     monkeypatch.setattr(os, "fsync", fsync)

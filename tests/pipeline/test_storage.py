@@ -123,8 +123,10 @@ def test_files_are_synced_later_but_before_a_record_of_them(tmp_path: Path, monk
         write("a", "b")
         assert held(tmp_path) == ["a", "b"]
         assert not synced
-        storage.sync_now()
-        assert synced == ["a", "b"]
+        with storage.at_once():
+            assert synced == ["a", "b"]
+            write("record")
+        assert synced.pop().endswith(".tmp"), "a record has its name when it is on the disk"
         write("c", "d", "e", "f")
         assert [name.partition(".")[0] for name in synced] == ["a", "b", "f"]
     assert len(synced) == 3
@@ -143,4 +145,5 @@ def test_files_are_synced_later_but_before_a_record_of_them(tmp_path: Path, monk
         fail()
     left[0]()
     assert "g" not in synced
-    storage.sync_now()
+    with storage.at_once():
+        assert "g" not in synced

@@ -23,6 +23,7 @@ from pipeline.self_clean.measure import (
 from pipeline.self_clean.scores import choose_shifts
 from pipeline.self_clean.scoring import QUANTUM, on_grid
 from pipeline.summary import MOST, OTHERS, merge
+from tests.pipeline.self_clean.test_cuts import language
 
 cells = st.dictionaries(st.integers(-50, 50).map(str), st.tuples(st.integers(1, 30), st.integers(1, 5_000)), min_size=1)
 corpora = st.dictionaries(st.sampled_from(["en 0", "en 1", "fi 0", "zh 3"]), cells, max_size=4)
@@ -153,4 +154,4 @@ def test_scores_of_a_source_lie_in_few_bins() -> None:
     assert sum(bins.values()) == count
     assert sum(summary["strata"]["en 1"]["documents"].values()) == count
     assert len(summary["strata"]["en 1"]["documents"]) == 4_000, "the depth is chosen by the exact ones"
-    assert choose_shifts(summary, {}, 0.5, 1) == {}
+    assert choose_shifts(summary, {"en": language(0, 2.0)}, 0.5, 1) == {"en crawl": 0}
