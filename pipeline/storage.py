@@ -162,6 +162,12 @@ def on_disk(folder: str, files: Iterable[str]) -> Iterator[Path]:
         yield Path(copy)
 
 
+def copy(path: str, target: str) -> None:
+    """Copy a file that fits into memory, in one step."""
+    with open_input(path) as file, create(target) as written:
+        written.write(file.read())
+
+
 def write_json(path: str, value: object) -> None:
     """Write a value as JSON, keys sorted, in one step."""
     with create(path) as file:

@@ -172,4 +172,7 @@ def test_a_round_grows_as_its_stages_do() -> None:
 
 def test_kinds_that_meet_in_no_table_may_be_of_two_versions() -> None:
     """The pair of one process and two need not be measured again where growth is."""
-    tables({"sizes": {"1": run(1)}, "judged": {"1": run(1, identity={**VERSION, "lustrate": "0.1.0 (def)"})}})
+    other = {name: run(int(name), identity={**VERSION, "lustrate": "0.1.0 (def)"}) for name in "12"}
+    text = tables({"sizes": {"1": run(1)}, "judged": other})
+    assert "lustrate 0.1.0 (abc), 1 process" in text
+    assert "A round whose trainings are short, lustrate 0.1.0 (def)" in text

@@ -26,11 +26,7 @@ NOT_ASKED = ("vocab_size", "eos")  # of a model's configuration: they come from 
 def lay_out(trainer: TrainEvaluator, tasks: Sequence[TrainTask], output: str, number: int) -> list[str]:
     """Write what the trainings of a round need into OUT/judges; return their commands."""
     place = storage.join(output, JUDGES, f"round-{number}")
-    with (
-        storage.open_input(trainer.tokenizer) as file,
-        storage.create(storage.join(output, JUDGES, EVALUATOR_TOKENIZER)) as copy,
-    ):
-        copy.write(file.read())
+    storage.copy(trainer.tokenizer, storage.join(output, JUDGES, EVALUATOR_TOKENIZER))
     commands = []
     for task in tasks:
         weights = storage.join(place, task.key)

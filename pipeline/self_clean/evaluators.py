@@ -279,11 +279,7 @@ def _table(path: str) -> dict[str, Any]:
 def copy_weights(given: str, target: str) -> dict[str, Any]:
     """Copy the weights of a trained evaluator; return the record, with the tokens it saw where its key tells them."""
     for name in WEIGHTS:
-        with (
-            storage.open_input(storage.join(given, name)) as file,
-            storage.create(storage.join(target, name)) as copy,
-        ):
-            copy.write(file.read())
+        storage.copy(storage.join(given, name), storage.join(target, name))
     key = read_key(given)
     if key:
         storage.write_json(storage.join(target, KEY), key)
