@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,8 @@ from pipeline.storage import exists, is_local, join, remove, synced_later, walk
 
 POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
+POLL_SHARE = 0.01  # of the time that a stage has taken: each look lists all its records, and a long stage has many
+LONGEST_POLL = 10.0  # seconds
 TASK_ATTEMPTS = 3  # when a file cannot be opened or written; what fails on its way to the disk ends the run
 HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
 LOG = logging.getLogger(__name__)
@@ -150,8 +152,10 @@ class Engine:
         """Wait for what was submitted and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
+        began = time.monotonic()
         while True:
-            finished, pending = wait(pending, timeout=pause(stage.folder))
+            timeout = pause(stage.folder, time.monotonic() - began)
+            finished, pending = wait(pending, timeout, return_when=FIRST_EXCEPTION)
             for future in finished:
                 _raise_failure(stage, future)
             new = finished_keys(stage.folder) - seen
@@ -184,9 +188,9 @@ class Rank:
         return write_manifest(stage, time.monotonic() - started)
 
 
-def pause(folder: str) -> float:
-    """Return the seconds between two looks into a folder."""
-    return POLL_SECONDS if is_local(folder) else STORE_POLL_SECONDS
+def pause(folder: str, elapsed: float = 0.0) -> float:
+    """Return the seconds between two looks into the folder of a stage that has taken so many."""
+    return min(max(POLL_SECONDS if is_local(folder) else STORE_POLL_SECONDS, POLL_SHARE * elapsed), LONGEST_POLL)
 
 
 def _sweep(stage: Stage) -> None:

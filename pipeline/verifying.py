@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
 KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
+AT_ONCE = 4096  # candidates that are enough to compare: their signatures are some megabytes
 DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
 
 
@@ -85,13 +86,10 @@ class Verify:
             slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
         ):
-            for other in linking.groups:
-                found = _candidates(self.attached, group, other)
-                if not len(found):  # groups meet groups: what costs nothing must cost nothing
-                    write_unsure(found)
-                    continue
-                attached = join(self.attached, "signatures", other.key + ".rows")
-                theirs = read_rows(attached, group.number, signature_rows(linking.width))
+            for others, parts in _together(self.attached, group, linking):
+                found = np.concatenate(parts)
+                paths = [join(self.attached, "signatures", other.key + ".rows") for other in others]
+                theirs = read_every(paths, group.number, signature_rows(linking.width))
                 size += found.nbytes + theirs.nbytes
                 compared = distinct(found)
                 left = mine[np.searchsorted(centres, compared.centre)]
@@ -99,10 +97,31 @@ class Verify:
                 similarity, kind = compare(left, right, linking)
                 accepted, unsure = _decided(similarity, kind, linking)
                 write_edges(compared.edges(similarity, kind, accepted))
-                write_unsure(found.compress(unsure[compared.which]))
+                ends = np.cumsum([len(part) for part in parts])
+                for part, undecided in zip(parts, np.split(unsure[compared.which], ends[:-1]), strict=True):
+                    write_unsure(part.compress(undecided))
                 judged.fail(found.compress(~(accepted | unsure)[compared.which]))
                 counts += [len(compared.centre), accepted.sum()]
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
+
+
+def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[list[Group], list[Array]]]:
+    """Yield the groups that have candidates, and the candidates of each group, some at once.
+
+    Groups meet groups, and most have little to say to each other: compared by themselves, each few candidates cost
+    what thousands do.
+    """
+    others, parts, held = [], [], 0
+    for other in linking.groups:
+        found = _candidates(attached, group, other)
+        others += [other] if len(found) else []
+        parts.append(found)
+        held += len(found)
+        if held >= AT_ONCE:
+            yield others, parts
+            others, parts, held = [], [], 0
+    if parts:
+        yield others, parts
 
 
 def _candidates(attached: str, group: Group, other: Group) -> Array:
@@ -111,7 +130,7 @@ def _candidates(attached: str, group: Group, other: Group) -> Array:
 
 
 def _centres(attached: str, group: Group, linking: Linking) -> Array:
-    parts = [np.unique(_candidates(attached, group, other)["centre"]) for other in linking.groups]
+    parts = [np.unique(np.concatenate(found)["centre"]) for _, found in _together(attached, group, linking)]
     return np.unique(np.concatenate(parts))
 
 

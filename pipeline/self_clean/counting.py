@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.judges import COUNTS, MOST_BITS, write_counts
 
-VERSION = 2
+VERSION = 3
 FEWEST_BITS = 14  # of a table's cells
 
 

@@ -1,6 +1,5 @@
 """Judges: an n-gram model and a TransNormer for each fold, trained on the same documents of the other folds."""
 
-import io
 import itertools
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from model import ngram
 from model.ngram import Bits, Ngrams
@@ -26,7 +26,8 @@ from pipeline.self_clean.signals import (
 from tokenizer.encode import Tokenizer
 
 EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
-COUNTS = "ngrams.npz"  # in a fold's folder, beside the weights
+COUNTS = "ngrams.arrow"  # in a fold's folder, beside the weights
+TABLES = ("unigrams", "ones", "twos", "threes")  # its columns
 MOST_BITS = 24  # of the cells of a table of n-grams; 2^24 of them are 270 MB
 JUDGING_BYTES = 650_000_000  # of memory: torch, TransNormers of the default size and their batch
 CONTRASTS = np.array([CHEAP.index(name) for name in ("reject_unigrams", "reject_trigrams")])
@@ -61,22 +62,43 @@ def published(evaluator: str, number: int, folds: int) -> Judges:
 
 
 def write_counts(path: str, model: Ngrams, languages: list[str]) -> int:
-    """Write n-gram counts and the languages by number; return the bytes."""
-    sink = io.BytesIO()
-    names = np.array(languages, np.str_)
-    np.savez(sink, unigrams=model.unigrams, ones=model.ones, twos=model.twos, threes=model.threes, languages=names)
+    """Write n-gram counts and the languages by number, an Arrow IPC file of one row; return the bytes.
+
+    Its columns are lists of the tables' cells, row by row, so that a process can use the file as it lies on the disk.
+    """
+    columns = {name: _one_list(pa.array(getattr(model, name).ravel())) for name in TABLES}
+    columns["languages"] = _one_list(pa.array(languages, pa.string()))
+    row = pa.record_batch(columns)
     with storage.create(path) as file:
-        file.write(sink.getvalue())
-    return sink.tell()
+        with pa.ipc.new_file(file, row.schema) as writer:
+            writer.write_batch(row)
+        return int(file.tell())
+
+
+def _one_list(values: pa.Array) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array([0, len(values)], pa.int64()), values)
 
 
 @cache
 def load_counts(path: str) -> tuple[Ngrams, dict[str, int]]:
-    """Load n-gram counts and the number of each language once a process."""
+    """Load n-gram counts and the number of each language once a process.
+
+    On a disk the file is mapped: the processes of a machine share one copy, of which they read what they ask for.
+    """
+    row = pa.ipc.open_file(_mapped(path)).get_batch(0)
+    languages = row["languages"].values.to_pylist()
+    unigrams, ones, twos, threes = (row[name].values.to_numpy() for name in TABLES)
+    by_language = (len(languages), -1)
+    model = Ngrams(unigrams.reshape(by_language), ones.reshape(*by_language, 3), twos.reshape(-1, 3), threes)
+    return model, {name: number for number, name in enumerate(languages)}
+
+
+def _mapped(path: str) -> pa.NativeFile:
+    """Open a file in memory: one on a disk where it lies, one in a store as a copy."""
+    if storage.is_local(path):
+        return pa.memory_map(path)
     with storage.open_input(path) as file:
-        table = np.load(io.BytesIO(file.read()), allow_pickle=False)
-    model = Ngrams(table["unigrams"], table["ones"], table["twos"], table["threes"])
-    return model, {name: number for number, name in enumerate(table["languages"].tolist())}
+        return pa.BufferReader(file.read())
 
 
 @cache

@@ -129,7 +129,7 @@ def unseeing(output: Path, fold: int, folder: Path) -> Judges:
     keys = output.glob("stages/self_clean.round-2.train/*/*/trained_on.json")
     parts = {path.parent: orjson.loads(path.read_bytes())["shards"] for path in keys}
     (weights,) = (place for place, used in parts.items() if {part["sha256"] for part in used if part["tokens"]} <= sums)
-    (rejects,) = output.glob("stages/self_clean.round-2.count/*/rejects/ngrams.npz")
+    (rejects,) = output.glob("stages/self_clean.round-2.count/*/rejects/ngrams.arrow")
     return Judges(tokenizer, (str(folder / task.key / COUNTS),), (str(weights),), str(rejects))
 
 

@@ -67,7 +67,7 @@ def make_judges(folder: Path) -> None:
             ngram.add(tables, ids, 0)
         place = folder / f"round-1/fold-{fold}"
         place.mkdir(parents=True)
-        write_counts(str(place / "ngrams.npz"), ngram.finish(tables), ["en"])
+        write_counts(str(place / "ngrams.arrow"), ngram.finish(tables), ["en"])
         save_model(place, TransNormer(sizes, seed=fold))
 
 

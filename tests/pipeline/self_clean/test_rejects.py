@@ -88,7 +88,7 @@ def judges(tmp_path: Path, tokenizer: str) -> Judges:
         record = sampler(tmp_path / key, tokenizer)(shard)
         task = CountTask(key, (rejects_path(str(tmp_path / key / "rejects"), "a"),), rejected, record["tokens"])
         CountNgrams(str(tmp_path / "counts"), tokenizer)(task)
-        paths.append(str(tmp_path / "counts" / key / "ngrams.npz"))
+        paths.append(str(tmp_path / "counts" / key / "ngrams.arrow"))
     assert work.vocab_size == 300
     return Judges(tokenizer, (paths[0],), (), paths[1])
 

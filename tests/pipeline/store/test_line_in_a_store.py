@@ -22,7 +22,7 @@ from tests.pipeline.formats.archives import conversions, members, parquet
 from tests.pipeline.store.conftest import Store
 
 FAULTS = {"fail": 0.05, "reset": 0.02, "slow": 0.01, "seconds": 0.3, "seed": 1}
-EXACT = ("shards/", "tokenizer/", "model.safetensors", "ngrams.npz", "score.json")
+EXACT = ("shards/", "tokenizer/", "model.safetensors", "ngrams.arrow", "score.json")
 
 
 @dataclass(frozen=True)
