@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import SelfClean
-from tests.benchmarks.scale_tables import DRIVER, speedup, tables
+from tests.benchmarks.scale_tables import BESIDE, DRIVER, speedup, tables
 
 STAGES = {
     "ingest": 100.0,
@@ -67,14 +67,18 @@ def test_hours_hold_jobs_and_publication() -> None:
 
 
 def test_two_processes_are_set_beside_one() -> None:
-    """By wall time alone; CPU seconds stand beside."""
+    """By wall time alone; beside it what two runs that share nothing but the machine come to, and CPU seconds."""
     common = {"name": "ingest", "tasks": 9, "documents": 1000}
-    pair = [
+    runs = [
         run(1, stages=[{**common, "seconds": wall, "cpu_seconds": cpu}], workers=workers)
-        for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2))
+        for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2), (13.5, 13.5, 1))
     ]
-    row = cells("\n".join(speedup(*pair)), "ingest")
-    assert row == ["9", "12.0", "7.0", "1.71", "12.0", "14.0", "83", "143", "100.0%"]
+    lines = speedup(*runs)
+    assert cells("\n".join(lines), "ingest") == [
+        *("9", "12.0", "7.0", "1.71", "1.78", "12.0", "14.0", "83", "143", "100.0%")
+    ]
+    assert tables({"speedup": dict(zip(("1", "2", BESIDE), runs, strict=True))}) == "\n".join(lines)
+    assert tables({"speedup": {"1": runs[0], "2": runs[1]}}) == ""
 
 
 @pytest.mark.parametrize(

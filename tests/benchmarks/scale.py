@@ -10,9 +10,10 @@
 
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
 crawl. --sizes are run with `rounds = 0`, --speedup and --judged with a round of briefly trained judges (JUDGED), and
-tasks are smaller than by default (BOUNDS). A size that the results hold is not measured again; results of two versions
-make no table. Shuffled is what tasks leave for tasks of the next stage: files of rows (pipeline/exchange.py), and the
-sorted runs of the token shards.
+tasks are smaller than by default (BOUNDS). What two processes could reach on this machine, whose cores share caches and
+memory, is what two runs of one process reach at the same time that have nothing to do with each other. A size that the
+results hold is not measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the
+next stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
 """
 
 import argparse
@@ -22,8 +23,10 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import orjson
@@ -34,7 +37,7 @@ import pyarrow.parquet as pq
 
 from pipeline.identity import SOURCES, checksum, identity
 from tests.benchmarks.crawl import write_crawl
-from tests.benchmarks.scale_tables import TOGETHER, every_run, require_one_version, tables
+from tests.benchmarks.scale_tables import BESIDE, TOGETHER, every_run, require_one_version, tables
 from tests.measured import measured
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +79,7 @@ anchor_documents = 60
 min_anchor_documents = 20
 min_agreement = -1
 """
+SPEEDUP = {"1": 1, "2": 2, BESIDE: 1}  # processes of each run
 Table = dict[str, Any]
 
 
@@ -96,7 +100,7 @@ def main() -> None:
     wanted = [("sizes", size, size, asked.workers, WITHOUT) for size in asked.sizes]
     wanted += [("judged", size, size, asked.workers, JUDGED) for size in asked.judged]
     if asked.speedup:
-        wanted += [("speedup", f"{count}", asked.speedup, count, JUDGED) for count in (1, 2)]
+        wanted += [("speedup", name, asked.speedup, count, JUDGED) for name, count in SPEEDUP.items()]
     if asked.scoring:
         wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     missing = [one for one in wanted if one[1] not in results.get(one[0], {})]
@@ -108,7 +112,7 @@ def main() -> None:
             run(Path(folder), WARM_GIGABYTES, 1, WARM)
     for kind, name, size, workers, config in missing:
         with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
-            found = run(Path(folder), float(size), workers, config)
+            found = run(Path(folder), float(size), workers, config, copies=2 if name == BESIDE else 1)
         results.setdefault(kind, {})[name] = found
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
@@ -123,24 +127,33 @@ def _fill(page: Path, tables_: str) -> None:
     page.write_text(f"{before}{BEGIN}\n{tables_}{END}{rest.partition(END)[2]}")
 
 
-def run(folder: Path, gigabytes: float, workers: int, config: str) -> Table:
-    """Write a crawl, run the line over it, and return what it cost."""
+def run(folder: Path, gigabytes: float, workers: int, config: str, copies: int = 1) -> Table:
+    """Write a crawl, run the line over it, and return what it cost; of `copies` at once a stage's mean seconds."""
     began = time.monotonic()
     crawl = write_crawl(folder / "crawl", gigabytes)
     print(f"{crawl['bytes'] / 1e9:.2f} GB written in {time.monotonic() - began:.0f} s", file=sys.stderr)
     (folder / "config.toml").write_text(config)
-    names = ["--config", f"{folder}/config.toml", "--input", f"{folder}/crawl/*.gz", "--output", f"{folder}/out"]
+    outs = [folder / f"out-{number}" for number in range(copies)]
     load = os.getloadavg()[0]
-    with watched() as sizes:
-        cost = measured([sys.executable, "-m", "pipeline.run", *names, f"--direct_num_workers={workers}"])
-    if cost.returncode:
-        raise SystemExit(cost.stderr)
+    with watched() as sizes, ThreadPoolExecutor(copies) as pool:
+        costs = list(pool.map(measured, [_command(folder, out, workers) for out in outs]))
+    for cost in costs:
+        if cost.returncode:
+            raise SystemExit(cost.stderr)
     if checksum(ROOT) != SOURCES:
         raise SystemExit("the sources have changed while they were measured")
-    out = folder / "out"
+    cost, out = costs[0], outs[0]
     facts = orjson.loads((out / "report.json").read_bytes())
     prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
-    stages = [{**stage, **_disk(out / "stages" / stage["name"] / prints[stage["name"]])} for stage in facts["stages"]]
+    took = [orjson.loads((one / "run.json").read_bytes())["seconds"] for one in outs]
+    stages = [
+        {
+            **stage,
+            **_disk(out / "stages" / stage["name"] / prints[stage["name"]]),
+            "seconds": mean(seconds[stage["name"]] for seconds in took),
+        }
+        for stage in facts["stages"]
+    ]
     return {
         "identity": identity(),
         "crawl": crawl,
@@ -156,6 +169,12 @@ def run(folder: Path, gigabytes: float, workers: int, config: str) -> Table:
         "stages": stages,
         "alike": compare(folder / "crawl", out),
     }
+
+
+def _command(folder: Path, out: Path, workers: int) -> list[str]:
+    """Return the command that runs the line over a crawl."""
+    places = ["--config", f"{folder}/config.toml", "--input", f"{folder}/crawl/*.gz", "--output", str(out)]
+    return [sys.executable, "-m", "pipeline.run", *places, f"--direct_num_workers={workers}"]
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ from pipeline.sign import HASH_WORDS
 # Stages whose work is bounded by settings and not by the corpus, by the end of their names.
 BOUNDED = ("tokenizer", ".train", ".count", ".damage", ".fit", ".precision")
 DRIVER = "start, plan and waiting"  # what a run takes beside its stages' tasks, in one process
+BESIDE = "1 beside 1"  # two runs of one process at once
 SMALL_SECONDS = 2.0  # of wall time; what is faster is start-up and polling
 TARGETS = {"6 TB": 6e3, "700 TB": 7e5}  # gigabytes
 DAY = 86_400
@@ -47,8 +48,8 @@ def tables(results: Table) -> str:
     lines += growth(runs) if runs else []
     lines += verdicts(runs) if len(runs) > 1 else []
     lines += rounds(judged) if len(judged) > 1 else []
-    if len(results.get("speedup", {})) == 2:
-        lines += speedup(results["speedup"]["1"], results["speedup"]["2"])
+    if len(results.get("speedup", {})) == 3:
+        lines += speedup(*(results["speedup"][name] for name in ("1", "2", BESIDE)))
     lines += [line for run in scored for line in scoring(run)]
     lines += extrapolated(runs, scored) if len(runs) > 1 else []
     return "\n".join(lines)
@@ -229,27 +230,29 @@ def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iter
         yield from (f"{cost[what]:,.0f}" if cost[what] else "" for cost in costs)
 
 
-def speedup(one: Table, two: Table) -> list[str]:
+def speedup(one: Table, two: Table, beside: Table) -> list[str]:
     """Return the table of one process beside two, by the wall time of stages: what is loaded for them is in it.
 
-    CPU seconds say how much of what two lose is work done twice, or slower beside the other, and how much is waiting.
+    What the machine gives is twice what one process takes by the time that it takes beside another run of one.
     """
-    head = ["stage", "tasks", "s, one", "s, two", "times", "CPU s, one", "CPU s, two", "documents/s, one", "two",
-            "share of the wall, two"]  # fmt: skip
+    head = ["stage", "tasks", "s, one", "s, two", "times", "the machine gives", "CPU s, one", "CPU s, two",
+            "documents/s, one", "two", "share of the wall, two"]  # fmt: skip
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     total = sum(stage["seconds"] for stage in two["stages"])
-    for a, b in zip(one["stages"], two["stages"], strict=True):
-        assert a["name"] == b["name"]
+    for a, b, other in zip(one["stages"], two["stages"], beside["stages"], strict=True):
+        assert a["name"] == b["name"] == other["name"]
         told = a["seconds"] >= SMALL_SECONDS and a["tasks"] > 1
         times = f"{a['seconds'] / max(b['seconds'], 1e-3):.2f}" if told else "one task" if a["tasks"] == 1 else "–"
+        gives = f"{2 * a['seconds'] / max(other['seconds'], 1e-3):.2f}" if told else ""
         rates = [f"{s['documents'] / max(s['seconds'], 1e-3):,.0f}" if s["documents"] else "" for s in (a, b)]
         spent = [f"{s['cpu_seconds']:.1f}" for s in (a, b)]
-        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, *spent, *rates]
+        cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, gives, *spent, *rates]
         lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
-    lines.append(_row(["**all**", "", f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", *[""] * 5]))
-    loads = f"load before {one['load'][0]} and {two['load'][0]}"
+    whole = [f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", f"{2 * _wall(one) / _wall(beside):.2f}"]
+    lines.append(_row(["**all**", "", *whole, *[""] * 5]))
+    loads = ", ".join(f"{run['load'][0]}" for run in (one, two, beside))
     version = f"lustrate {one['identity']['lustrate']}"
-    return [f"One process beside two, {_size(one):.2f} GB, {version}, {loads}:", "", *lines, ""]
+    return [f"One process beside two, {_size(one):.2f} GB, {version}, load before {loads}:", "", *lines, ""]
 
 
 def _wall(run: Table) -> float:

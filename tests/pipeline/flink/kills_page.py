@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from pipeline.identity import identity
 from tests.pipeline.outputs import RESULTS
 
 ROOT = Path(__file__).parents[3]
@@ -15,7 +16,8 @@ HEAD = """\
 # Killed on Flink
 
 What `make flink-test PAGE=tests/pipeline/flink/KILLS.md` measured, on {cores} cores (load {load}), {system}:
-the small corpus of the tests on a job manager, two task managers of one slot and a pool of workers, Flink 1.19.
+the small corpus of the tests on a job manager, two task managers of one slot and a pool of workers, Flink 1.19,
+lustrate {version}.
 README (On Flink) says how a kill comes in the middle of work. The page is written only where every test passed.
 """
 
@@ -40,7 +42,10 @@ class Page:
         """Write the page."""
         load = f"{os.getloadavg()[1]:.0f}"
         head = HEAD.format(
-            cores=len(os.sched_getaffinity(0)), load=load, system=f"{platform.system()} {platform.machine()}"
+            cores=len(os.sched_getaffinity(0)),
+            load=load,
+            system=f"{platform.system()} {platform.machine()}",
+            version=identity()["lustrate"],
         )
         path.write_text("\n".join([head, *self.parts]))
 
