@@ -37,8 +37,6 @@ from pipeline.job import LOCAL_RUNNERS, JobOptions, check_accelerator, make_job,
 from pipeline.running_jobs import cleared
 from pipeline.stage import Stage
 
-SLICES_PER_WORKER = 4  # a slow slice holds up the others less
-
 
 class ForEach(beam.PTransform):
     """Do `work` once for each task and record it in the stage's folder; recorded tasks are skipped.
@@ -79,8 +77,7 @@ def start(
 
             def submit(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
                 transform = ForEach(work, stage.folder)
-                slices = dealt(tasks, count * SLICES_PER_WORKER)
-                return [pool.submit(run_pipeline, options, transform, part) for part in slices]
+                return [pool.submit(run_pipeline, options, transform, hand) for hand in dealt(tasks, count)]
 
             yield Engine(submit)
         return

@@ -39,7 +39,6 @@ STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
 POLL_SHARE = 0.01  # of the time that a stage has taken: each look lists all its records, and a long stage has many
 LONGEST_POLL = 10.0  # seconds
 TASK_ATTEMPTS = 3  # when a file cannot be opened or written; what fails on its way to the disk ends the run
-HANDS_PER_WORKER = 32  # lists of tasks, dealt out in turn: 100,000 futures, one a task, would be slow to wait for
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
 
@@ -215,15 +214,28 @@ def start(workers: int | None = None) -> Iterator[Engine]:
     with processes(count, start_worker) as pool:
 
         def submit(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
-            return [pool.submit(do_tasks, hand, work, stage.folder) for hand in dealt(tasks, count * HANDS_PER_WORKER)]
+            return [pool.submit(do_tasks, hand, work, stage.folder) for hand in dealt(tasks, count)]
 
         yield Engine(submit)
 
 
-def dealt(tasks: Sequence[Task], count: int) -> list[list[Task]]:
-    """Deal the tasks into so many hands at most, large ones first and spread evenly."""
-    ordered = sorted(tasks, key=lambda task: -getattr(task, "size", 0))
-    return [ordered[i::count] for i in range(min(len(tasks), count))]
+def dealt(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
+    """Deal the tasks into hands, large tasks first: each about half of a worker's share of what is left, by size.
+
+    Guided self-scheduling (Polychronopoulos and Kuck 1987): few hands, since the end of each waits for the disk, and
+    small ones last, so that workers end together.
+    """
+    sizes = [getattr(task, "size", 0) + 1 for task in tasks]
+    left, held, wanted = sum(sizes), 0, 0.0
+    hands: list[list[Task]] = []
+    for number in sorted(range(len(tasks)), key=lambda n: -sizes[n]):
+        if held >= wanted:
+            hands.append([])
+            held, wanted = 0, left / (2 * workers)
+        hands[-1].append(tasks[number])
+        held += sizes[number]
+        left -= sizes[number]
+    return hands
 
 
 @contextlib.contextmanager

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.execute import RunFailed, _raise_failure, do_tasks
+from pipeline.execute import RunFailed, _raise_failure, dealt, do_tasks
 from pipeline.failure import InputChanged, with_remedy
 from pipeline.object_store import StoreFailed
 from pipeline.session import engine
@@ -275,3 +277,39 @@ def test_a_file_that_never_reached_the_disk_is_not_recorded(tmp_path: Path, monk
         do_tasks([Number(key) for key in "abc"], Write(str(tmp_path)), str(tmp_path))
     assert [path.name for path in tmp_path.glob("done/*.json")] == ["a.json"]
     assert opened() <= descriptors + 2, "those of the task that was begun last"
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A task of some size."""
+
+    key: str
+    size: int
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(1, 16))
+def test_hands_end_together(sizes: list[int], workers: int) -> None:
+    """Every task is in one hand; workers that take hands in turn end within the largest task of each other's work."""
+    tasks = [Sized(str(number), size) for number, size in enumerate(sizes)]
+    hands = dealt(tasks, workers)
+    assert sorted(task.key for hand in hands for task in hand) == sorted(task.key for task in tasks)
+    spent = [0] * workers
+    for hand in hands:
+        worker = spent.index(min(spent))
+        spent[worker] += sum(task.size + 1 for task in hand)
+    whole, largest = sum(spent), max(sizes, default=0) + 1
+    assert max(spent) <= whole / workers + largest
+
+
+def test_many_tasks_are_some_dozen_hands() -> None:
+    """A hundred thousand tasks of one size: half of a worker's share first, single tasks last."""
+    hands = dealt([Sized(str(number), 10) for number in range(100_000)], 16)
+    assert len(hands) < 32 * 16
+    assert [len(hands[0]), len(hands[-1])] == [100_000 // 32, 1]
+
+
+def test_a_giant_is_a_hand_of_its_own() -> None:
+    """What takes as long as all the rest is begun first, and nothing waits behind it."""
+    hands = dealt([*(Sized(str(number), 10) for number in range(100)), Sized("giant", 1000)], 2)
+    assert [task.key for task in hands[0]] == ["giant"]
+    assert len(hands) < 20
