@@ -32,10 +32,12 @@ from apache_beam.runners.runner import create_runner
 
 from pipeline.cluster import prepared
 from pipeline.config import ConfigError
-from pipeline.execute import Engine, Task, Work, dealt, do_task, processes, start_worker
+from pipeline.execute import Engine, Task, Work, do_task, large_first, processes, start_worker
 from pipeline.job import LOCAL_RUNNERS, JobOptions, check_accelerator, make_job, run_job
 from pipeline.running_jobs import cleared
 from pipeline.stage import Stage
+
+SLICES_PER_WORKER = 4  # a slow slice holds up the others less
 
 
 class ForEach(beam.PTransform):
@@ -77,7 +79,9 @@ def start(
 
             def submit(stage: Stage, work: Work, tasks: Sequence[Task]) -> list[Future[Any]]:
                 transform = ForEach(work, stage.folder)
-                return [pool.submit(run_pipeline, options, transform, hand) for hand in dealt(tasks, count)]
+                ordered, slices = large_first(tasks), min(len(tasks), count * SLICES_PER_WORKER)
+                parts = [ordered[number::slices] for number in range(slices)]
+                return [pool.submit(run_pipeline, options, transform, part) for part in parts]
 
             yield Engine(submit)
         return

@@ -5,6 +5,7 @@ asks for it: on a laptop it would do nothing but iterate, for 0.7 s of imports a
 """
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -36,8 +37,7 @@ from pipeline.storage import exists, is_local, join, remove, synced_later, walk
 
 POLL_SECONDS = 0.5
 STORE_POLL_SECONDS = 2.0  # a listing is a request for each thousand records
-POLL_SHARE = 0.01  # of the time that a stage has taken: each look lists all its records, and a long stage has many
-LONGEST_POLL = 10.0  # seconds
+LOOKS_SHARE = 0.02  # of a stage's time that goes to looks at its records, since each look lists all
 TASK_ATTEMPTS = 3  # when a file cannot be opened or written; what fails on its way to the disk ends the run
 LOG = logging.getLogger(__name__)
 ONE_TASK = threading.Lock()  # a worker of another runner has threads, and a task takes a process's memory and settings
@@ -151,13 +151,16 @@ class Engine:
         """Wait for what was submitted and report what is recorded; the first error ends the run."""
         seen: set[str] = set()
         pending = set(futures)
-        began = time.monotonic()
+        due = 0.0
         while True:
-            timeout = pause(stage.folder, time.monotonic() - began)
-            finished, pending = wait(pending, timeout, return_when=FIRST_EXCEPTION)
+            finished, pending = wait(pending, pause(stage.folder), return_when=FIRST_EXCEPTION)
             for future in finished:
                 _raise_failure(stage, future)
-            new = finished_keys(stage.folder) - seen
+            new: set[str] = set()
+            began = time.monotonic()
+            if began >= due or not pending:
+                new = finished_keys(stage.folder) - seen
+                due = began + (time.monotonic() - began) / LOOKS_SHARE
             seen |= new
             watch(list(read_records(stage.folder, new)))
             if not pending:
@@ -187,9 +190,9 @@ class Rank:
         return write_manifest(stage, time.monotonic() - started)
 
 
-def pause(folder: str, elapsed: float = 0.0) -> float:
-    """Return the seconds between two looks into the folder of a stage that has taken so many."""
-    return min(max(POLL_SECONDS if is_local(folder) else STORE_POLL_SECONDS, POLL_SHARE * elapsed), LONGEST_POLL)
+def pause(folder: str) -> float:
+    """Return the seconds between two looks into a folder."""
+    return POLL_SECONDS if is_local(folder) else STORE_POLL_SECONDS
 
 
 def _sweep(stage: Stage) -> None:
@@ -223,19 +226,26 @@ def dealt(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     """Deal the tasks into hands, large tasks first: each about half of a worker's share of what is left, by size.
 
     Guided self-scheduling (Polychronopoulos and Kuck 1987): few hands, since the end of each waits for the disk, and
-    small ones last, so that workers end together.
+    small ones last, so that workers end together. Neighbours, which may be slow alike, go to different hands.
     """
-    sizes = [getattr(task, "size", 0) + 1 for task in tasks]
-    left, held, wanted = sum(sizes), 0, 0.0
+    rest, step = large_first(tasks), 2 * workers
     hands: list[list[Task]] = []
-    for number in sorted(range(len(tasks)), key=lambda n: -sizes[n]):
-        if held >= wanted:
-            hands.append([])
-            held, wanted = 0, left / (2 * workers)
-        hands[-1].append(tasks[number])
-        held += sizes[number]
-        left -= sizes[number]
+    while rest:
+        wanted, spread = sum(map(_size, rest)) / step, rest[::step]
+        held = itertools.accumulate(map(_size, spread))
+        count = next((number for number, size in enumerate(held, 1) if size >= wanted), len(spread))
+        hands.append(spread[:count])
+        del rest[: count * step : step]
     return hands
+
+
+def large_first(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks by size, the largest first."""
+    return sorted(tasks, key=lambda task: -_size(task))
+
+
+def _size(task: Task) -> int:
+    return getattr(task, "size", 0) + 1
 
 
 @contextlib.contextmanager

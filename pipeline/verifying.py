@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
 KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
-AT_ONCE = 4096  # candidates that are enough to compare: their signatures are some megabytes
+AT_ONCE = 4096  # least batch of candidates, where there are as many: their signatures are some megabytes
 DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
 
 
@@ -86,8 +86,7 @@ class Verify:
             slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
         ):
-            for others, parts in _together(self.attached, group, linking):
-                found = np.concatenate(parts)
+            for found, others, counted in _together(self.attached, group, linking):
                 paths = [join(self.attached, "signatures", other.key + ".rows") for other in others]
                 theirs = read_every(paths, group.number, signature_rows(linking.width))
                 size += found.nbytes + theirs.nbytes
@@ -97,31 +96,34 @@ class Verify:
                 similarity, kind = compare(left, right, linking)
                 accepted, unsure = _decided(similarity, kind, linking)
                 write_edges(compared.edges(similarity, kind, accepted))
-                ends = np.cumsum([len(part) for part in parts])
-                for part, undecided in zip(parts, np.split(unsure[compared.which], ends[:-1]), strict=True):
-                    write_unsure(part.compress(undecided))
+                undecided, ends = unsure[compared.which], np.cumsum(counted)
+                for stop, count in zip(ends.tolist(), counted, strict=True):  # a slice for each group, empty or not
+                    part = slice(stop - count, stop)
+                    write_unsure(found[part].compress(undecided[part]))
                 judged.fail(found.compress(~(accepted | unsure)[compared.which]))
                 counts += [len(compared.centre), accepted.sum()]
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
 
 
-def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[list[Group], list[Array]]]:
-    """Yield the groups that have candidates, and the candidates of each group, some at once.
+def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[Array, list[Group], list[int]]]:
+    """Yield candidates of some groups at once, the groups that have any, and how many each of those groups has.
 
-    Groups meet groups, and most have little to say to each other: compared by themselves, each few candidates cost
-    what thousands do.
+    Groups meet groups, and most share few candidates: compared by themselves, each few cost what thousands do.
     """
-    others, parts, held = [], [], 0
+    others: list[Group] = []
+    parts: list[Array] = []
+    counted: list[int] = []
     for other in linking.groups:
-        found = _candidates(attached, group, other)
-        others += [other] if len(found) else []
-        parts.append(found)
-        held += len(found)
-        if held >= AT_ONCE:
-            yield others, parts
-            others, parts, held = [], [], 0
-    if parts:
-        yield others, parts
+        part = _candidates(attached, group, other)
+        counted.append(len(part))
+        if len(part):
+            others.append(other)
+            parts.append(part)
+        if sum(map(len, parts)) >= AT_ONCE or other is linking.groups[-1]:
+            found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, CANDIDATE), *parts])
+            parts.clear()  # so that candidates are held once
+            yield found, others, counted
+            others, counted = [], []
 
 
 def _candidates(attached: str, group: Group, other: Group) -> Array:
@@ -130,7 +132,7 @@ def _candidates(attached: str, group: Group, other: Group) -> Array:
 
 
 def _centres(attached: str, group: Group, linking: Linking) -> Array:
-    parts = [np.unique(np.concatenate(found)["centre"]) for _, found in _together(attached, group, linking)]
+    parts = [np.unique(found["centre"]) for found, *_ in _together(attached, group, linking)]
     return np.unique(np.concatenate(parts))
 
 

@@ -52,13 +52,16 @@ def read_finished(output: str) -> Finished:
         raise ConfigError(f"{folder} holds no score: the run is of a version that published none")
     config = from_tables({name: table for name, table in told.items() if name not in HIDDEN}, families)
     score = _score(folder)
+    judges = published(storage.join(output, "evaluator"), last["number"], config.self_clean.folds)
+    if not all(map(storage.exists, judges.counts)):
+        raise ConfigError(f"{folder} holds no n-grams: the run is of another version, run this version over it first")
     return Finished(
         output=output,
         config=config,
         round=last["number"],
         score=score,
         digest=storage.checksum(score_path(folder)),
-        judges=published(storage.join(output, "evaluator"), last["number"], config.self_clean.folds),
+        judges=judges,
         cuts=last["cuts"],
         measured=_measured(output, fingerprints, last["number"], score),
     )

@@ -44,7 +44,7 @@ class Judges:
 
     @property
     def memory(self) -> int:
-        """Bytes that a process takes which has them all."""
+        """Bytes that a process takes which has them all: those of a store, which are not shared."""
         return JUDGING_BYTES + (len(self.counts) + 1) * (16 << MOST_BITS)
 
     def load_tokenizer(self) -> Tokenizer:
@@ -88,17 +88,23 @@ def load_counts(path: str) -> tuple[Ngrams, dict[str, int]]:
     row = pa.ipc.open_file(_mapped(path)).get_batch(0)
     languages = row["languages"].values.to_pylist()
     unigrams, ones, twos, threes = (row[name].values.to_numpy() for name in TABLES)
-    by_language = (len(languages), -1)
+    by_language = (len(languages), len(unigrams) // max(1, len(languages)))
     model = Ngrams(unigrams.reshape(by_language), ones.reshape(*by_language, 3), twos.reshape(-1, 3), threes)
     return model, {name: number for number, name in enumerate(languages)}
 
 
 def _mapped(path: str) -> pa.NativeFile:
-    """Open a file in memory: one on a disk where it lies, one in a store as a copy."""
-    if storage.is_local(path):
-        return pa.memory_map(path)
+    """Open a file in memory: one on a disk where it lies, one in a store as a copy.
+
+    It is read once through before: what a disk or a file server cannot read is an error there, and would be a signal
+    that ends the process where the file is mapped.
+    """
     with storage.open_input(path) as file:
-        return pa.BufferReader(file.read())
+        if not storage.is_local(path):
+            return pa.BufferReader(file.read())
+        while file.read(1 << 20):
+            pass
+    return pa.memory_map(path)
 
 
 @cache

@@ -5,26 +5,28 @@
 Of the run's measured anchors, split as signals_worth.py splits them, every way learns from four parts, without a kind
 of damage and its family, and looks for that kind in the fifth. AUC, and recall at a cut that costs LOSS of the
 undamaged, are means over parts by damaged documents, then over languages, then over kinds. Differences to the first
-way, which ships, are paired, with 95 % intervals from a bootstrap over documents.
+way, which ships, are paired, with 95 % intervals from a bootstrap over documents. The least agreement is that of two
+judges about the undamaged, in the language where they agree least: below `min_agreement` a language is not judged.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.evaluation.resampling import Floats, auc, cut_at_loss, difference
+from pipeline.evaluation.resampling import Floats, cut_at_loss, difference, share_above
 from pipeline.evaluation.shown import interval, three
 from pipeline.self_clean import combine
 from pipeline.self_clean.anchors import CLEAN
 from pipeline.self_clean.defects import family
-from pipeline.self_clean.fitting import Taught, features, fit_weights
+from pipeline.self_clean.fitting import Taught, features, fit_weights, make_taught
 from pipeline.self_clean.signals import SIGNALS
-from tests.benchmarks.signals_worth import PARTS, Split, read_rows, split
+from tests.benchmarks.signals_worth import Split, looks, read_rows, split
 
 LOSS = 0.02
 ASKED = ("shuffled_words", "mojibake", "ocr", "babble_mixed", "babble_source", "boilerplate")  # by language
@@ -40,8 +42,8 @@ def shared(taught: Taught, kind: str) -> Scorer:
 
 def by_language(taught: Taught, kind: str) -> Scorer:
     """Weigh each language by itself."""
-    weights = {name: fit_weights(Taught({name: one}, {name: taught.every[name]}, {}), kind)
-               for name, one in taught.own.items()}  # fmt: skip
+    alone = {name: Taught({name: one}, {name: taught.every[name]}, {}) for name, one in taught.own.items()}
+    weights = {name: fit_weights(one, kind) for name, one in alone.items()}
     return lambda name, rows: combine.score(rows, weights[name])
 
 
@@ -72,7 +74,10 @@ def likest_kind(taught: Taught, kind: str) -> Scorer:
 
 
 def distance(taught: Taught, _: str) -> Scorer:
-    """Take the distance from undamaged documents of the language (Mahalanobis 1936), and learn from no damage."""
+    """Take the distance from undamaged documents of the language (Mahalanobis 1936), and learn from no damage.
+
+    Variances are raised as those that residuals are made of.
+    """
     usual = {}
     for name, one in taught.own.items():
         z = _signed(taught.every[name][one.kind == CLEAN])
@@ -105,44 +110,54 @@ class Found:
     """How well a kind of damage is found in a language."""
 
     auc: Floats  # (1 + resamples)
-    recall: float
+    recall: Floats  # (1 + resamples), the cut taken as given
     documents: int
 
 
 def found(given: Split, way: Way) -> dict[tuple[str, str], Found]:
     """Return how well a way finds each kind in each language, the mean of the parts."""
-    rows = {name: features(one, len(SIGNALS))[one.own] for name, one in given.rows.items()}
-    own = {name: one.take(one.own) for name, one in given.rows.items()}
     cells: dict[tuple[str, str], list[Found]] = {}
-    for part in range(PARTS):
-        asked = {name: given.part[name][given.rows[name].own] == part for name in own}
-        known = {name: one.take(~asked[name]) for name, one in own.items()}
-        taught = Taught(known, {name: rows[name][~asked[name]] for name in own}, {})
-        for kind in sorted({name for one in own.values() for name in one.kind[one.damaged].tolist()}):
-            score = way(taught, kind)
-            for name, one in own.items():
-                good, bad = asked[name] & ~one.damaged, asked[name] & (one.kind == kind)
-                if bad.any():
-                    above, below = score(name, rows[name][bad]), score(name, rows[name][good])
-                    drawn = given.weights[name][:, given.rows[name].own]
-                    draws = np.nan_to_num(auc(below, above, drawn[:, good], drawn[:, bad]), nan=0.5)
-                    recall = float((above >= cut_at_loss(below, LOSS)).mean())
-                    cells.setdefault((kind, name), []).append(Found(draws, recall, int(bad.sum())))
+    for kind, taught, where in looks(given, range(len(SIGNALS))):
+        score = way(taught, kind)
+        for name, looked in where.items():
+            own = partial(score, name)
+            recall = share_above(own(looked.bad), cut_at_loss(own(looked.good), LOSS), looked.bad_drawn)
+            one = Found(looked.auc(own), np.nan_to_num(recall), len(looked.bad))
+            cells.setdefault((kind, name), []).append(one)
     return {key: _mean(some) for key, some in cells.items()}
 
 
 def _mean(some: list[Found]) -> Found:
     counts = [one.documents for one in some]
-    draws = np.average([one.auc for one in some], axis=0, weights=counts)
-    return Found(draws, float(np.average([one.recall for one in some], weights=counts)), sum(counts))
+    draws, recall = (
+        np.average(of, axis=0, weights=counts) for of in zip(*((f.auc, f.recall) for f in some), strict=True)
+    )
+    return Found(draws, recall, sum(counts))
 
 
-def overall(cells: dict[tuple[str, str], Found]) -> tuple[Floats, float]:
-    """Return AUC (1 + resamples) and recall, the mean over kinds of the mean over languages."""
+def overall(cells: Mapping[tuple[str, str], Found]) -> tuple[Floats, Floats]:
+    """Return AUC and recall (1 + resamples), the mean over kinds of the mean over languages."""
     kinds = sorted({kind for kind, _ in cells})
     by_kind = [[one for (kind, _), one in cells.items() if kind == asked] for asked in kinds]
-    draws = np.mean([np.mean([one.auc for one in some], axis=0) for some in by_kind], axis=0)
-    return draws, float(np.mean([np.mean([one.recall for one in some]) for some in by_kind]))
+    auc, recall = (
+        np.mean([np.mean([getattr(one, what) for one in some], axis=0) for some in by_kind], axis=0)
+        for what in ("auc", "recall")
+    )
+    return auc, recall
+
+
+def agreement(given: Split, way: Way) -> tuple[float, str]:
+    """Return the least rank correlation of two judges' verdicts of undamaged anchors of a fold, and its language."""
+    score = way(make_taught(given.rows), "")
+    least = []
+    for name, one in given.rows.items():
+        clean = one.take(~one.damaged)
+        verdicts = score(name, features(one, len(SIGNALS))[~one.damaged])
+        first, second = (verdicts[clean.judge == judge] for judge in (0, 1))
+        fold = clean.fold[clean.judge == 0]
+        told = [combine.spearman(first[fold == number], second[fold == number]) for number in np.unique(fold)]
+        least.append((float(np.mean(told)), name))
+    return min(least)
 
 
 def main() -> None:
@@ -152,23 +167,25 @@ def main() -> None:
     given = split(read_rows(line.parse_args().run))
     ways = {name: found(given, way) for name, way in WAYS.items()}
     documents = sum(len(set(one.id)) for one in given.rows.values())
-    base, _ = overall(next(iter(ways.values())))
+    base = overall(next(iter(ways.values())))
     table = Table(title="all kinds and languages", title_justify="left")
-    for head in ("verdict", "AUC", "more than the first", f"recall at {LOSS:.0%} loss"):
-        table.add_column(head, justify="left" if head == "verdict" else "right", no_wrap=True)
+    table.add_column("verdict")
+    for head in ("AUC", "more than the first", f"recall at {LOSS:.0%} loss", "more than the first", "least agreement"):
+        table.add_column(head, justify="right")
     for name, cells in ways.items():
-        draws, recall = overall(cells)
-        table.add_row(
-            name, three(draws[0]), interval(difference(draws - base, documents).as_list(), "+"), three(recall)
-        )
-    Console(width=120).print(table)
+        figures = []
+        for draws, first in zip(overall(cells), base, strict=True):
+            figures += [three(draws[0]), interval(difference(draws - first, documents).as_list(), "+")]
+        value, language = agreement(given, WAYS[name])
+        table.add_row(name, *figures, f"{three(value)} ({language})")
+    Console(width=160).print(table)
     table = Table(title="AUC / recall, in the order above", title_justify="left")
     table.add_column("damage")
     for name in WAYS:
         table.add_column(name, justify="right")
     for key in sorted(key for key in next(iter(ways.values())) if key[0] in ASKED):
-        figures = [f"{three(way[key].auc[0])} / {three(way[key].recall)}" for way in ways.values()]
-        table.add_row(f"{key[0].replace('_', ' ')}, {key[1]}", *figures)
+        shown = [f"{three(way[key].auc[0])} / {three(way[key].recall[0])}" for way in ways.values()]
+        table.add_row(f"{key[0].replace('_', ' ')}, {key[1]}", *shown)
     Console(width=160).print(table)
 
 

@@ -11,9 +11,10 @@
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
 crawl. --sizes are run with `rounds = 0`, --speedup and --judged with a round of briefly trained judges (JUDGED), and
 tasks are smaller than by default (BOUNDS). What two processes could reach on this machine, whose cores share caches and
-memory, is what two runs of one process reach at the same time that have nothing to do with each other. A size that the
-results hold is not measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the
-next stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
+memory, is what two runs of one process reach at the same time that do not wait for each other: begun together, but one
+may be a stage ahead, and each has a driver. The mean of their seconds is taken. A size that the results hold is not
+measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the next stage: files
+of rows (pipeline/exchange.py), and the sorted runs of the token shards.
 """
 
 import argparse

@@ -48,8 +48,8 @@ def tables(results: Table) -> str:
     lines += growth(runs) if runs else []
     lines += verdicts(runs) if len(runs) > 1 else []
     lines += rounds(judged) if len(judged) > 1 else []
-    if len(results.get("speedup", {})) == 3:
-        lines += speedup(*(results["speedup"][name] for name in ("1", "2", BESIDE)))
+    if {"1", "2"} <= results.get("speedup", {}).keys():
+        lines += speedup(results["speedup"]["1"], results["speedup"]["2"], results["speedup"].get(BESIDE))
     lines += [line for run in scored for line in scoring(run)]
     lines += extrapolated(runs, scored) if len(runs) > 1 else []
     return "\n".join(lines)
@@ -230,7 +230,7 @@ def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iter
         yield from (f"{cost[what]:,.0f}" if cost[what] else "" for cost in costs)
 
 
-def speedup(one: Table, two: Table, beside: Table) -> list[str]:
+def speedup(one: Table, two: Table, beside: Table | None = None) -> list[str]:
     """Return the table of one process beside two, by the wall time of stages: what is loaded for them is in it.
 
     What the machine gives is twice what one process takes by the time that it takes beside another run of one.
@@ -239,18 +239,20 @@ def speedup(one: Table, two: Table, beside: Table) -> list[str]:
             "documents/s, one", "two", "share of the wall, two"]  # fmt: skip
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     total = sum(stage["seconds"] for stage in two["stages"])
-    for a, b, other in zip(one["stages"], two["stages"], beside["stages"], strict=True):
-        assert a["name"] == b["name"] == other["name"]
+    others = {stage["name"]: stage["seconds"] for stage in beside["stages"]} if beside else {}
+    for a, b in zip(one["stages"], two["stages"], strict=True):
+        assert a["name"] == b["name"]
         told = a["seconds"] >= SMALL_SECONDS and a["tasks"] > 1
         times = f"{a['seconds'] / max(b['seconds'], 1e-3):.2f}" if told else "one task" if a["tasks"] == 1 else "–"
-        gives = f"{2 * a['seconds'] / max(other['seconds'], 1e-3):.2f}" if told else ""
+        gives = f"{2 * a['seconds'] / others[a['name']]:.2f}" if told and others else ""
         rates = [f"{s['documents'] / max(s['seconds'], 1e-3):,.0f}" if s["documents"] else "" for s in (a, b)]
         spent = [f"{s['cpu_seconds']:.1f}" for s in (a, b)]
         cells = [f"{a['tasks']:,}", f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", times, gives, *spent, *rates]
         lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
-    whole = [f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", f"{2 * _wall(one) / _wall(beside):.2f}"]
+    gives = f"{2 * _wall(one) / _wall(beside):.2f}" if beside else ""
+    whole = [f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", gives]
     lines.append(_row(["**all**", "", *whole, *[""] * 5]))
-    loads = ", ".join(f"{run['load'][0]}" for run in (one, two, beside))
+    loads = ", ".join(f"{run['load'][0]}" for run in (one, two, beside) if run)
     version = f"lustrate {one['identity']['lustrate']}"
     return [f"One process beside two, {_size(one):.2f} GB, {version}, load before {loads}:", "", *lines, ""]
 

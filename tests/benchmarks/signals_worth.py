@@ -10,8 +10,9 @@ over documents.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -52,27 +53,49 @@ def split(rows: Rows) -> Split:
     return Split(rows, part, {name: draw_weights(one.id, SEED) for name, one in rows.items()})
 
 
-def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
-    """Return the AUC of each kind and of all (1 + resamples) by the signals of some columns."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Where a kind of damage is looked for in a language: features of undamaged and damaged text, and their draws."""
+
+    good: Floats  # (documents, features)
+    bad: Floats
+    good_drawn: Floats  # (1 + resamples, documents)
+    bad_drawn: Floats
+
+    def auc(self, score: Callable[[Floats], Floats]) -> Floats:
+        """Return the AUC (1 + resamples) of a score of features; a half where a draw holds no document."""
+        found = auc(score(self.good), score(self.bad), self.good_drawn, self.bad_drawn)
+        return np.nan_to_num(found, nan=0.5)
+
+
+def looks(given: Split, columns: Sequence[int]) -> Iterator[tuple[str, Taught, dict[str, Looked]]]:
+    """Yield each kind of damage in each part: what is learnt from, and where it is looked for, by language."""
     some = {name: replace(one, signals=one.signals[:, columns]) for name, one in given.rows.items()}
     rows = {name: features(one, len(columns))[one.own] for name, one in some.items()}
     own = {name: one.take(one.own) for name, one in some.items()}
-    sums: dict[str, Floats] = {}
-    count: dict[str, int] = {}
+    drawn = {name: given.weights[name][:, given.rows[name].own] for name in own}
     for part in range(PARTS):
         asked = {name: given.part[name][given.rows[name].own] == part for name in own}
+        known = {name: one.take(~asked[name]) for name, one in own.items()}
+        taught = Taught(known, {name: rows[name][~asked[name]] for name in own}, {})
         for kind in _kinds(own):
-            known = {name: one.take(~asked[name]) for name, one in own.items()}
-            taught = Taught(known, {name: rows[name][~asked[name]] for name in own}, {})
-            weights = fit_weights(taught, kind)
+            where = {}
             for name, one in own.items():
                 good, bad = asked[name] & ~one.damaged, asked[name] & (one.kind == kind)
                 if bad.any():
-                    score = combine.score(rows[name], weights)
-                    drawn = given.weights[name][:, given.rows[name].own]
-                    draws = auc(score[good], score[bad], drawn[:, good], drawn[:, bad])
-                    sums[kind] = sums.get(kind, 0) + bad.sum() * np.nan_to_num(draws, nan=0.5)
-                    count[kind] = count.get(kind, 0) + int(bad.sum())
+                    where[name] = Looked(rows[name][good], rows[name][bad], drawn[name][:, good], drawn[name][:, bad])
+            yield kind, taught, where
+
+
+def found(given: Split, columns: Sequence[int]) -> dict[str, Floats]:
+    """Return the AUC of each kind and of all (1 + resamples) by the signals of some columns."""
+    sums: dict[str, Floats] = {}
+    count: dict[str, int] = {}
+    for kind, taught, where in looks(given, columns):
+        score = partial(combine.score, weights=fit_weights(taught, kind))
+        for looked in where.values():
+            sums[kind] = sums.get(kind, 0) + len(looked.bad) * looked.auc(score)
+            count[kind] = count.get(kind, 0) + len(looked.bad)
     by_kind = {kind: sums[kind] / count[kind] for kind in sorted(sums)}
     return {**by_kind, ALL: np.mean(list(by_kind.values()), axis=0)}
 

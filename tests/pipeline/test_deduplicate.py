@@ -13,13 +13,16 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from pipeline import clean, storage
+from dedup.clusters import CANDIDATE, EDGE
+from pipeline import clean, storage, verifying
 from pipeline.config import Config, ConfigError, Deduplicate
 from pipeline.deduplicate import seconds
 from pipeline.document import Writer, conform, read_table, schema
 from pipeline.earlier import Earlier, find_earlier
+from pipeline.exchange import read_slices
 from pipeline.execute import do_task
 from pipeline.line import Line
+from pipeline.linking import PAIR
 from pipeline.progress import display
 from pipeline.publish import _cut
 from pipeline.shards import DocumentShard
@@ -163,6 +166,32 @@ def test_order_and_shards_change_nothing(tmp_path: Path, name: str) -> None:
         found = deduplicate(tmp_path / str(seed), mixed, more, size, seed=seed)
         assert found.verdicts == expected.verdicts
     assert expected.judged.summary["kept"]["documents"] == {"en": len(documents) - len(expected.verdicts)}
+
+
+@pytest.mark.parametrize("name", ["estimate", "exact"])
+def test_candidates_that_are_compared_together_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One by one, a few groups' or all at once: the same rows of edges, of what is unsure and of what failed."""
+    found = []
+    for at_once in (1, 7, 10**9):
+        monkeypatch.setattr(verifying, "AT_ONCE", at_once)
+        run = deduplicate(tmp_path / str(at_once), corpus(), MODES[name], size=20)
+        found.append({kind: rows_of(run.folder, kind) for kind in ("edges", "unsure", "failed")})
+        assert len(list(run.folder.glob("stages/deduplicate.attach-1/*/candidates/*.rows"))) > 5
+    assert found[0] == found[1] == found[2]
+    assert all(found[0][kind] for kind in ("edges", "failed"))
+    assert bool(found[0]["unsure"]) == (name == "exact")
+
+
+def rows_of(folder: Path, kind: str) -> bytes:
+    """Return the rows of a kind that verifying wrote, in the order of the files, whatever their slices."""
+    paths = sorted(folder.glob(f"stages/deduplicate.verify-*/*/{kind}/*.rows"))
+    parts = [part.tobytes() for path in paths for part in read_slices(str(path), KINDS_OF_ROWS[kind])]
+    return b"".join(parts)
+
+
+KINDS_OF_ROWS = {"edges": EDGE, "unsure": CANDIDATE, "failed": PAIR}
 
 
 @pytest.mark.parametrize("name", ["estimate", "exact", "earliest", "all keys, longest"])

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import storage
+from pipeline import execute, storage
 from pipeline.execute import RunFailed, _raise_failure, dealt, do_tasks
 from pipeline.failure import InputChanged, with_remedy
 from pipeline.object_store import StoreFailed
 from pipeline.session import engine
-from pipeline.stage import Manifest, Record, make_stage, read_manifest, write_record
+from pipeline.stage import Manifest, Record, finished_keys, make_stage, read_manifest, write_record
 
 
 @dataclass(frozen=True)
@@ -293,19 +293,33 @@ def test_hands_end_together(sizes: list[int], workers: int) -> None:
     tasks = [Sized(str(number), size) for number, size in enumerate(sizes)]
     hands = dealt(tasks, workers)
     assert sorted(task.key for hand in hands for task in hand) == sorted(task.key for task in tasks)
+    spent = worked(hands, workers, [size + 1 for size in sizes])
+    assert max(spent) <= sum(spent) / workers + max(sizes, default=0) + 1
+
+
+def worked(hands: list[list[Any]], workers: int, cost: list[int]) -> list[int]:
+    """Return what each worker spends that takes the next hand when it has done one; tasks are named by number."""
     spent = [0] * workers
     for hand in hands:
-        worker = spent.index(min(spent))
-        spent[worker] += sum(task.size + 1 for task in hand)
-    whole, largest = sum(spent), max(sizes, default=0) + 1
-    assert max(spent) <= whole / workers + largest
+        spent[spent.index(min(spent))] += sum(cost[int(task.key)] for task in hand)
+    return spent
 
 
-def test_many_tasks_are_some_dozen_hands() -> None:
-    """A hundred thousand tasks of one size: half of a worker's share first, single tasks last."""
+@pytest.mark.parametrize(
+    ("count", "workers", "slow", "times"), [(72, 2, 18, 5), (1000, 16, 30, 10), (5000, 64, 500, 5)]
+)
+def test_neighbours_that_are_slow_alike_go_to_different_hands(count: int, workers: int, slow: int, times: int) -> None:
+    """Of tasks of one size the first take longer, as files of one site or format may: nobody is left with them all."""
+    cost = [times if number < slow else 1 for number in range(count)]
+    spent = worked(dealt([Sized(str(number), 10) for number in range(count)], workers), workers, cost)
+    assert max(spent) <= 1.05 * sum(spent) / workers + times
+
+
+def test_hands_are_few() -> None:
+    """Of a hundred thousand tasks half of a worker's share comes first, and single ones last."""
     hands = dealt([Sized(str(number), 10) for number in range(100_000)], 16)
-    assert len(hands) < 32 * 16
     assert [len(hands[0]), len(hands[-1])] == [100_000 // 32, 1]
+    assert len(hands) < 18 * 16
 
 
 def test_a_giant_is_a_hand_of_its_own() -> None:
@@ -313,3 +327,39 @@ def test_a_giant_is_a_hand_of_its_own() -> None:
     hands = dealt([*(Sized(str(number), 10) for number in range(100)), Sized("giant", 1000)], 2)
     assert [task.key for task in hands[0]] == ["giant"]
     assert len(hands) < 20
+
+
+def fail_or_sleep(task: Number) -> Record:
+    """Fail in one task, and sleep in the other."""
+    if task.key == "a":
+        raise ValueError("no")
+    time.sleep(300)
+    return {}
+
+
+def test_what_fails_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the driver sleeps between two looks, and whatever else is at work."""
+    monkeypatch.setattr(execute, "POLL_SECONDS", 200.0)
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    began = time.monotonic()
+    with execute.start(2) as working, pytest.raises(RunFailed, match="stage: ValueError: no"):
+        working.run(stage, fail_or_sleep, [Number("a"), Number("b")], lambda *_: None)
+    assert time.monotonic() - began < 100
+
+
+def test_looks_cost_a_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that take long to list are listed seldom; what watches is called at each turn all the same."""
+    looks, turns = [], []
+
+    def slow(folder: str) -> set[str]:
+        looks.append(folder)
+        time.sleep(0.05)
+        return finished_keys(folder)
+
+    monkeypatch.setattr(execute, "finished_keys", slow)
+    monkeypatch.setattr(execute, "POLL_SECONDS", 0.01)
+    stage = make_stage(str(tmp_path), "stage", 1, [], [])
+    with execute.start(1) as working:
+        working.run(stage, burn, [Number("a"), Number("b")], lambda *_: turns.append(1))
+    assert len(looks) <= 4  # before, at once, and after all; one more where a machine is slow
+    assert len(turns) > 10
