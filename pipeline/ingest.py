@@ -33,7 +33,7 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 from tokenizer import units
 
-VERSION = 8
+VERSION = 9
 NOT_SAMPLED = "not sampled"  # what a sample leaves out counts as skipped
 # For load_kernels: long and plain enough to pass the default rules, so that every step sees it.
 PLAIN = """Early in spring the miller walked down to the river and looked at what the flood had left of his bridge.

@@ -7,29 +7,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
-from posixpath import splitext
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 
 from pipeline import clean, storage
+from pipeline.checks import check_inputs, check_judges, check_keep, check_models
 from pipeline.clean import Corpus
-from pipeline.config import KEEP, Config, ConfigError, Input
-from pipeline.deduplicate import known_keep
+from pipeline.config import Config, ConfigError
 from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
 from pipeline.execute import Engine, Rank, RunFailed, start
 from pipeline.failure import InputChanged, said, with_remedy
-from pipeline.formats.fields import missing
 from pipeline.ingest import load_kernels
 from pipeline.inputs import changes, remember
 from pipeline.journal import Journal, open_journal
@@ -40,15 +35,12 @@ from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
 from pipeline.output_folder import asked_again, check_output, check_unclaimed, claimed, publish
-from pipeline.plan import Piece, Plan, find_all, make_plan
+from pipeline.plan import Plan, find_all, make_plan
 from pipeline.progress import display
-from pipeline.self_clean.given import check_given
 from pipeline.stage import read_manifest
-from pipeline.steps import check_steps, signal_fields
-from tokenizer.encode import Tokenizer
+from pipeline.steps import check_steps
 
 DEMO = "demo"  # folder of the demo's corpus, among the stages
-FIRST_FILES = 3  # of a kind: one that lies beside the data, as a list of them, has other fields
 LONG_SECONDS = 2.0  # to load kernels that were compiled before takes less on an idle machine
 Ended = Callable[[], None]  # shows a result, when log and lock have said that it is there
 
@@ -101,13 +93,14 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         only=only,
         labels=labels,
     )
-    if not _is_demo(config):
-        check_inputs(find_all(config), config, output)  # a mistake in the inputs leaves no folder behind
+    say = partial(console.print, highlight=False)
+    if not _is_demo(config):  # a mistake in the inputs leaves no folder behind
+        for note in [*check_inputs(find_all(config), config, output), *check_judges(config, asked.evaluator)]:
+            say(f"note: {note}")
     if asked.dry_run:
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
-    say = partial(console.print, highlight=False)
     if only == "score":
         check_unclaimed(output, say)
         return _score(ask, config, output, console, planned(config, output))
@@ -124,49 +117,6 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         code, show_result = _to_its_end(work, output, journal)
     show_result()
     return code
-
-
-def check_inputs(files: Sequence[Piece], config: Config, output: str) -> None:
-    """Raise ConfigError where a run would read what it is about to replace, or would not find the fields it is told."""
-    inside = next((piece.path for piece in files if storage.lies_in(piece.path, output)), "")
-    if inside:
-        raise ConfigError(f"--output {output} holds the input {inside}, which publication would replace")
-    for number, given in enumerate(config.input):
-        kinds: dict[str, list[Piece]] = defaultdict(list)
-        for piece in files:
-            if piece.input == number and piece.size:
-                kinds[splitext(piece.path)[1]].append(piece)
-        sizes = {kind: sum(piece.size for piece in own) for kind, own in kinds.items()}
-        for kind, own in kinds.items():
-            if sizes[kind] > config.ingest.max_unreadable * sum(sizes.values()):
-                _check_fields([piece.path for piece in own[:FIRST_FILES]], given, config.ingest.max_document_bytes)
-
-
-def _check_fields(first: Sequence[str], given: Input, limit: int) -> None:
-    """Raise ConfigError where every one of some files of a kind lacks a field."""
-    lacking = list(takewhile(bool, (missing(path, given, limit) for path in first)))
-    if len(lacking) == len(first):
-        raise ConfigError(f"input {given.name!r}: {first[0]}: {lacking[0]}: [[input]] says which field is which")
-
-
-def check_models(config: Config, evaluator: str, *, external: bool) -> None:
-    """Raise ConfigError for a given tokenizer or evaluator that cannot be used, before any work."""
-    if config.tokenizer.model:
-        try:
-            with storage.open_input(config.tokenizer.model) as file:
-                Tokenizer(file.read())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"tokenizer.model {config.tokenizer.model}: {error}") from error
-    if evaluator and config.self_clean.rounds:
-        check_given(evaluator, config.self_clean, external=external)
-
-
-def check_keep(config: Config) -> None:
-    """Raise ConfigError for a signal that no step leaves."""
-    signals = [field.name for field in signal_fields(config) if pa.types.is_primitive(field.type)]
-    if not known_keep(config.deduplicate.keep, signals):
-        known = ", ".join((*KEEP, *signals))
-        raise ConfigError(f"deduplicate.keep must be one of {known}, got {config.deduplicate.keep!r}")
 
 
 def _is_demo(config: Config) -> bool:

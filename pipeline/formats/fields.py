@@ -34,20 +34,41 @@ def missing(path: str, given: Input, limit: int) -> str:
         return ""
 
 
+def unseen(path: str, given: Input, limit: int) -> list[str]:
+    """Return the keys of [[input]] that name a field which none of the first JSON lines has: it may be rare."""
+    try:
+        with open_input(path) as stream:
+            fields = _first_fields(stream, limit) if recognise(stream, path) == "jsonl" else {}
+    except WRONG_PARQUET:
+        return []
+    return [key for key in _others(given) if fields and getattr(given, key) not in fields]
+
+
 def _named(given: Input) -> list[str]:
-    others = ("id", "url", "date", "source")
-    return [given.text, *(getattr(given, n) for n in others if getattr(given, n) not in {getattr(_USUAL, n), ""})]
+    return [given.text, *(getattr(given, key) for key in _others(given))]
+
+
+def _others(given: Input) -> list[str]:
+    """Return the keys beside the text whose fields were named."""
+    keys = ("id", "url", "date", "source")
+    return [key for key in keys if getattr(given, key) not in {getattr(_USUAL, key), ""}]
 
 
 def _of_lines(stream: BinaryIO, given: Input, limit: int) -> str:
-    fields: dict[str, Any] = {}
-    for line in islice(split_lines(decompressed(stream), limit, Range()), FIRST_RECORDS):
-        record = _record(line.data or b"")
-        fields |= {name: value for name, value in record.items() if value is not None or name not in fields}
+    fields = _first_fields(stream, limit)
     if fields and not isinstance(fields.get(given.text), str):
         return no_text(fields, given.text)
     named = given.id not in {_USUAL.id, "", *fields}
     return no_text(fields, given.id) if fields and named else ""
+
+
+def _first_fields(stream: BinaryIO, limit: int) -> dict[str, Any]:
+    """Return the fields of the first JSON lines, each with a value of some of them."""
+    fields: dict[str, Any] = {}
+    for line in islice(split_lines(decompressed(stream), limit, Range()), FIRST_RECORDS):
+        record = _record(line.data or b"")
+        fields |= {name: value for name, value in record.items() if value is not None or name not in fields}
+    return fields
 
 
 def _record(data: bytes) -> dict[str, Any]:

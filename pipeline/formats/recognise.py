@@ -16,6 +16,8 @@ _NAMES = {
     ".warc": "warc",
     ".wet": "warc",
     ".arc": "arc",
+    # Text that is not read as documents: whole tables and marked-up pages would be one document each.
+    **dict.fromkeys((".csv", ".tsv", ".html", ".htm", ".xml"), "unknown"),
 }
 _PACKED = (".gz", ".zst", ".zstd")
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -13,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.beam_runner import check_options
+from pipeline.checks import check_inputs, check_judges
 from pipeline.config import Config, ConfigError, Input
 from pipeline.job import EXAMPLE
 from pipeline.plan import find_all
 from pipeline.run import configure, main, parser
-from pipeline.session import check_inputs
 from tests.measured import measured
 
 LIMIT = 16_000_000  # ingest.max_document_bytes
@@ -164,7 +165,27 @@ def test_a_file_beside_the_data_refuses_nothing(tmp_path: Path) -> None:
     records = [{"title": "of all"}, *({"text": TEXT, "key": i} for i in range(9))]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(map(orjson.dumps, records)))
     config = Config(input=(Input(paths=(f"{tmp_path}/*.json*",), id="key"),))
-    check_inputs(find_all(config), config, f"{tmp_path}/out")
+    assert check_inputs(find_all(config), config, f"{tmp_path}/out") == []
+
+
+def test_a_field_that_may_be_rare_is_noted(tmp_path: Path) -> None:
+    """A name that no first record of any first file has is said, and refuses nothing; one that some have is not."""
+    for name, more in (("a", {}), ("b", {"when": "2020-01-01"})):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": TEXT, **more}) for _ in range(9)))
+    config = Config(input=(Input(paths=(f"{tmp_path}/*.jsonl",), url="lnk", date="when"),))
+    (note,) = check_inputs(find_all(config), config, f"{tmp_path}/out")
+    assert note == (
+        f"input 'input': no record that {tmp_path}/a.jsonl begins with has 'lnk', which [[input]] names as its url"
+    )
+
+
+def test_judges_that_can_judge_nothing_are_noted() -> None:
+    """Two settings tell it before any work; judges that are given, or no rounds, want no training tokens."""
+    config = Config(evaluator=replace(Config().evaluator, train_tokens=20_000))
+    (note,) = check_judges(config, "")
+    assert note.startswith("[evaluator] train_tokens = 20,000 judge no language: one wants 360,000 of them (")
+    assert check_judges(config, "evaluator") == check_judges(Config(), "") == []
+    assert check_judges(replace(config, self_clean=replace(config.self_clean, rounds=0)), "") == []
 
 
 def test_a_kind_of_file_without_the_field_is_said_beside_another(tmp_path: Path) -> None:
