@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -229,13 +230,15 @@ def dealt(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     small ones last, so that workers end together. Neighbours, which may be slow alike, go to different hands.
     """
     rest, step = large_first(tasks), 2 * workers
+    left = sum(map(_size, rest))
     hands: list[list[Task]] = []
     while rest:
-        wanted, spread = sum(map(_size, rest)) / step, rest[::step]
-        held = itertools.accumulate(map(_size, spread))
-        count = next((number for number, size in enumerate(held, 1) if size >= wanted), len(spread))
+        spread = rest[::step]
+        held = list(itertools.accumulate(map(_size, spread)))
+        count = min(len(held), bisect_left(held, left / step) + 1)
         hands.append(spread[:count])
         del rest[: count * step : step]
+        left -= held[count - 1]
     return hands
 
 

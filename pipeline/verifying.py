@@ -121,9 +121,10 @@ def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[A
             parts.append(part)
         if sum(map(len, parts)) >= AT_ONCE or other is linking.groups[-1]:
             found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, CANDIDATE), *parts])
-            parts.clear()  # so that candidates are held once
+            parts.clear()
             yield found, others, counted
             others, counted = [], []
+            del found  # before the next are read
 
 
 def _candidates(attached: str, group: Group, other: Group) -> Array:

@@ -16,14 +16,17 @@ _NAMES = {
     ".warc": "warc",
     ".wet": "warc",
     ".arc": "arc",
-    # Text that is not read as documents: whole tables and marked-up pages would be one document each.
-    **dict.fromkeys((".csv", ".tsv", ".html", ".htm", ".xml"), "unknown"),
+    # Whole tables and marked-up pages, which are no document each; their lines may be.
+    **dict.fromkeys((".csv", ".tsv", ".html", ".htm", ".xml"), "table or markup"),
 }
 _PACKED = (".gz", ".zst", ".zstd")
 
 
 def format_of(name: str, head: bytes) -> str:
-    """Return jsonl, txt, parquet, warc, arc or unknown: magic bytes first, then the name, then the look of the text."""
+    """Return jsonl, txt, parquet, warc, arc, "table or markup" or unknown.
+
+    By magic bytes first, then the name, then the look of the text.
+    """
     for magic, kind in ((b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "arc")):
         if head.startswith(magic):
             return kind

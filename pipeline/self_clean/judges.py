@@ -44,7 +44,7 @@ class Judges:
 
     @property
     def memory(self) -> int:
-        """Bytes that a process takes which has them all: those of a store, which are not shared."""
+        """Bytes of a process that holds all of them, as one does whose n-grams come from a store."""
         return JUDGING_BYTES + (len(self.counts) + 1) * (16 << MOST_BITS)
 
     def load_tokenizer(self) -> Tokenizer:

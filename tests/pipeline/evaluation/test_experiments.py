@@ -13,9 +13,12 @@ import pytest
 
 from pipeline.document import write_table
 from pipeline.evaluation.finished import read_finished
+from pipeline.evaluation.resampling import RESAMPLES
 from pipeline.self_clean.scoring import length_class
-from tests.benchmarks import ablate, ablate_tables, budget, cascade, contaminate, variants
+from pipeline.self_clean.signals import SIGNALS
+from tests.benchmarks import ablate, ablate_tables, budget, cascade, combinations, contaminate, signals_worth, variants
 from tests.pipeline.evaluation.test_evaluate import make_run, story
+from tests.pipeline.self_clean.measurements import KINDS, measured
 
 
 def documents(count: int) -> variants.Documents:
@@ -274,3 +277,21 @@ def test_differences_are_told_by_language() -> None:
     assert [name.partition(":")[0] for name in header] == ["variant", "en", "", "zh", ""]
     assert cleaned == ["round 1", "-0.0750 to -0.0750", "better", "-0.1242 to +0.1242", "not resolved"]
     assert drop == [variants.RANDOM, "", "", "", ""]
+
+
+def test_ways_to_combine_signals_are_judged_by_kinds_that_they_never_saw() -> None:
+    """Every way finds made-up damage; the same columns by the score's own way give what signals are worth."""
+    given = signals_worth.split({"en": measured(1, count=480), "fi": measured(2, count=480)})
+    by_way = {name: combinations.found(given, way) for name, way in combinations.WAYS.items()}
+    for cells in by_way.values():
+        assert cells.keys() == {(kind, name) for kind in KINDS for name in ("en", "fi")}
+        draws, recall = combinations.overall(cells)
+        assert draws.shape == recall.shape == (1 + RESAMPLES,)
+        assert 0.6 < draws[0] <= 1
+    own, _ = combinations.overall(by_way["all kinds and languages, one weight"])
+    assert signals_worth.found(given, range(len(SIGNALS)))[signals_worth.ALL][0] == pytest.approx(own[0], abs=0.01)
+    without = signals_worth.found(given, [n for n in range(len(SIGNALS)) if n != KINDS["loud"]])
+    assert without["loud"][0] < own[0] - 0.1
+    value, language = combinations.agreement(given, combinations.shared)
+    assert 0.3 < value < 1
+    assert language in {"en", "fi"}

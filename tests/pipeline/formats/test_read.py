@@ -38,8 +38,8 @@ TEXTS = pa.table({"text": [os.urandom(40).hex() for _ in range(4000)]})
         ("a", b"\xff\xfe", "unknown"),
         ("a", b"a\0b", "unknown"),
         ("a.bin", b"\x89PNG\r\n\x1a\n", "unknown"),
-        ("a.csv.gz", b"id,text", "unknown"),
-        ("a.html", b"<p>text", "unknown"),
+        ("a.csv.gz", b"id,text", "table or markup"),
+        ("a.html", b"<p>text", "table or markup"),
     ],
 )
 def test_a_format_is_known_by_content_then_name(name: str, head: bytes, kind: str) -> None:
@@ -51,6 +51,17 @@ def test_an_unknown_format_is_unreadable(tmp_path: Path) -> None:
     """A binary file of no known kind is one Unreadable."""
     (event,) = read(tmp_path, "a.bin", b"\x89PNG\r\n\x1a\n" + bytes(100))
     assert isinstance(event, Unreadable)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.html", "a.xml"])
+def test_a_table_is_no_document_but_its_lines_may_be(tmp_path: Path, name: str) -> None:
+    """A file of marked-up or tabular text is one Unreadable, unless a document a line is asked for."""
+    content = b"one line\nand another\n"
+    (event,) = read(tmp_path, name, gzip.compress(content) if name.endswith("gz") else content)
+    assert isinstance(event, Unreadable)
+    (piece,) = make_plan(Config(input=(Input(paths=(f"{tmp_path}/*",)),))).shards[0].pieces
+    events = list(read_piece(piece, Input(txt="lines"), LIMIT))
+    assert [event.text for event in events if isinstance(event, Record)] == ["one line", "and another"]
 
 
 @pytest.mark.parametrize("make", ["folder", "fifo"])
