@@ -36,6 +36,8 @@ def missing(path: str, given: Input, limit: int) -> str:
 
 def unseen(path: str, given: Input, limit: int) -> list[str]:
     """Return the keys of [[input]] that name a field which none of the first JSON lines has: it may be rare."""
+    if not _others(given):
+        return []
     try:
         with open_input(path) as stream:
             fields = _first_fields(stream, limit) if recognise(stream, path) == "jsonl" else {}

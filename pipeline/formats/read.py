@@ -38,8 +38,10 @@ def _read_file(piece: Piece, given: Input, limit: int, after: int) -> Iterator[E
         elif kind == "empty":
             cut_off = needs_bytes(piece.path) and not stream.read(1)
             yield from _whole("the file is empty") if cut_off else [Skipped(position=0, offset=0, kind="empty file")]
-        elif kind == "unknown" or (kind == "table or markup" and given.txt != "lines"):
-            yield from _whole("not JSONL, Parquet, WARC, WET, ARC or UTF-8 text, by its name or its bytes")
+        elif kind == "unknown":
+            yield from _whole("not JSONL, Parquet, WARC, WET, ARC or UTF-8 text")
+        elif kind == "table or markup" and given.txt != "lines":
+            yield from _whole("a table or markup by its name, not documents: make it JSONL or Parquet")
         else:
             yield from _read_text(decompressed(stream), kind, piece, given, limit, after)
 

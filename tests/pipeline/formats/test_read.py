@@ -59,6 +59,7 @@ def test_a_table_is_no_document_but_its_lines_may_be(tmp_path: Path, name: str) 
     content = b"one line\nand another\n"
     (event,) = read(tmp_path, name, gzip.compress(content) if name.endswith("gz") else content)
     assert isinstance(event, Unreadable)
+    assert event.error.startswith("a table or markup")
     (piece,) = make_plan(Config(input=(Input(paths=(f"{tmp_path}/*",)),))).shards[0].pieces
     events = list(read_piece(piece, Input(txt="lines"), LIMIT))
     assert [event.text for event in events if isinstance(event, Record)] == ["one line", "and another"]
