@@ -108,10 +108,10 @@ def _items(data: bytes, path: str, fields: Sequence[str], found: set[str]) -> It
         for row in pq.read_table(stream).to_pylist():
             yield from _joined(row, fields, found)
         return
-    if kind not in {"jsonl", "txt", "table or markup"}:
+    if kind not in {"jsonl", "txt"}:
         raise ValueError(f"neither JSON lines, Parquet nor text, but {kind or 'empty'}")
     plain = decompressed(stream)
-    found |= set(fields) if kind in ("txt", "table or markup") else set()
+    found |= set(fields) if kind == "txt" else set()
     for line in b"".join(iter(lambda: plain.read(READ_BYTES), b"")).split(b"\n"):
         if line.strip():
             yield from _joined(orjson.loads(line), fields, found) if kind == "jsonl" else [line.decode()]

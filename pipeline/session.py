@@ -73,16 +73,7 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_models(config, asked.evaluator, external=asked.evaluator_is_external)
     check_keep(config)
     check_output(output)
-    parts = [name for name in ("sample", "train", "score") if getattr(asked, f"{name}_only")]
-    if len(parts) > 1:
-        raise ConfigError(f"--{parts[0]}-only and --{parts[1]}-only cannot be given together")
-    only = "".join(parts)
-    if only == "sample" and asked.evaluator:
-        raise ConfigError("--sample-only lays out what trains judges, and --evaluator gives trained ones")
-    if only and not config.self_clean.rounds:
-        raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
-    if asked.evaluator_is_external and not asked.evaluator:
-        raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
+    only = _only(asked, config)
     labels = read_labels(asked.labels, output) if asked.labels else None
     config = with_thresholds(config, labels)
     ask = Asked(
@@ -117,6 +108,21 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         code, show_result = _to_its_end(work, output, journal)
     show_result()
     return code
+
+
+def _only(asked: argparse.Namespace, config: Config) -> str:
+    """Return the part of the loop that is asked for, empty for all; raises ConfigError for options that contradict."""
+    parts = [name for name in ("sample", "train", "score") if getattr(asked, f"{name}_only")]
+    if len(parts) > 1:
+        raise ConfigError(f"--{parts[0]}-only and --{parts[1]}-only cannot be given together")
+    only = "".join(parts)
+    if only == "sample" and asked.evaluator:
+        raise ConfigError("--sample-only lays out what trains judges, and --evaluator gives trained ones")
+    if only and not config.self_clean.rounds:
+        raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
+    if asked.evaluator_is_external and not asked.evaluator:
+        raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
+    return only
 
 
 def _is_demo(config: Config) -> bool:

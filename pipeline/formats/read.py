@@ -6,7 +6,7 @@ from pipeline.config import Input
 from pipeline.formats.compression import Readable, decompressed
 from pipeline.formats.lines import Range, read_jsonl, read_text_file, read_text_lines, split_lines
 from pipeline.formats.parquet import read_parquet
-from pipeline.formats.recognise import needs_bytes, recognise
+from pipeline.formats.recognise import is_no_document, needs_bytes, recognise
 from pipeline.formats.record import Event, Place, Skipped, Unreadable
 from pipeline.formats.warc import read_arc, read_warc
 from pipeline.plan import Piece
@@ -40,7 +40,7 @@ def _read_file(piece: Piece, given: Input, limit: int, after: int) -> Iterator[E
             yield from _whole("the file is empty") if cut_off else [Skipped(position=0, offset=0, kind="empty file")]
         elif kind == "unknown":
             yield from _whole("not JSONL, Parquet, WARC, WET, ARC or UTF-8 text")
-        elif kind == "table or markup" and given.txt != "lines":
+        elif kind == "txt" and given.txt == "file" and is_no_document(piece.path):
             yield from _whole("a table or markup by its name, not documents: make it JSONL or Parquet")
         else:
             yield from _read_text(decompressed(stream), kind, piece, given, limit, after)

@@ -16,29 +16,35 @@ _NAMES = {
     ".warc": "warc",
     ".wet": "warc",
     ".arc": "arc",
-    # Whole tables and marked-up pages, which are no document each; their lines may be.
-    **dict.fromkeys((".csv", ".tsv", ".html", ".htm", ".xml"), "table or markup"),
 }
 _PACKED = (".gz", ".zst", ".zstd")
 
 
 def format_of(name: str, head: bytes) -> str:
-    """Return jsonl, txt, parquet, warc, arc, "table or markup" or unknown.
-
-    By magic bytes first, then the name, then the look of the text.
-    """
+    """Return jsonl, txt, parquet, warc, arc or unknown: magic bytes first, then the name, then the look of the text."""
     for magic, kind in ((b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "arc")):
         if head.startswith(magic):
             return kind
-    name = name.lower()
-    for packed in _PACKED:
-        name = name.removesuffix(packed)
+    name = _unpacked(name)
     for suffix, kind in _NAMES.items():
         if name.endswith(suffix):
             return kind
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return "jsonl"
     return "txt" if _looks_like_text(head) else "unknown"
+
+
+def is_no_document(name: str) -> bool:
+    """Tell by its name whether a text is a whole table or a marked-up page, which is no document; its lines may be."""
+    return _unpacked(name).endswith((".csv", ".tsv", ".html", ".htm", ".xml"))
+
+
+def _unpacked(name: str) -> str:
+    """Return a name in small letters, without what compression adds to it."""
+    name = name.lower()
+    for packed in _PACKED:
+        name = name.removesuffix(packed)
+    return name
 
 
 def _looks_like_text(head: bytes) -> bool:

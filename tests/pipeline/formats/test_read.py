@@ -38,8 +38,8 @@ TEXTS = pa.table({"text": [os.urandom(40).hex() for _ in range(4000)]})
         ("a", b"\xff\xfe", "unknown"),
         ("a", b"a\0b", "unknown"),
         ("a.bin", b"\x89PNG\r\n\x1a\n", "unknown"),
-        ("a.csv.gz", b"id,text", "table or markup"),
-        ("a.html", b"<p>text", "table or markup"),
+        ("a.csv.gz", b"id,text", "txt"),
+        ("a.html", b"<p>text", "txt"),
     ],
 )
 def test_a_format_is_known_by_content_then_name(name: str, head: bytes, kind: str) -> None:
