@@ -40,9 +40,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(folder, [("train", documents(60)), ("validation", documents(7, seed=1))])
 
 
-def torchrun(processes: int, *command: str) -> list[str]:
+def torchrun(processes: int, *options: str) -> list[str]:
     """Return the command that starts several processes."""
-    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m", *command]
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *options]
 
 
 def write_config(path: Path, model: dict[str, Any], training: dict[str, Any]) -> None:
@@ -64,8 +64,10 @@ def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         write_config(folder / f"{name}.toml", model, training)
     for processes, runs in ((2, folder), (4, folder / "grid")):
-        command = torchrun(processes, "tests.model.train_several", str(shards), str(runs))
-        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+        # On busy cores one start in many has failed before its first step; torchrun then begins again.
+        command = torchrun(processes, "--max-restarts", "1", "-m", "tests.model.train_several", str(shards), str(runs))
+        done = subprocess.run(command, check=False, timeout=600, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-8000:]
     for name, (model, training) in RUNS.items():
         alone = TrainingConfig(**{**TRAINING, **training, "tensor_parallel": 1})
         config = TransNormerConfig(vocab_size=VOCABULARY, eos=EOS, **{**MODEL, **model})
@@ -106,7 +108,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(shards: Path, tmp_path: 
     config = tmp_path / "model.toml"
     write_config(config, {}, {"checkpoint_steps": 3, "tensor_parallel": parallel})
     options = ["--shards", str(shards), "--config", str(config), "--output"]
-    kill_at(8, torchrun(2, "model.train", *options, str(tmp_path / "run")))
+    kill_at(8, torchrun(2, "-m", "model.train", *options, str(tmp_path / "run")))
     assert not (tmp_path / "run" / "result.json").exists()
     write_config(config, {}, {"checkpoint_steps": 3})
     assert main([*options, str(tmp_path / "run")]) == 0
