@@ -3,7 +3,9 @@
 import os
 import platform
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from pipeline.line import Asked, Line
 from pipeline.lock import NAME, place_of
 from pipeline.object_store import TRIES
 from pipeline.publish import fill_output
+from pipeline.ranks import RANKS, rank_folder, rank_folders
 
 VERSIONS = ("lustrate", *DECIDING)
 
@@ -47,14 +50,15 @@ def check_output(output: str) -> None:
 def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
     """Hold an output folder for this run; `say` is told what delays it, and whom it takes over from.
 
-    Raises ConfigError for a folder that is not ours, cannot be written, or that another run is working on, and for a
-    place that keeps no two runs apart.
+    Raises ConfigError for a folder that is not ours, cannot be written, or that another run or a rank is working on,
+    and for a place that keeps no two runs apart.
     """
     with ExitStack() as opened:
         try:
             _refuse_strangers(output)
             lease = take(output, opened.enter_context(place_of(output)), say)
             prove_exclusion(lease)
+            _refuse_ranks(lease, say)
         except (Taken, LeaseLost) as error:
             raise ConfigError(str(error)) from None
         except NoExclusion as error:
@@ -65,14 +69,39 @@ def claimed(output: str, say: Callable[[str], None] = print) -> Iterator[Lease]:
         yield lease
 
 
-def check_unclaimed(output: str, say: Callable[[str], None] = print) -> None:
-    """Raise ConfigError where a run works on an output folder, which who only reads for it does not hold."""
+@contextmanager
+def claimed_by_rank(output: str, rank: int, count: int, say: Callable[[str], None] = print) -> Iterator[Lease]:
+    """Hold one rank's folder in an output folder, beside other ranks: a run and a rank refuse each other.
+
+    Raises ConfigError for an output that no run has begun, or that a run, or another rank of this number, works on.
+    """
     try:
-        refuse_living(output, say)
-    except Taken as error:
-        raise ConfigError(str(error)) from None
+        begun = lock_content(output).startswith(MARK)
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be read: {error.strerror or error}") from error
+    if not begun:
+        raise ConfigError(f"--output {output} holds no run yet; run the same command with --train-only first")
+    with claimed(rank_folder(output, rank, count), say) as lease:
+        try:
+            refuse_living(output, say)  # after it shows its own: starting at once, a run and a rank see each other
+        except Taken as error:
+            lease.renew("stopped")
+            raise ConfigError(str(error)) from None
+        yield lease
+
+
+def _refuse_ranks(lease: Lease, say: Callable[[str], None]) -> None:
+    """Raise Taken where a rank lives; those of other machines are watched side by side."""
+    if not (folders := rank_folders(lease.output)):
+        return
+    with lease.renewed(), ThreadPoolExecutor(len(folders)) as pool:
+        living = [pool.submit(partial(refuse_living, folder, say)) for folder in folders]
+    try:
+        for one in living:
+            one.result()
+    except Taken:
+        lease.renew("stopped")
+        raise
 
 
 def _refuse_strangers(output: str) -> None:
@@ -153,6 +182,7 @@ def tidy(line: Line, sure: Callable[[], None]) -> None:
         return
     sure()
     storage.remove(storage.join(line.output, "stages", SEEN))
+    storage.remove(storage.join(line.output, RANKS))
     for manifest in line.manifests:
         some = keep == "signatures" and manifest.stage.name == "ingest"
         for kind in ("manifest.json", "done", "parts", *(("documents", "rejected", "unreadable") if some else ())):

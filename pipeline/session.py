@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -34,7 +34,7 @@ from pipeline.lease import Lease, LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
-from pipeline.output_folder import asked_again, check_output, check_unclaimed, claimed, publish
+from pipeline.output_folder import asked_again, check_output, claimed, claimed_by_rank, publish
 from pipeline.plan import Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.stage import read_manifest
@@ -92,11 +92,11 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
         with tempfile.TemporaryDirectory() as elsewhere:
             show_plan(console, config, output, planned(config, output, Path(elsewhere)), ask)
         return 0
+    given = {name: value for name, value in vars(asked).items() if value}
     if only == "score":
-        check_unclaimed(output, say)
-        return _score(ask, config, output, console, planned(config, output))
+        return _score(ask, config, output, console, given)
     with claimed(output, say) as lease:
-        journal = open_journal(lease, {name: value for name, value in vars(asked).items() if value})
+        journal = open_journal(lease, given)
 
         def work() -> Ended:
             with lease.renewed():
@@ -254,23 +254,27 @@ def _note_plan(plan: Plan, output: str, console: Console, journal: Journal) -> N
     journal.event("planned", files=plan.files, bytes=plan.size, shards=len(plan.shards))
 
 
-def _score(ask: Asked, config: Config, output: str, console: Console, plan: Plan) -> int:
+def _score(ask: Asked, config: Config, output: str, console: Console, given: Mapping[str, Any]) -> int:
     """Let the TransNormers read this rank's shards, on this rank's GPU where it has one; return the exit code."""
-    settle()
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    with display(console) as shown:
-        line = Line(config, output, Rank(rank, count, ".score"), shown, only=ask.only)
-        try:
-            clean.clean(line, plan, ask)
-        except Paused as paused:
-            console.print(f"rank {rank} of {count}: {paused}")
-            return 0
-        except ConfigError:
-            raise
-        except Exception as error:  # noqa: BLE001 - its user reads one line
-            print(f"failed: {_line(error, output)}", file=sys.stderr)
-            return 1
-    return 0
+    settle()
+    with claimed_by_rank(output, rank, count, partial(console.print, highlight=False)) as lease:
+        journal = open_journal(lease, given)
+
+        def work() -> Ended:
+            with lease.renewed(), display(console, journal) as shown:
+                line = Line(config, output, Rank(rank, count, ".score"), shown, only=ask.only)
+                try:
+                    clean.clean(line, planned(config, output), ask)
+                except Paused as paused:
+                    journal.end("paused", said(paused))
+                    return partial(console.print, f"rank {rank} of {count}: {paused}")
+            journal.end("finished")
+            return lambda: None
+
+        code, show_result = _to_its_end(work, output, journal)
+    show_result()
+    return code
 
 
 def _to_its_end(work: Callable[[], Ended], output: str, journal: Journal) -> tuple[int, Ended]:

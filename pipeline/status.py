@@ -7,6 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from pipeline.lease import (
     parse,
     plain_time,
 )
+from pipeline.ranks import rank_folders
 
 TAIL_BYTES = 1_000_000  # of the log that are read
 WATCH_SECONDS = 2.0
@@ -52,6 +54,7 @@ class Status:
     stages: tuple[dict[str, Any], ...] = ()  # finished, in order
     failure: dict[str, Any] = field(default_factory=dict)  # the last one of the log
     published: bool = False
+    ranks: tuple["Status", ...] = ()  # of --score-only, by number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def watch(status: Status, console: Console) -> None:
     """Show a run until it ends."""
     with Live(shown(status), console=console, auto_refresh=False) as live:
-        while status.state == RUNNING:
+        while any(one.state == RUNNING for one in (status, *status.ranks)):
             time.sleep(WATCH_SECONDS)
             status = read_status(status.output)
             live.update(shown(status), refresh=True)
@@ -104,9 +107,12 @@ def read_status(output: str) -> Status:
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     published = "_SUCCESS" in files
+    with ThreadPoolExecutor() as pool:  # those of other machines are watched side by side
+        begun = [folder for folder in rank_folders(output) if lock_content(folder).startswith(MARK)]
+        ranks = tuple(pool.map(read_status, begun))
     failures = [event for event in events if event["event"] == "failed"]
     if holder is None:
-        return Status(output, UNKNOWN, None, None, published=published)
+        return Status(output, UNKNOWN, None, None, published=published, ranks=ranks)
     mine = [event for event in events if event["run"] == holder.run]
     return Status(
         output,
@@ -117,6 +123,7 @@ def read_status(output: str) -> Status:
         tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED}),
         failures[-1] if failures else {},
         published=published,
+        ranks=ranks,
     )
 
 
@@ -199,7 +206,19 @@ def shown(status: Status) -> Text:
         lines.append(f"  finished stages: {', '.join(done)}")
     if status.failure:
         lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
-    return Text("\n".join(lines))
+    return Text("\n".join([*lines, *map(_rank_line, status.ranks)]))
+
+
+def _rank_line(rank: Status) -> str:
+    """Return the line of one rank, whose folder is named by it."""
+    number, _, count = rank.output.rpartition("/")[2].partition("-of-")
+    parts = [f"rank {number} of {count}: {rank.state}"]
+    if rank.state in {RUNNING, DEAD}:
+        parts += [f"{rank.holder}, last sign of life {_ago(rank.seen)}"]
+        parts += [_progress(rank.stage)] if rank.stage else []
+    elif rank.state == "failed":
+        parts += [rank.failure.get("error", "")]
+    return "  " + " · ".join(parts)
 
 
 def _headline(status: Status) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -26,6 +27,14 @@ def until_told(text: str) -> None:
     Path("reached").touch()
     while not Path("go").exists():
         time.sleep(0.02)
+"""
+# A rank of --score-only that does not end.
+READS = """
+import sys, time
+from pipeline.output_folder import claimed_by_rank
+with claimed_by_rank(sys.argv[1], 1, 2) as lease, lease.renewed():
+    print("reading", flush=True)
+    time.sleep(600)
 """
 CONFIG = """
 [self_clean]
@@ -287,7 +296,7 @@ def test_a_second_run_is_refused(place: Path) -> None:
 
 
 def test_reading_is_refused_where_a_run_lives(place: Path) -> None:
-    """With --score-only, which takes no lock: it names the process and touches nothing; where it died, it goes on."""
+    """With --score-only, which holds a rank's folder alone: it names the process; where that died, it goes on."""
     (place / "judged.toml").write_text(CONFIG.replace("rounds = 0", "rounds = 1"))
     reading = command("out", "--config", "judged.toml", "--score-only")
     with in_the_middle(place, command()) as process:
@@ -303,6 +312,35 @@ def test_reading_is_refused_where_a_run_lives(place: Path) -> None:
     late = go_on(place, reading)
     assert late.returncode == 1
     assert "is not finished; run the same command with --train-only first" in late.stderr
+
+
+def test_a_run_is_refused_where_a_rank_reads(place: Path) -> None:
+    """It names the rank's process and does nothing; where the rank was killed, it goes on."""
+    (place / "out").mkdir()
+    (place / "out/.lock").write_bytes(pack(replace(myself(), state="paused")))
+    (place / "go").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", READS, "out"], cwd=place, env=settings(), stdout=subprocess.PIPE, text=True
+    ) as rank:
+        assert rank.stdout is not None
+        assert rank.stdout.readline() == "reading\n"
+        refused = subprocess.run(
+            command(), cwd=place, env=settings(), capture_output=True, text=True, timeout=300, check=False
+        )
+        shown = subprocess.run(
+            [sys.executable, "-m", "pipeline.status", "out"], cwd=place, env=settings(), capture_output=True, text=True,
+            timeout=300, check=True,
+        )  # fmt: skip
+        rank.kill()
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        f"error: another run is working on out/stages/ranks/1-of-2: process {rank.pid} on "
+    )
+    assert refused.stderr.count("\n") == 1
+    assert not (place / "out/stages/ingest").exists()
+    assert shown.stdout.startswith("out\n  stopped; the same command goes on from here · no results yet\n")
+    assert f"\n  rank 1 of 2: running · process {rank.pid} on " in shown.stdout
+    assert go_on(place, command()).returncode == 0
 
 
 def test_a_run_whose_folder_is_taken_over_publishes_nothing(place: Path) -> None:

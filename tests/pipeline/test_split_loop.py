@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.status import read_log, read_status
 from tests.pipeline.outputs import assert_same, digests
 
 Command = Callable[..., list[str]]
@@ -25,8 +26,9 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     """Trained by one command and read by two ranks, a run goes on to what an undisturbed one writes."""
     output = tmp_path / "out"
     early = start(command(output, "--score-only"))
-    assert early.returncode == 1
-    assert "is not finished; run the same command with --train-only first" in early.stderr
+    assert early.returncode == 2
+    assert early.stderr == f"error: --output {output} holds no run yet; run the same command with --train-only first\n"
+    assert not output.exists()
     trained = start(command(output, "--train-only"))
     assert trained.returncode == 0, trained.stderr
     assert "round 1 is trained" in trained.stdout
@@ -36,6 +38,15 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     assert "rank 1 of 2" in read[0].stdout
     (folder,) = output.glob("stages/self_clean.round-1.score/*")
     assert (folder / "manifest.json").exists()
+    for name in ("0-of-2", "1-of-2"):
+        stage = [
+            event for event in read_log(f"{output}/stages/ranks/{name}") if event.get("stage", "").endswith("score")
+        ]
+        assert [event["event"] for event in stage] == ["stage_started", "stage_finished"]
+    assert [(one.output.rpartition("/")[2], one.state) for one in read_status(str(output)).ranks] == [
+        ("0-of-2", "paused"),
+        ("1-of-2", "paused"),
+    ]
     again = start(command(output, "--score-only"))
     assert (again.returncode, "its part of round 1 is read" in again.stdout) == (0, True), again.stderr
     trained = start(command(output, "--train-only"))
