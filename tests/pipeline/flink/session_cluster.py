@@ -75,6 +75,7 @@ class Cluster:
     jars: str  # folder of Flink's
     jar: str  # Beam's job server
     rest: int
+    rpc: int
     pool: int
     settings: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]]
@@ -95,7 +96,7 @@ class Cluster:
             "taskmanager": f"{RUNTIME}.taskexecutor.TaskManagerRunner",
         }[role]
         opens = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENS]
-        settings = {**SETTINGS, "rest.port": str(self.rest), "jobmanager.rpc.port": str(self.rest + 1), **self.settings}
+        settings = {**SETTINGS, "rest.port": str(self.rest), "jobmanager.rpc.port": str(self.rpc), **self.settings}
         settings["io.tmp.dirs"] = str(self.work / SCRATCH)  # gigabytes that nobody removes after a kill
         if role == "taskmanager":
             settings |= {f"taskmanager.{name}": value for name, value in MEMORY.items()}
@@ -112,9 +113,11 @@ class Cluster:
             return json.load(answer)
 
     def wait_for(self, task_managers: int, seconds: float = 90) -> None:
-        """Wait until so many task managers are registered; raises TimeoutError."""
+        """Wait until so many task managers are registered; raises TimeoutError, also where the job manager ended."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
+            if self.processes["jobmanager"].poll() is not None:
+                raise TimeoutError(f"the job manager ended at once: {self.work}/jobmanager.log")
             with contextlib.suppress(OSError):
                 if self.get("/overview")["taskmanagers"] == task_managers:
                     return
@@ -165,8 +168,8 @@ def session_cluster(work: Path, jars: str, jar: str, **settings: str) -> Iterato
     """Start a job manager, two task managers and a pool; end them with all that they started."""
     (work / "log4j.properties").write_text(LOGGING)
     (work / "config.yaml").write_text("")
-    rest, pool = pick_port(None, None)
-    cluster = Cluster(work, jars, jar, rest, pool, settings, {})
+    rest, rpc, pool = pick_port(None, None, None)
+    cluster = Cluster(work, jars, jar, rest, rpc, pool, settings, {})
     try:
         for name in ("jobmanager", "taskmanager-1", "taskmanager-2", "pool"):
             cluster.start(name)
