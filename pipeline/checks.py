@@ -78,6 +78,16 @@ def check_models(config: Config, evaluator: str, *, external: bool) -> None:
         check_given(evaluator, config.self_clean, external=external)
 
 
+def check_device(config: Config) -> None:
+    """Raise ConfigError where judges are to be trained on a GPU that this machine does not have."""
+    if not config.self_clean.rounds or config.evaluator.device != "cuda":
+        return
+    from torch import cuda  # torch takes seconds to import
+
+    if not cuda.is_available():
+        raise ConfigError("[evaluator] device is 'cuda', but torch finds no GPU here")
+
+
 def check_keep(config: Config) -> None:
     """Raise ConfigError for a signal that no step leaves."""
     signals = [field.name for field in signal_fields(config) if pa.types.is_primitive(field.type)]

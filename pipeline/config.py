@@ -228,6 +228,7 @@ class SelfClean:
     scoring: str = _choice("cascade", "full")  # full: the TransNormer reads every document
     score_share: float = _number(0.04, 0, 1)  # of the judged tokens that go through a TransNormer, in a cascade
     score_tokens: int = _number(600_000, 1_000)  # but so many at least, where there are
+    context_gain: bool = False  # a column, for a second reading of what is read; nothing is judged by it
     count_tokens: int = _number(32_000_000, 1_000)  # that the n-gram models count, a round
     anchor_documents: int = _number(800, 20, 100_000)  # of a language, that no judge is trained on
     min_language_tokens: int = _number(300_000, 0)  # a judge that saw less of a language does not judge it

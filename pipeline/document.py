@@ -59,6 +59,7 @@ SCORES = (  # of the last round that counts; null where nothing was judged
     pa.field("bits_per_byte_z", pa.float64()),
     pa.field("scored_tokens", pa.int64()),
     *(pa.field(name, pa.float32()) for name in ("slope", "loss_deviation", "beyond_trigram")),
+    pa.field("context_gain", pa.float32()),  # bits per byte; null where the configuration does not ask for it
     *(pa.field(name, pa.float32()) for name in ("unigram_bits", "trigram_gain", "cache_gain", "prior_deviation")),
     *(
         pa.field(name, pa.float32())

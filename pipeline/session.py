@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 
 from pipeline import clean, storage
-from pipeline.checks import check_inputs, check_judges, check_keep, check_models
+from pipeline.checks import check_device, check_inputs, check_judges, check_keep, check_models
 from pipeline.clean import Corpus
-from pipeline.config import Config, ConfigError
+from pipeline.config import STAGES, Config, ConfigError
 from pipeline.demo import DEMO_PATHS, gather
 from pipeline.dry_run import show_plan
 from pipeline.earlier import find_earlier
@@ -74,6 +74,8 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_keep(config)
     check_output(output)
     only = _only(asked, config)
+    if only in {"", "train"} and _cleans_itself(asked) and not (options or asked.evaluator):
+        check_device(config)
     labels = read_labels(asked.labels, output) if asked.labels else None
     config = with_thresholds(config, labels)
     ask = Asked(
@@ -118,11 +120,17 @@ def _only(asked: argparse.Namespace, config: Config) -> str:
     only = "".join(parts)
     if only == "sample" and asked.evaluator:
         raise ConfigError("--sample-only lays out what trains judges, and --evaluator gives trained ones")
-    if only and not config.self_clean.rounds:
-        raise ConfigError(f"--{only}-only needs self_clean.rounds of at least 1")
+    if (only or asked.evaluator) and not config.self_clean.rounds:
+        raise ConfigError(f"{f'--{only}-only' if only else '--evaluator'} needs self_clean.rounds of at least 1")
+    if only and not _cleans_itself(asked):
+        raise ConfigError(f"--{only}-only stops within self-cleaning, and --until {asked.until} before it")
     if asked.evaluator_is_external and not asked.evaluator:
         raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
     return only
+
+
+def _cleans_itself(asked: argparse.Namespace) -> bool:
+    return STAGES.index(asked.until) >= STAGES.index("self_clean")
 
 
 def _is_demo(config: Config) -> bool:

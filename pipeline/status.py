@@ -222,7 +222,8 @@ def _rank_line(rank: Status) -> str:
 
 
 def _headline(status: Status) -> str:
-    results = "results are there" if status.published else "no results yet"
+    whose = "results" if status.state == "finished" else "results of an earlier start"
+    results = f"{whose} are there" if status.published else "no results yet"
     said = {
         RUNNING: "running",
         DEAD: "dead: its process ended without a word; the same command goes on from here",

@@ -1,6 +1,7 @@
 """Judges: an n-gram model and a TransNormer for each fold, trained on the same documents of the other folds."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -29,6 +30,7 @@ EVALUATOR_TOKENIZER = "tokenizer.model"  # in OUT/evaluator, beside the rounds
 COUNTS = "ngrams.arrow"  # in a fold's folder, beside the weights
 TABLES = ("unigrams", "ones", "twos", "threes")  # its columns
 MOST_BITS = 24  # of the cells of a table of n-grams; 2^24 of them are 270 MB
+STRETCH = 64  # tokens of a document that know only of each other, in a reading for context_gain
 JUDGING_BYTES = 650_000_000  # of memory: torch, TransNormers of the default size and their batch
 CONTRASTS = np.array([CHEAP.index(name) for name in ("reject_unigrams", "reject_trigrams")])
 
@@ -157,6 +159,26 @@ def by_transnormer(judges: Judges, judge: int, found: Excerpts, cheap: Floats) -
     tokens = np.array([len(one) for one in by_document], np.int64)
     nats = np.array([one.sum() for one in by_document], np.float64)
     return Reading(signals, nats, tokens)
+
+
+def context_gains(judges: Judges, judge: int, found: Excerpts, reading: Reading) -> Floats:
+    """Return what the past tells a judge: bits per byte (documents) without it, less those of a reading with it.
+
+    Without it the state is emptied every STRETCH tokens, and the token before is all that a stretch is begun with.
+    """
+    from model.score import losses  # torch takes seconds to import
+
+    model = load_judge(judges.weights[judge])
+    begin = np.array([model.model.config.eos])
+    pieces, owner = [], []
+    for window, document in zip(found.windows, found.owner.tolist(), strict=True):
+        whole = np.concatenate([begin, window])
+        stretches = [whole[start : start + STRETCH + 1] for start in range(0, len(window), STRETCH)]
+        pieces += stretches
+        owner += [document] * len(stretches)
+    each = np.array([part.sum(dtype=np.float64) for part in losses(model, pieces)], np.float64)
+    nats = np.bincount(np.array(owner, np.int64), weights=each, minlength=len(found.size))
+    return np.where(reading.tokens > 0, (nats - reading.nats) / math.log(2) / np.maximum(found.size, 1), np.nan)
 
 
 def _joined(parts: list[npt.NDArray[Any]], owner: Ints, count: int) -> list[Floats]:

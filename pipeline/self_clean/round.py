@@ -155,10 +155,10 @@ def _score(begun: Begun, judges: Judges, fitted: Manifest, measured: Manifest) -
     budget = token_budget(judged_tokens(measured.summary), settings)
     depth = choose_depth(measured.summary, budget, full=settings.scoring == "full")
     shifts = choose_shifts(measured.summary, score.languages, settings.source_shift, settings.guard_documents)
-    keys = [settings.scoring, budget, settings.source_shift, settings.guard_documents]
+    keys = [settings.scoring, budget, settings.source_shift, settings.guard_documents, settings.context_gain]
     stage = line.stage(begun.name("score"), scores.VERSION, keys, [measured.stage])
     folders = (fitted.stage.folder, measured.stage.folder)
-    reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, depth, shifts)
+    reader = ScoreShard(stage.folder, begun.corpus, judges, *folders, depth, shifts, settings.context_gain)
     if line.only in {"sample", "train"} and read_manifest(stage) is None:
         raise Paused(f"round {number} is trained; --score-only lets its TransNormers read the documents")
     return line.each(stage, reader, begun.entrance.shards), depth

@@ -19,7 +19,7 @@ from pipeline.needs import Needs, beyond
 from pipeline.self_clean import combine
 from pipeline.self_clean.evaluators import Corpus
 from pipeline.self_clean.excerpt import excerpts, select
-from pipeline.self_clean.judges import Judges, by_transnormer
+from pipeline.self_clean.judges import Judges, by_transnormer, context_gains
 from pipeline.self_clean.measure import BIN as SURROGATE_BIN
 from pipeline.self_clean.measure import Depth, read_measures, spread_rows, strata, surrogate_bins
 from pipeline.self_clean.scoring import QUANTUM, Language, Score, length_class, load_score, on_grid
@@ -49,6 +49,7 @@ SCORES = pa.schema(
         ("shift", pa.float64()),  # by which its source moves its cut
         ("mainly", pa.string()),  # the signal that adds most to its score, and the side
         *[(name, pa.float32()) for name in SIGNALS if name != "bits_per_byte"],
+        ("context_gain", pa.float32()),
     ]
 )
 
@@ -64,6 +65,7 @@ class ScoreShard:
     measures: str  # folder
     depth: Depth
     shifts: dict[str, float]  # "language source" -> how far its cuts lie above those of the language
+    context_gain: bool  # measure it, by a second reading
 
     @property
     def needs(self) -> Needs:
@@ -110,10 +112,14 @@ class ScoreShard:
         signals = np.full((len(rows), len(SIGNALS)), np.nan)
         signals[:, : len(CHEAP)] = cheap
         nats, tokens, cost = np.zeros(len(rows)), np.zeros(len(rows), np.int64), 0
+        gains = np.full(len(rows), np.nan)
         for number in range(len(self.judges.weights)):
             mine = judge == number
             if mine.any():
-                reading = by_transnormer(self.judges, number, select(found, mine), cheap[mine])
+                own_part = select(found, mine)
+                reading = by_transnormer(self.judges, number, own_part, cheap[mine])
+                if self.context_gain:
+                    gains[mine] = context_gains(self.judges, number, own_part, reading)
                 signals[mine, len(CHEAP) :] = reading.signals
                 nats[mine], tokens[mine] = reading.nats, reading.tokens
                 cost += int(reading.tokens.sum())
@@ -131,6 +137,7 @@ class ScoreShard:
                 "bits_per_byte_z": z[:, at],
                 "read_score": total,
                 "mainly": pa.array(mainly, pa.string()),
+                "context_gain": pa.array(gains, from_pandas=True),
                 **learnt,
             }
         )

@@ -19,7 +19,15 @@ import pytest
 from model.data import PackedTokens
 from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.excerpt import Excerpts, excerpts
-from pipeline.self_clean.judges import COUNTS, EVALUATOR_TOKENIZER, Judges, by_ngrams, by_transnormer, published
+from pipeline.self_clean.judges import (
+    COUNTS,
+    EVALUATOR_TOKENIZER,
+    Judges,
+    by_ngrams,
+    by_transnormer,
+    context_gains,
+    published,
+)
 from pipeline.self_clean.scores import judge_all
 from pipeline.self_clean.scoring import load_score
 from pipeline.self_clean.signals import CHEAP, SIGNALS
@@ -145,6 +153,8 @@ def test_every_document_is_judged_by_the_judge_that_did_not_see_its_fold(finishe
         stored = np.array([[row[name] for name in SIGNALS] for row in own])
         assert np.array_equal(told[:, : len(CHEAP)].astype(np.float32), stored[:, : len(CHEAP)].astype(np.float32))
         assert told == pytest.approx(stored, rel=1e-4, abs=1e-4)
+        gains = context_gains(judge, 0, found, by_transnormer(judge, 0, found, told[:, : len(CHEAP)]))
+        assert gains == pytest.approx([row["context_gain"] for row in own], rel=1e-4, abs=1e-4)
         at = [SIGNALS.index(name) for name in ("unigram_bits", "trigram_gain", "bits_per_byte")]
         assert (np.abs(other - stored)[:, at] > 1e-3).mean(axis=0).min() > 0.5
 

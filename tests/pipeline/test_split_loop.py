@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import torch
 
 from pipeline.status import read_log, read_status
 from tests.pipeline.outputs import assert_same, digests
@@ -134,6 +135,10 @@ def test_weights_of_this_corpus_are_taken_and_others_refused(finished: Path, tmp
         (("--train-only", "--score-only"), "cannot be given together"),
         (("--sample-only", "--train-only"), "cannot be given together"),
         (("--evaluator-is-external",), "--evaluator, which is not given"),
+        (
+            ("--train-only", "--until", "ingest"),
+            "--train-only stops within self-cleaning, and --until ingest before it",
+        ),
     ],
 )
 def test_options_that_contradict_are_refused(
@@ -143,3 +148,17 @@ def test_options_that_contradict_are_refused(
     done = start(command(tmp_path / "out", *options))
     assert done.returncode == 2
     assert complaint in done.stderr
+
+
+def test_what_cannot_be_done_is_refused_before_any_work(tmp_path: Path, command: Command, settings: Path) -> None:
+    """Judges for no round, and a GPU that is not there."""
+    (tmp_path / "none.toml").write_text(settings.read_text().replace("rounds = 2", "rounds = 0"))
+    for_nothing = start(command(tmp_path / "out", "--evaluator", "judges", config=tmp_path / "none.toml"))
+    assert for_nothing.returncode == 2
+    assert for_nothing.stderr == "error: --evaluator needs self_clean.rounds of at least 1\n"
+    (tmp_path / "cuda.toml").write_text(settings.read_text().replace("[evaluator]", '[evaluator]\ndevice = "cuda"'))
+    if not torch.cuda.is_available():
+        nowhere = start(command(tmp_path / "out", config=tmp_path / "cuda.toml"))
+        assert nowhere.returncode == 2
+        assert nowhere.stderr == "error: [evaluator] device is 'cuda', but torch finds no GPU here\n"
+    assert not (tmp_path / "out").exists()
