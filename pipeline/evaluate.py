@@ -2,11 +2,13 @@
 
 Give good text whose whole source, a book, a site, a collection, was not in the run's input. It passes the run's rules
 and edits. What the run kept or rejected is read through: good documents that are found there are left out, hosts and
-sources that both have are named. Half of the rest, by records, sets a cut that costs 2 % of it, the other half is
-damaged in known ways and judged. The score of a kind of damage is that of weights that never saw the kind, where
-OUT/stages still holds the anchors. Beside it stand length, n-grams, token priors, the TransNormer's bits per byte, the
-run's rules, fastText and chance; bits once where high is worse, once where far from the middle is. Intervals are 95 %,
-from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of OUT/report.html.
+sources that both have are named. Without --good, what the run's rules and deduplication left is presumed good, each
+document read by the judge that saw neither it nor its host. Half of the good text, by records, sets a cut that costs 2
+% of it, the other half is damaged in known ways and judged. The score of a kind of damage is that of weights that never
+saw the kind, where OUT/stages still holds the anchors. Beside it stand length, n-grams, token priors, the TransNormer's
+bits per byte, the run's rules, fastText and chance; bits once where high is worse, once where far from the middle is.
+Intervals are 95 %, from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of
+OUT/report.html.
 
 Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
 """
@@ -25,6 +27,7 @@ from pipeline.object_store import StoreFailed
 
 if TYPE_CHECKING:  # what a line that is refused need not wait for
     from pipeline.evaluation.finished import Finished
+    from pipeline.evaluation.good_text import Gathered, Halves
     from pipeline.evaluation.methods import Observed
     from pipeline.evaluation.trials import Trial
     from pipeline.progress import Display
@@ -43,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     line.add_argument("--output", metavar="OUT", required=True, help="output folder of a finished run")
-    line.add_argument("--good", metavar="GLOB", nargs="+", action="extend", required=True,
-                      help="files of good texts: JSONL, Parquet, WARC, WET, ARC or text")  # fmt: skip
+    line.add_argument("--good", metavar="GLOB", nargs="+", action="extend", default=[],
+                      help="files of good texts, of any format; default: the run's own")  # fmt: skip
     line.add_argument("--text", metavar="FIELD", default="text", help="field that holds the text (default: text)")
     line.add_argument("--source", metavar="FIELD", default="",
                       help="field that holds the source: those that the corpus has, too, are named")  # fmt: skip
@@ -77,9 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(asked: argparse.Namespace) -> None:
-    """Raise ConfigError for a number out of its range."""
+    """Raise ConfigError for a number out of its range, and for fields of files that are not given."""
     from pipeline.evaluation.trials import MOST_COPIES
 
+    if not asked.good and (asked.source or asked.text != "text"):
+        raise ConfigError("--text and --source name fields of --good, which is not given")
     for name, low, high in (("documents", 40, 1_000_000), ("copies", 1, MOST_COPIES)):
         if not low <= getattr(asked, name) <= high:
             raise ConfigError(f"--{name} must be from {low:,} to {high:,}, got {getattr(asked, name):,}")
@@ -106,20 +111,11 @@ def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
 def measure(asked: argparse.Namespace, run: "Finished", console: Console) -> dict[str, Any]:
     """Return what was found, as evaluate.json has it."""
     from pipeline.evaluation import methods, tables
-    from pipeline.evaluation.good_text import gather, halve
-    from pipeline.evaluation.overlap import facts_of, look
     from pipeline.evaluation.trials import make_trials
     from pipeline.progress import display
 
-    given = Input(name="good", paths=tuple(asked.good), text=asked.text, source=asked.source)
-    good = gather(given, run.config, [*run.score.languages], asked.documents)
-    halve(good, (), asked.documents)  # too little is said before the corpus is read
-    if asked.source and not any(one.source for one in good.documents):
-        raise ConfigError(f"--source {asked.source}: no record of the good text has that field")
     with display(console) as shown:
-        with shown.stage("evaluate.corpus") as watch:
-            corpus = look(good.documents, run.output, watch)
-        halves = halve(good, corpus.held, asked.documents)
+        good, halves, corpus = given_text(asked, run, shown) if asked.good else own_text(asked, run, shown)
         trials = make_trials(halves.documents, halves.foreign, run.config.self_clean.folds, asked.copies)
         seen, score, names, rows = compare(trials, run, shown)
     spent = {f"CPU seconds of {name}": seconds for name, seconds in seen.seconds.items()}
@@ -136,11 +132,39 @@ def measure(asked: argparse.Namespace, run: "Finished", console: Console) -> dic
             "too_few": halves.too_few,
             "unreadable": good.unreadable,
         },
-        "corpus": facts_of(corpus, good.documents, chain(*halves.documents.values())),
+        "corpus": corpus,
         "languages": tables.clean_loss(trials, seen.whole, score, run.lowest_cuts, SEED),
         "rows": rows,
         "cost": {"texts": len(trials), "TransNormer tokens": seen.tokens, **spent},
     }
+
+
+def given_text(
+    asked: argparse.Namespace, run: "Finished", shown: "Display"
+) -> "tuple[Gathered, Halves, dict[str, Any]]":
+    """Return the good text of files, its halves without what the corpus holds, and what the corpus holds of it."""
+    from pipeline.evaluation.good_text import gather, halve
+    from pipeline.evaluation.overlap import facts_of, look
+
+    given = Input(name="good", paths=tuple(asked.good), text=asked.text, source=asked.source)
+    good = gather(given, run.config, [*run.score.languages], asked.documents)
+    halve(good, (), asked.documents)  # too little is said before the corpus is read
+    if asked.source and not any(one.source for one in good.documents):
+        raise ConfigError(f"--source {asked.source}: no record of the good text has that field")
+    with shown.stage("evaluate.corpus") as watch:
+        corpus = look(good.documents, run.output, watch)
+    halves = halve(good, corpus.held, asked.documents)
+    return good, halves, facts_of(corpus, good.documents, chain(*halves.documents.values()))
+
+
+def own_text(asked: argparse.Namespace, run: "Finished", shown: "Display") -> "tuple[Gathered, Halves, dict[str, Any]]":
+    """Return what the run's rules left, presumed good, its halves, and that it is the corpus's own."""
+    from pipeline.evaluation.good_text import halve
+    from pipeline.evaluation.own_text import gather_own
+
+    with shown.stage("evaluate.corpus") as watch:
+        good = gather_own(run, asked.documents, watch)
+    return good, halve(good, (), asked.documents), {"own": True}
 
 
 def compare(

@@ -42,6 +42,7 @@ class Good:
     language: str
     text: str
     measured: bool = False  # which half: the cut is set on the other
+    fold: int | None = None  # whose judge reads it; None: any, for no judge saw it
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,8 @@ def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _key(name: str) -> bytes:
+def hashed(name: str) -> bytes:
+    """Return what orders names by chance, the same on every run."""
     return blake2b(name.encode(), digest_size=8).digest()
 
 
@@ -205,8 +207,8 @@ def choose(documents: Sequence[Good], most: int) -> list[Good]:
     """Return up to `most` documents, of as many records as may be: by turns one of each, in an order by hash."""
     turns: Counter[str] = Counter()
     ranked = []
-    for good in sorted(documents, key=lambda good: _key(good.id)):
-        ranked.append((turns[good.record], _key(good.record + good.id), good))
+    for good in sorted(documents, key=lambda good: hashed(good.id)):
+        ranked.append((turns[good.record], hashed(good.record + good.id), good))
         turns[good.record] += 1
     return [good for *_, good in sorted(ranked, key=lambda one: one[:2])[:most]]
 
@@ -216,7 +218,7 @@ def halved(documents: Sequence[Good]) -> list[Good]:
     sizes = Counter(good.record for good in documents)
     held = [0, 0]
     measured: dict[str, bool] = {}
-    for record in sorted(sizes, key=_key):
+    for record in sorted(sizes, key=hashed):
         lighter = held[1] <= held[0]
         measured[record] = lighter
         held[lighter] += sizes[record]

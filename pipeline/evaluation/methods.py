@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,8 @@ def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]
 
     Each language has models of its own. Where the run's documents of one are gone there is none.
     """
-    samples = {name: labelled(rows) for name, rows in corpus_texts(run).items()}
+    asked_of = {trial.good.id for trial in trials}
+    samples = {name: labelled(rows) for name, rows in corpus_texts(run, asked_of).items()}
     language = np.array([trial.good.language for trial in trials])
     asked = np.unique(language).tolist()
     if not all(samples[name] for name in asked):
@@ -206,8 +207,11 @@ def fasttext_values(trials: Sequence[Trial], run: Finished, kinds: Sequence[str]
     return {kind: {"fasttext": values} for kind, values in found.items()}
 
 
-def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:
-    """Return documents of each judged language that the run kept: those of least id at the begin of every file."""
+def corpus_texts(run: Finished, without: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return documents of each judged language that the run kept: those of least id at the begin of every file.
+
+    None of those whose ids are in `without`.
+    """
     folder = storage.join(run.output, "documents")
     files = [name for name in storage.names(folder) if name.endswith(".parquet")]
     share = -(-TRAINED_ON // max(1, len(files)))
@@ -215,7 +219,8 @@ def corpus_texts(run: Finished) -> dict[str, list[dict[str, Any]]]:
     for file in files:
         rows = _first_rows(storage.join(folder, file))
         for name in found:
-            fitting = (row for row in rows if row["language"] == name and len(row["text"].encode()) >= LEAST_BYTES)
+            own = (row for row in rows if row["language"] == name and row["id"] not in without)
+            fitting = (row for row in own if len(row["text"].encode()) >= LEAST_BYTES)
             found[name] += sorted(fitting, key=lambda row: row["id"])[: 4 * share]
     return {name: sorted(own, key=lambda row: row["id"])[:TRAINED_ON] for name, own in found.items()}
 

@@ -44,7 +44,7 @@ def look(goods: Sequence[Good], output: str, watch: Watch) -> Corpus:
     index = build_index([("good", texts)], fewest=1)
     marked = np.zeros(len(index.keys), bool)
     wanted = {good.source for good in goods} - {""}
-    files = [(folder, path) for folder in (KEPT, REJECTED) for path in _files(storage.join(output, folder))]
+    files = texts_files(output)
     looked, names = Counter[str](), Counter[str]()
     for folder, path in files:
         record = Counter[str]()
@@ -61,8 +61,15 @@ def look(goods: Sequence[Good], output: str, watch: Watch) -> Corpus:
     return Corpus({folder: looked[folder] for folder in (KEPT, REJECTED)}, held, dict(names))
 
 
-def _files(folder: str) -> list[str]:
-    return [storage.join(folder, name) for name in storage.names(folder) if name.endswith(".parquet")]
+def texts_files(output: str) -> list[tuple[str, str]]:
+    """Return folder and path of the files that hold what a run kept and rejected."""
+    folders = {folder: storage.join(output, folder) for folder in (KEPT, REJECTED)}
+    return [
+        (folder, storage.join(place, name))
+        for folder, place in folders.items()
+        for name in storage.names(place)
+        if name.endswith(".parquet")
+    ]
 
 
 def _named(batch: pa.Table, wanted: Collection[str]) -> Counter[str]:

@@ -6,6 +6,10 @@ from typing import Any
 from pipeline.counted import counted
 
 MOST_NAMED = 5  # reasons, hosts and sources
+OWN = (
+    "the good text is what the run's own rules and deduplication left, presumed good, each document read by the judge "
+    "that saw neither it nor its host nor a look-alike; text that a person vouches for (--good) says more"
+)
 
 
 def about_text(read: Mapping[str, Any]) -> list[str]:
@@ -29,6 +33,8 @@ def about_text(read: Mapping[str, Any]) -> list[str]:
 
 def about_corpus(corpus: Mapping[str, Any]) -> list[str]:
     """Say how much of the good text the corpus holds, where that was looked for, and what both have documents of."""
+    if corpus.get("own"):
+        return [OWN]
     looked, out = corpus["looked"], corpus["left_out"]
     said = []
     if not looked["documents"]:

@@ -21,7 +21,7 @@ from pipeline.document import write_table
 from pipeline.evaluate import main
 from pipeline.evaluation import trials
 from pipeline.evaluation.finished import read_evaluation, read_finished
-from pipeline.evaluation.methods import weights_without
+from pipeline.evaluation.methods import observe, weights_without
 from pipeline.self_clean import scoring
 from pipeline.self_clean.anchors import AnchorTask, MeasureAnchors, anchor_path, read_measured
 from pipeline.self_clean.cuts import least_cut
@@ -186,6 +186,51 @@ def test_good_text_of_the_corpus_is_left_out(
     write_table(str(run / "rejected/c.parquet"), pa.Table.from_pylist([{**place, "text": text} for text in texts]))
     assert main(line) == 2
     assert "left out, since the corpus holds them: 80" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("drawn", "quick")
+def test_without_good_text_the_runs_own_is_presumed_good(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What self-cleaning kept or rejected, read by the judge of its fold; not the anchors, nor what rules rejected."""
+    run = tmp_path / "out"
+    shutil.copytree(output, run)
+    own = [
+        {**row, "id": f"{number:032x}", "host": f"{number // 3}.example", "fold": number % 2}
+        for number, row in enumerate(rows("own", 90), 1000)
+    ]
+    anchors = [{**row, "fold": number % 2} for number, row in enumerate(rows("anchor", 120))]
+    write_table(str(run / "documents/a.parquet"), pa.Table.from_pylist([*anchors, *own[:70]]))
+    stages = ["ingest", "deduplicate"] * 5 + ["self_clean"] * 10
+    rejected = [
+        {**row, "stage": stage, "fold": row["fold"] if stage == "self_clean" else None}
+        for row, stage in zip(own[70:], stages, strict=True)
+    ]
+    write_table(str(run / "rejected/a.parquet"), pa.Table.from_pylist(rejected))
+    read = []
+
+    def observed(given: list[trials.Trial], *more: Any) -> Any:
+        read.extend(given)
+        return observe(given, *more)
+
+    monkeypatch.setattr("pipeline.evaluation.methods.observe", observed)
+    assert main(["--output", str(run), "--copies", "9"]) == 0
+    there = [*own[:70], *own[80:]]
+    asked = {row["id"]: row["fold"] for row in there}
+    assert {trial.good.id: trial.judge for trial in read} == asked
+    found = read_evaluation(str(run))
+    assert found["corpus"] == {"own": True}
+    assert (found["languages"]["en"]["documents"], found["languages"]["en"]["records"]) == (
+        80,
+        len({row["host"] for row in there}),
+    )
+    cells = {(row["kind"], row["severity"]): row["methods"] for row in found["rows"]}
+    assert cells["shuffled_words", "severe"]["score"]["auc"][0] > 0.9
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the good text is what the run's own rules and deduplication left, presumed good" in printed
+    write_table(str(run / "documents/a.parquet"), pa.Table.from_pylist(anchors))
+    assert main(["--output", str(run)]) == 2
+    assert "no judged language (en) has 40 good documents" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("drawn", "quick")
