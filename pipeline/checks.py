@@ -1,5 +1,7 @@
 """Checks: what is refused, or noted, before any work."""
 
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
@@ -51,12 +53,25 @@ def _unseen(first: Sequence[str], given: Input, limit: int) -> list[str]:
 
 
 def check_judges(config: Config, evaluator: str) -> list[str]:
-    """Say where no language can be judged, whatever the corpus."""
+    """Say where no language can be judged, whatever the corpus, and where judges want a GPU that is not here."""
     wanted, given = least_tokens(config.self_clean), config.evaluator.train_tokens
-    if not config.self_clean.rounds or evaluator or wanted <= given:
+    if not config.self_clean.rounds or evaluator:
         return []
-    least = "self_clean.min_language_tokens and a fifth"
-    return [f"[evaluator] train_tokens = {given:,} judge no language: one wants {wanted:,.0f} of them ({least})"]
+    notes = []
+    if wanted > given:
+        least = "self_clean.min_language_tokens and a fifth"
+        notes = [f"[evaluator] train_tokens = {given:,} judge no language: one wants {wanted:,.0f} of them ({least})"]
+    if config.evaluator.device == "cuda" and not _has_gpu():
+        notes.append(
+            "[evaluator] device is 'cuda', and torch finds no GPU here: no judge can be trained on this machine"
+        )
+    return notes
+
+
+def _has_gpu() -> bool:
+    """Ask in another process: one that has asked CUDA can fork no worker that uses it."""
+    asks = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", asks], check=False, capture_output=True).returncode == 0  # noqa: S603 - our own line
 
 
 def _check_fields(first: Sequence[str], given: Input, limit: int) -> None:
@@ -76,16 +91,6 @@ def check_models(config: Config, evaluator: str, *, external: bool) -> None:
             raise ConfigError(f"tokenizer.model {config.tokenizer.model}: {error}") from error
     if evaluator and config.self_clean.rounds:
         check_given(evaluator, config.self_clean, external=external)
-
-
-def check_device(config: Config) -> None:
-    """Raise ConfigError where judges are to be trained on a GPU that this machine does not have."""
-    if not config.self_clean.rounds or config.evaluator.device != "cuda":
-        return
-    from torch import cuda  # torch takes seconds to import
-
-    if not cuda.is_available():
-        raise ConfigError("[evaluator] device is 'cuda', but torch finds no GPU here")
 
 
 def check_keep(config: Config) -> None:

@@ -3,12 +3,12 @@
 Give good text whose whole source, a book, a site, a collection, was not in the run's input. It passes the run's rules
 and edits. What the run kept or rejected is read through: good documents that are found there are left out, hosts and
 sources that both have are named. Without --good, what the run's rules and deduplication left is presumed good, each
-document read by the judge that saw neither it nor its host. Half of the good text, by records, sets a cut that costs 2
-% of it, the other half is damaged in known ways and judged. The score of a kind of damage is that of weights that never
-saw the kind, where OUT/stages still holds the anchors. Beside it stand length, n-grams, token priors, the TransNormer's
-bits per byte, the run's rules, fastText and chance; bits once where high is worse, once where far from the middle is.
-Intervals are 95 %, from a bootstrap over records. Prints tables, writes OUT/evaluate.json and a section of
-OUT/report.html.
+document read by the judge of its fold, which saw neither it nor, as a rule, its host. Half of the good text, by
+records, sets a cut that costs 2 % of it, the other half is damaged in known ways and judged. The score of a kind of
+damage is that of weights that never saw the kind, where OUT/stages still holds the anchors. Beside it stand length,
+n-grams, token priors, the TransNormer's bits per byte, the run's rules, fastText and chance; bits once where high is
+worse, once where far from the middle is. Intervals are 95 %, from a bootstrap over records. Prints tables, writes
+OUT/evaluate.json and a section of OUT/report.html.
 
 Exit codes: 0 done, 1 fastText failed, 2 a mistake in what was asked.
 """
@@ -163,8 +163,8 @@ def own_text(asked: argparse.Namespace, run: "Finished", shown: "Display") -> "t
     from pipeline.evaluation.own_text import gather_own
 
     with shown.stage("evaluate.corpus") as watch:
-        good = gather_own(run, asked.documents, watch)
-    return good, halve(good, (), asked.documents), {"own": True}
+        good, read = gather_own(run, asked.documents, watch)
+    return good, halve(good, (), asked.documents), {"own": read}
 
 
 def compare(

@@ -32,7 +32,7 @@ from pipeline.token_shards import token_column, token_schema, write_arrow
 from pipeline.verdicts import sidecar_path, without_spans
 from tokenizer.encode import Tokenizer, token_type
 
-VERSION = 1
+VERSION = 2
 MIN_GROUPS = 16  # so that every core has work
 MIN_GROUP_BYTES = 100_000
 # Of memory beside 2.75 bytes a byte of text (600, 761 and 1,082 MB for 63, 122 and 240), and beside 8 a byte of tokens

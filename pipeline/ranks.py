@@ -1,8 +1,10 @@
 """Ranks: each process of `--score-only` holds a folder of its own in OUT/stages/ranks, its lock and its log in it."""
 
+import re
 from pathlib import Path
 
 RANKS = "stages/ranks"  # of an output folder
+_NAME = re.compile(r"(\d+)-of-(\d+)")
 
 
 def rank_folder(output: str, rank: int, count: int) -> str:
@@ -11,10 +13,10 @@ def rank_folder(output: str, rank: int, count: int) -> str:
 
 
 def rank_folders(output: str) -> list[str]:
-    """Return the folders of all ranks that have read for an output, sorted by number."""
+    """Return the folders of all ranks that have read for an output, sorted by their count and number."""
     place = f"{output}/{RANKS}"
-    ranks = sorted(_names(place), key=lambda name: int(name.partition("-")[0]))
-    return [f"{place}/{name}" for name in ranks]
+    named = filter(None, map(_NAME.fullmatch, _names(place)))
+    return [rank_folder(output, number, count) for count, number in sorted((int(m[2]), int(m[1])) for m in named)]
 
 
 def _names(place: str) -> set[str]:

@@ -17,7 +17,8 @@ from typing import Any
 from rich.console import Console
 
 from pipeline import clean, storage
-from pipeline.checks import check_device, check_inputs, check_judges, check_keep, check_models
+from pipeline.checks import check_inputs, check_judges, check_keep, check_models
+from pipeline.claim import check_output, claimed, claimed_by_rank
 from pipeline.clean import Corpus
 from pipeline.config import STAGES, Config, ConfigError
 from pipeline.demo import DEMO_PATHS, gather
@@ -34,7 +35,7 @@ from pipeline.lease import Lease, LeaseLost
 from pipeline.line import Asked, Line, Paused
 from pipeline.object_store import StoreFailed
 from pipeline.outcome import projection, sampled, table, to_read
-from pipeline.output_folder import asked_again, check_output, claimed, claimed_by_rank, publish
+from pipeline.output_folder import asked_again, publish
 from pipeline.plan import Plan, find_all, make_plan
 from pipeline.progress import display
 from pipeline.stage import read_manifest
@@ -74,8 +75,6 @@ def run(asked: argparse.Namespace, config: Config, output: str, options: Sequenc
     check_keep(config)
     check_output(output)
     only = _only(asked, config)
-    if only in {"", "train"} and _cleans_itself(asked) and not (options or asked.evaluator):
-        check_device(config)
     labels = read_labels(asked.labels, output) if asked.labels else None
     config = with_thresholds(config, labels)
     ask = Asked(
@@ -120,17 +119,14 @@ def _only(asked: argparse.Namespace, config: Config) -> str:
     only = "".join(parts)
     if only == "sample" and asked.evaluator:
         raise ConfigError("--sample-only lays out what trains judges, and --evaluator gives trained ones")
+    option = f"--{only}-only" if only else "--evaluator"
     if (only or asked.evaluator) and not config.self_clean.rounds:
-        raise ConfigError(f"{f'--{only}-only' if only else '--evaluator'} needs self_clean.rounds of at least 1")
-    if only and not _cleans_itself(asked):
-        raise ConfigError(f"--{only}-only stops within self-cleaning, and --until {asked.until} before it")
+        raise ConfigError(f"{option} needs self_clean.rounds of at least 1")
+    if only and STAGES.index(asked.until) < STAGES.index("self_clean"):
+        raise ConfigError(f"{option} stops within self-cleaning, and --until {asked.until} before it")
     if asked.evaluator_is_external and not asked.evaluator:
         raise ConfigError("--evaluator-is-external says something of --evaluator, which is not given")
     return only
-
-
-def _cleans_itself(asked: argparse.Namespace) -> bool:
-    return STAGES.index(asked.until) >= STAGES.index("self_clean")
 
 
 def _is_demo(config: Config) -> bool:

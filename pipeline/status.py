@@ -1,6 +1,7 @@
 """The state of a run, from any terminal or machine that sees its folder: `python -m pipeline.status OUT`.
 
-Reads OUT/.lock and OUT/run.log and writes nothing. Exit code 0: the state was read; 2: no output folder of a run.
+Reads OUT/.lock and OUT/run.log, those of the ranks of --score-only, too, and writes nothing. Exit code 0: the state was
+read; 2: no output folder of a run.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     line.add_argument("output", metavar="OUT", help="the output folder, or URL, of a run")
     line.add_argument("--json", action="store_true", help="print it as JSON")
-    line.add_argument("--watch", action="store_true", help="show it anew every two seconds until the run ends")
+    line.add_argument(
+        "--watch", action="store_true", help="show it anew every two seconds until the run, and its ranks, end"
+    )
     return line
 
 
@@ -104,12 +108,10 @@ def read_status(output: str) -> Status:
             raise NoOutput(f"{output} is no output folder of pipeline.run: it has no .lock of one")
         holder = parse(content)
         events, files = read_log(output, holder.run if holder else ""), names(output)
+        ranks = _ranks(output)
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     published = "_SUCCESS" in files
-    with ThreadPoolExecutor() as pool:  # those of other machines are watched side by side
-        begun = [folder for folder in rank_folders(output) if lock_content(folder).startswith(MARK)]
-        ranks = tuple(pool.map(read_status, begun))
     failures = [event for event in events if event["event"] == "failed"]
     if holder is None:
         return Status(output, UNKNOWN, None, None, published=published, ranks=ranks)
@@ -125,6 +127,18 @@ def read_status(output: str) -> Status:
         published=published,
         ranks=ranks,
     )
+
+
+def _ranks(output: str) -> tuple[Status, ...]:
+    """Return the ranks that read, or have read; those of other machines are watched side by side."""
+
+    def found(folder: str) -> Status | None:
+        with suppress(NoOutput):  # it begins, or is tidied away, at this moment
+            return read_status(folder)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        return tuple(filter(None, pool.map(found, rank_folders(output))))
 
 
 def _stage(event: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +236,7 @@ def _rank_line(rank: Status) -> str:
 
 
 def _headline(status: Status) -> str:
-    whose = "results" if status.state == "finished" else "results of an earlier start"
-    results = f"{whose} are there" if status.published else "no results yet"
+    results = "results are there" if status.published else "no results yet"
     said = {
         RUNNING: "running",
         DEAD: "dead: its process ended without a word; the same command goes on from here",

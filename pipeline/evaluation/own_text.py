@@ -1,11 +1,13 @@
 """Own text: documents that a run's rules and deduplication left, presumed good, where nobody gives better text.
 
 What self-cleaning kept and what it rejected, since those alone that it kept would be those that it calls good. Each is
-for the judge of its fold, which saw neither it nor its host nor a look-alike; the anchors, which taught the score, are
-left out where OUT/stages still says which they are.
+for the judge of its fold, which saw neither it nor its host nor a look-alike, but where folds split a group of these
+that was too large; the anchors, which taught the score, are left out where OUT/stages still says which they are.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from heapq import heappush, heappushpop
 from typing import Any
 
@@ -13,40 +15,61 @@ import pyarrow.compute as pc
 
 from pipeline.document import read_batches
 from pipeline.evaluation.finished import Finished
-from pipeline.evaluation.good_text import FOREIGN, Gathered, Good, hashed
-from pipeline.evaluation.overlap import REJECTED, Watch, texts_files
+from pipeline.evaluation.good_text import FOREIGN, Gathered, Good, choose, hashed
+from pipeline.evaluation.overlap import KEPT, REJECTED, Watch, texts_files
 from pipeline.self_clean.anchors import LEAST_BYTES, LONGEST
 
+OVER = 4
+LARGE = 0.1  # of a language's documents: a host with more of them is not one record
 COLUMNS = ["id", "host", "source", "language", "text", "fold"]
 
 
-def gather_own(run: Finished, most: int, watch: Watch) -> Gathered:
-    """Return up to `most` documents of each judged language, those of least hash; `watch` hears of every file."""
+def gather_own(run: Finished, most: int, watch: Watch) -> tuple[Gathered, dict[str, int]]:
+    """Return up to `most` documents of each judged language, of as many hosts as may be, and what was read, by folder.
+
+    They are chosen among OVER times as many of least hash; `watch` hears of every file.
+    """
     anchors = {name for measured in run.measured.values() for name in measured.id}
-    chosen: dict[str, list[tuple[int, str, Good]]] = {name: [] for name in run.score.languages}
+    drawn: dict[str, list[tuple[int, str, Good]]] = {name: [] for name in run.score.languages}
     foreign: list[Good] = []
-    kept = dict.fromkeys(chosen, 0)
-    files = texts_files(run.output)
+    kept, read = dict.fromkeys(drawn, 0), {KEPT: 0, REJECTED: 0}
+    files = [(folder, path) for folder, path in texts_files(run.output) if folder == KEPT or _whole(run)]
     for folder, path in files:
         counts = {"documents": 0, "bytes": 0}
         for row in _entered(folder, path):
             counts["documents"] += 1
-            counts["bytes"] += len(row["text"])
+            counts["bytes"] += len(row["text"].encode())
             good = _good(row)
             if len(good.text.encode()) < LEAST_BYTES or len(good.text) > LONGEST or good.id in anchors:
                 continue
-            if good.language not in chosen:
-                foreign += [good] * (len(foreign) < FOREIGN)
-                continue
-            kept[good.language] += 1
-            heap, ranked = chosen[good.language], (-int.from_bytes(hashed(good.id)), good.id, good)
-            if len(heap) < most:
-                heappush(heap, ranked)
-            else:
-                heappushpop(heap, ranked)
+            if good.language in drawn:
+                kept[good.language] += 1
+                _keep_least(drawn[good.language], good, OVER * most)
+            elif len(foreign) < FOREIGN:
+                foreign.append(good)
+        read[folder] += counts["documents"]
         watch(len(files), [counts], "")
-    taken = {name: [good for *_, good in sorted(heap, reverse=True)] for name, heap in chosen.items()}
-    return Gathered(taken, foreign, sum(kept.values()), kept, {}, {})
+    chosen = {name: choose(_records([good for *_, good in sorted(heap)]), most) for name, heap in drawn.items()}
+    return Gathered(chosen, foreign, sum(kept.values()), kept, {}, {}), read
+
+
+def _whole(run: Finished) -> bool:
+    """Tell whether OUT/rejected holds texts whole: what is cut off is no good text."""
+    return run.config.output.rejected_text == "full"
+
+
+def _keep_least(heap: list[tuple[int, str, Good]], good: Good, most: int) -> None:
+    ranked = (-int.from_bytes(hashed(good.id)), good.id, good)
+    if len(heap) < most:
+        heappush(heap, ranked)
+    else:
+        heappushpop(heap, ranked)
+
+
+def _records(goods: Sequence[Good]) -> list[Good]:
+    """Return documents, those of a host that holds more than LARGE of them each a record: halves need some."""
+    hosts = Counter(good.record for good in goods)
+    return [replace(one, record=one.id) if hosts[one.record] > LARGE * len(goods) else one for one in goods]
 
 
 def _entered(folder: str, path: str) -> Iterator[dict[str, Any]]:

@@ -6,10 +6,6 @@ from typing import Any
 from pipeline.counted import counted
 
 MOST_NAMED = 5  # reasons, hosts and sources
-OWN = (
-    "the good text is what the run's own rules and deduplication left, presumed good, each document read by the judge "
-    "that saw neither it nor its host nor a look-alike; text that a person vouches for (--good) says more"
-)
 
 
 def about_text(read: Mapping[str, Any]) -> list[str]:
@@ -31,10 +27,24 @@ def about_text(read: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def about_own(read: Mapping[str, int]) -> list[str]:
+    """Say what good text is where the run's own is presumed so."""
+    kept, rejected = read["documents"], read["rejected"]
+    left = f"{kept:,} documents that self-cleaning kept, {rejected:,} that it rejected"
+    said = [
+        f"the good text is drawn from what the run's rules and deduplication left, presumed good: {left}",
+        "the judge of a document's fold reads it, which saw neither it nor its host, but where folds split a large one",
+        "text that a person vouches for says more (--good)",
+    ]
+    if not rejected:
+        said.append("no reject of self-cleaning is there in whole: what is called good here it calls good itself")
+    return said
+
+
 def about_corpus(corpus: Mapping[str, Any]) -> list[str]:
     """Say how much of the good text the corpus holds, where that was looked for, and what both have documents of."""
     if corpus.get("own"):
-        return [OWN]
+        return about_own(corpus["own"])
     looked, out = corpus["looked"], corpus["left_out"]
     said = []
     if not looked["documents"]:

@@ -24,7 +24,7 @@ class Trial:
     good: Good
     kind: str
     severity: int  # -1: as it is
-    judge: int  # every text of a record has the same
+    judge: int  # the same for every text of a record, if it is not the run's own
     text: str
 
 

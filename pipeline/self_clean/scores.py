@@ -122,7 +122,7 @@ class ScoreShard:
                     gains[mine] = context_gains(self.judges, number, own_part, reading)
                 signals[mine, len(CHEAP) :] = reading.signals
                 nats[mine], tokens[mine] = reading.nats, reading.tokens
-                cost += int(reading.tokens.sum())
+                cost += (1 + self.context_gain) * int(reading.tokens.sum())
         at = SIGNALS.index("bits_per_byte")
         signals[:, at] = np.round(signals[:, at] * GRID) / GRID
         names = [languages[row] for row in rows.tolist()]

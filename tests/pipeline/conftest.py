@@ -48,7 +48,6 @@ train_tokens = 20000
 rounds = 2
 outlier = 1
 score_tokens = 60000
-context_gain = true
 count_tokens = 100000
 min_language_tokens = 1000
 anchor_documents = 60

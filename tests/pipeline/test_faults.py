@@ -31,7 +31,7 @@ def until_told(text: str) -> None:
 # A rank of --score-only that does not end.
 READS = """
 import sys, time
-from pipeline.output_folder import claimed_by_rank
+from pipeline.claim import claimed_by_rank
 with claimed_by_rank(sys.argv[1], 1, 2) as lease, lease.renewed():
     print("reading", flush=True)
     time.sleep(600)
@@ -322,25 +322,29 @@ def test_a_run_is_refused_where_a_rank_reads(place: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", READS, "out"], cwd=place, env=settings(), stdout=subprocess.PIPE, text=True
     ) as rank:
-        assert rank.stdout is not None
-        assert rank.stdout.readline() == "reading\n"
-        refused = subprocess.run(
-            command(), cwd=place, env=settings(), capture_output=True, text=True, timeout=300, check=False
-        )
-        shown = subprocess.run(
-            [sys.executable, "-m", "pipeline.status", "out"], cwd=place, env=settings(), capture_output=True, text=True,
-            timeout=300, check=True,
-        )  # fmt: skip
-        rank.kill()
+        try:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == "reading\n"
+            refused = subprocess.run(
+                command(), cwd=place, env=settings(), capture_output=True, text=True, timeout=300, check=False
+            )
+            shown = subprocess.run(
+                [sys.executable, "-m", "pipeline.status", "out"], cwd=place, env=settings(), capture_output=True,
+                text=True, timeout=300, check=True,
+            )  # fmt: skip
+        finally:
+            rank.kill()
     assert refused.returncode == 2
     assert refused.stderr.startswith(
         f"error: another run is working on out/stages/ranks/1-of-2: process {rank.pid} on "
     )
     assert refused.stderr.count("\n") == 1
     assert not (place / "out/stages/ingest").exists()
-    assert shown.stdout.startswith("out\n  stopped; the same command goes on from here · no results yet\n")
+    assert shown.stdout.startswith("out\n  paused, as asked · no results yet\n")  # as it was before
     assert f"\n  rank 1 of 2: running · process {rank.pid} on " in shown.stdout
-    assert go_on(place, command()).returncode == 0
+    late = go_on(place, command())
+    assert late.returncode == 0
+    assert f"taking over out/stages/ranks/1-of-2 from process {rank.pid} on " in late.stdout
 
 
 def test_a_run_whose_folder_is_taken_over_publishes_nothing(place: Path) -> None:

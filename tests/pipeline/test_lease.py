@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline import lease, lock
+from pipeline.claim import claimed
 from pipeline.config import ConfigError
 from pipeline.lease import (
     MARK,
@@ -34,7 +35,6 @@ from pipeline.lease import (
     take,
 )
 from pipeline.lock import SIZE, Changed, Place, place_of
-from pipeline.output_folder import claimed
 
 BUCKET = "corpus"
 HOLD = """

@@ -25,7 +25,6 @@ from pipeline.self_clean.judges import (
     Judges,
     by_ngrams,
     by_transnormer,
-    context_gains,
     published,
 )
 from pipeline.self_clean.scores import judge_all
@@ -153,8 +152,7 @@ def test_every_document_is_judged_by_the_judge_that_did_not_see_its_fold(finishe
         stored = np.array([[row[name] for name in SIGNALS] for row in own])
         assert np.array_equal(told[:, : len(CHEAP)].astype(np.float32), stored[:, : len(CHEAP)].astype(np.float32))
         assert told == pytest.approx(stored, rel=1e-4, abs=1e-4)
-        gains = context_gains(judge, 0, found, by_transnormer(judge, 0, found, told[:, : len(CHEAP)]))
-        assert gains == pytest.approx([row["context_gain"] for row in own], rel=1e-4, abs=1e-4)
+        assert {row["context_gain"] for row in own} == {None}  # nobody asked for it
         at = [SIGNALS.index(name) for name in ("unigram_bits", "trigram_gain", "bits_per_byte")]
         assert (np.abs(other - stored)[:, at] > 1e-3).mean(axis=0).min() > 0.5
 

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from pipeline import storage
+from pipeline.claim import claimed
 from pipeline.config import Config, ConfigError, Output
 from pipeline.line import Line
-from pipeline.output_folder import claimed, tidy
+from pipeline.output_folder import tidy
 from pipeline.progress import Display
 from pipeline.stage import make_stage, read_manifest, write_manifest, write_record
 from tests.pipeline.folder_store import SCHEME

@@ -196,7 +196,7 @@ def test_without_good_text_the_runs_own_is_presumed_good(
     run = tmp_path / "out"
     shutil.copytree(output, run)
     own = [
-        {**row, "id": f"{number:032x}", "host": f"{number // 3}.example", "fold": number % 2}
+        {**row, "id": f"{number:032x}", "host": f"{number // 3}.example", "fold": number // 3 % 2}
         for number, row in enumerate(rows("own", 90), 1000)
     ]
     anchors = [{**row, "fold": number % 2} for number, row in enumerate(rows("anchor", 120))]
@@ -219,7 +219,7 @@ def test_without_good_text_the_runs_own_is_presumed_good(
     asked = {row["id"]: row["fold"] for row in there}
     assert {trial.good.id: trial.judge for trial in read} == asked
     found = read_evaluation(str(run))
-    assert found["corpus"] == {"own": True}
+    assert found["corpus"] == {"own": {"documents": 190, "rejected": 10}}
     assert (found["languages"]["en"]["documents"], found["languages"]["en"]["records"]) == (
         80,
         len({row["host"] for row in there}),
@@ -227,7 +227,7 @@ def test_without_good_text_the_runs_own_is_presumed_good(
     cells = {(row["kind"], row["severity"]): row["methods"] for row in found["rows"]}
     assert cells["shuffled_words", "severe"]["score"]["auc"][0] > 0.9
     printed = " ".join(capsys.readouterr().out.split())
-    assert "the good text is what the run's own rules and deduplication left, presumed good" in printed
+    assert "presumed good: 190 documents that self-cleaning kept, 10 that it rejected" in printed
     write_table(str(run / "documents/a.parquet"), pa.Table.from_pylist(anchors))
     assert main(["--output", str(run)]) == 2
     assert "no judged language (en) has 40 good documents" in capsys.readouterr().err

@@ -246,8 +246,8 @@ def test_a_cluster_set_as_advised_recovers(
     """With the delay and the heartbeats of the README a kill costs as many seconds more, and leaves the same bytes."""
     rows = []
     with session_cluster(tmp_path, JARS, jar, **ADVISED) as cluster:
-        for victim in ("", "worker", "task manager"):  # undisturbed first, so that the cluster has worked before
-            output = undone(on_flink, tmp_path / (victim or "nobody"), PUBLICATION)
+        for number, victim in enumerate(("", "", "worker", "task manager")):  # a cluster's first work takes longer
+            output = undone(on_flink, tmp_path / str(number), PUBLICATION)
             line = command(output, "--evaluator", str(local / "evaluator"), *cluster.options(), config=one_round)
             stage, tasks = next(own for own in stages(on_flink, output) if own[0].name == PUBLICATION[0])
             with started(line) as process:
@@ -256,10 +256,11 @@ def test_a_cluster_set_as_advised_recovers(
             assert (process.returncode, said) == (0, "")
             assert_same(results(output), results(on_flink))
             rows.append((victim or "nobody", done, seconds(output)[stage.name]))
-    undisturbed = rows[0][2]
-    assert min(took for *_, took in rows[1:]) > undisturbed + DELAY_SECONDS / 2
+    undisturbed, *struck = rows[1:]
+    assert min(took for *_, took in struck) > undisturbed[2] + DELAY_SECONDS / 2
     columns = ("killed in publish.encode", "tasks done then", "seconds")
-    page.table("A cluster that is set as README advises", columns, [(*row, f"{took:.1f}") for *row, took in rows])
+    told = [(*row, f"{took:.1f}") for *row, took in (undisturbed, *struck)]
+    page.table("A cluster that is set as README advises", columns, told)
 
 
 def test_a_killed_training_ends_with_the_same_weights(

@@ -7,10 +7,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from pipeline.claim import claimed
 from pipeline.config import ConfigError
 from pipeline.lease import holder_of
 from pipeline.lock import Changed, place_of
-from pipeline.output_folder import claimed
 from tests.pipeline.store.conftest import Store
 from tests.pipeline.test_lease import (
     quick,
