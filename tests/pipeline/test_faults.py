@@ -317,7 +317,8 @@ def test_reading_is_refused_where_a_run_lives(place: Path) -> None:
 def test_a_run_is_refused_where_a_rank_reads(place: Path) -> None:
     """It names the rank's process and does nothing; where the rank was killed, it goes on."""
     (place / "out").mkdir()
-    (place / "out/.lock").write_bytes(pack(replace(myself(), state="paused")))
+    me = myself()
+    (place / "out/.lock").write_bytes(pack(replace(me, at=me.since, state="paused")))
     (place / "go").touch()
     with subprocess.Popen(
         [sys.executable, "-c", READS, "out"], cwd=place, env=settings(), stdout=subprocess.PIPE, text=True
