@@ -65,18 +65,34 @@ def read_end(path: str, size: int) -> bytes:
     """Return the last bytes of a file that is not empty, all where it has no more."""
     if not is_local(path):
         return object_store.read_end(path, size)
-    with Path(path).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-        return file.read()
+    with _opened(path) as descriptor:
+        return _read(descriptor, max(0, os.fstat(descriptor).st_size - size), size)
 
 
 def read_part(path: str, start: int, stop: int) -> bytes:
     """Return a part of a file, which has it and is not empty."""
     if not is_local(path):
         return object_store.read_part(path, start, stop)
-    with Path(path).open("rb") as file:
-        file.seek(start)
-        return file.read(stop - start)
+    with _opened(path) as descriptor:
+        return _read(descriptor, start, stop - start)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """Open a file for a part of it: a file object takes three times as long, and small slices are millions."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    """Return up to `size` bytes, fewer where the file ends; one call gives 2 GB at most."""
+    parts = [os.pread(descriptor, size, start)]
+    while parts[-1] and (got := sum(map(len, parts))) < size:
+        parts.append(os.pread(descriptor, size - got, start + got))
+    return b"".join(parts)
 
 
 @contextlib.contextmanager
@@ -211,7 +227,11 @@ def looked_at(path: str) -> tuple[int, float]:
 def names(folder: str) -> list[str]:
     """Return the names of the files directly in a folder, sorted; none when it is not there."""
     if is_local(folder):
-        return sorted(p.name for p in Path(folder).iterdir() if not p.is_dir()) if Path(folder).is_dir() else []
+        try:
+            with os.scandir(folder) as entries:  # which knows what is a folder without asking for each
+                return sorted(entry.name for entry in entries if not entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
     return object_store.names(folder)
 
 

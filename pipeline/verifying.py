@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
 KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
-AT_ONCE = 4096  # least batch of candidates, where there are as many: their signatures are some megabytes
+AT_ONCE = 0.25  # of the budget: signatures of candidates that are compared at once, were each of a member of its own
 DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
 
 
@@ -78,19 +78,19 @@ class Verify:
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
         linking = self.linking
-        centres = _centres(self.attached, group, linking)
-        mine = take_signatures(group.shards, centres, linking.width)
         judged = Judged(linking, self.folder, group.key)
-        counts, size = np.zeros(2, np.int64), mine.nbytes
+        counts, size = np.zeros(2, np.int64), 0
         with (
             slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
         ):
             for found, others, counted in _together(self.attached, group, linking):
+                compared = distinct(found)
+                centres = np.unique(compared.centre)
+                mine = take_signatures(group.shards, centres, linking.width)
                 paths = [join(self.attached, "signatures", other.key + ".rows") for other in others]
                 theirs = read_every(paths, group.number, signature_rows(linking.width))
-                size += found.nbytes + theirs.nbytes
-                compared = distinct(found)
+                size += found.nbytes + mine.nbytes + theirs.nbytes
                 left = mine[np.searchsorted(centres, compared.centre)]
                 right = theirs["row"][np.searchsorted(theirs["number"], compared.member)]
                 similarity, kind = compare(left, right, linking)
@@ -110,20 +110,23 @@ def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[A
 
     Groups meet groups, and most share few candidates: compared by themselves, each few cost what thousands do.
     """
+    at_once = AT_ONCE * linking.memory_bytes / signature_rows(linking.width).itemsize
     others: list[Group] = []
-    parts: list[Array] = []
+    parts = [np.empty(0, CANDIDATE)]
     counted: list[int] = []
+    held = 0
     for other in linking.groups:
         part = _candidates(attached, group, other)
         counted.append(len(part))
         if len(part):
             others.append(other)
             parts.append(part)
-        if sum(map(len, parts)) >= AT_ONCE or other is linking.groups[-1]:
-            found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, CANDIDATE), *parts])
-            parts.clear()
+            held += len(part)
+        if held > at_once or other is linking.groups[-1]:
+            found = np.concatenate(parts)
+            del parts[1:], part
             yield found, others, counted
-            others, counted = [], []
+            others, counted, held = [], [], 0
             del found  # before the next are read
 
 
@@ -133,8 +136,9 @@ def _candidates(attached: str, group: Group, other: Group) -> Array:
 
 
 def _centres(attached: str, group: Group, linking: Linking) -> Array:
-    parts = [np.unique(found["centre"]) for found, *_ in _together(attached, group, linking)]
-    return np.unique(np.concatenate(parts))
+    """Return the centres of a group that have candidates."""
+    parts = (np.unique(_candidates(attached, group, other)["centre"]) for other in linking.groups)
+    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
 
 def _decided(similarity: Array, kind: Array, linking: Linking) -> tuple[Array, Array]:

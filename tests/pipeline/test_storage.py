@@ -147,3 +147,13 @@ def test_files_are_synced_later_but_before_a_record_of_them(tmp_path: Path, monk
     assert "g" not in synced
     with storage.at_once():
         assert "g" not in synced
+
+
+def test_parts_are_whole_where_the_system_gives_less_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux reads 2 GB at once at most, whatever is asked for; here 3 bytes."""
+    path, pread = tmp_path / "file", os.pread
+    path.write_bytes(b"0123456789")
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, start: pread(descriptor, min(size, 3), start))
+    assert storage.read_part(str(path), 1, 9) == b"12345678"
+    assert storage.read_end(str(path), 7) == b"3456789"
+    assert storage.read_end(str(path), 100) == b"0123456789"
