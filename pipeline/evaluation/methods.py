@@ -22,7 +22,7 @@ from pipeline.self_clean.anchors import CLEAN, LEAST_BYTES, damage
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.defects import family, units
 from pipeline.self_clean.excerpt import MOST_CHARACTERS, excerpts
-from pipeline.self_clean.fitting import fit_surrogate, fit_weights, make_taught
+from pipeline.self_clean.fitting import fit_surrogates, fit_weights, make_taught
 from pipeline.self_clean.judges import by_ngrams, by_transnormer
 from pipeline.self_clean.scoring import Language, sides
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints, trigram_bits
@@ -153,20 +153,27 @@ def learnt_values(trials: Sequence[Trial], seen: Observed, run: Finished, kinds:
     """
     every = _features(trials, seen.signals, seen, run, lambda language: language.every)
     cheap = _features(trials, seen.signals[:, : len(CHEAP)], seen, run, lambda language: language.cheap)
+    judge = np.array([trial.judge for trial in trials])
     return {
-        kind: {SCORE: combine.score(every, weights), SURROGATE: combine.score(cheap, surrogate)}
-        for kind, (weights, surrogate) in weights_without(run, kinds).items()
+        kind: {SCORE: combine.score(every, weights), SURROGATE: _by_judge(cheap, judge, surrogates)}
+        for kind, (weights, surrogates) in weights_without(run, kinds).items()
     }
 
 
-def weights_without(run: Finished, kinds: Sequence[str]) -> dict[str, tuple[Weights, Weights]]:
-    """Return the weights of score and surrogate that saw no damage of a kind's family, by kind."""
+def _by_judge(features: Floats, judge: Ints, weights: Sequence[Weights]) -> Floats:
+    """Return the scores (trials) of features (trials, features), each by the weights of its judge."""
+    every = np.stack([combine.score(features, one) for one in weights])
+    return np.asarray(every[judge, np.arange(len(judge))])
+
+
+def weights_without(run: Finished, kinds: Sequence[str]) -> dict[str, tuple[Weights, tuple[Weights, ...]]]:
+    """Return the weights of the score, and of each judge's surrogate, that saw no damage of a kind's family, by kind."""
     found = dict.fromkeys(["", *kinds], (run.score.every, run.score.surrogate))
     if run.measured:
         taught = make_taught(run.measured)
         for kind in kinds:
             weights = fit_weights(taught, kind)
-            found[kind] = weights, fit_surrogate(taught, weights, kind)
+            found[kind] = weights, fit_surrogates(taught, weights, len(run.judges.weights), kind)
     return found
 
 

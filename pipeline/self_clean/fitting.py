@@ -19,7 +19,7 @@ from pipeline.self_clean.defects import family
 from pipeline.self_clean.scoring import LENGTH_CLASSES, Language, Score, Usual, length_class, sides, write_score
 from pipeline.self_clean.signals import CHEAP, SIGNALS, Floats, Ints
 
-VERSION = 9
+VERSION = 10
 PARTS = 8  # of the anchors: what is learnt of the others is told of each
 NORMAL_IQR = 1.349  # quartiles of the normal distribution lie so many deviations apart
 USUAL_PULL = 50.0  # anchors of all lengths that count in what a length class's scores usually are
@@ -71,7 +71,8 @@ def fit(measured: Mapping[str, Measured], settings: SelfClean) -> tuple[Score | 
         return None, {"agreement": {}, "agreement_of_judges": {}, "found": [], "held_out": {}, "weights": {}}
     taught = make_taught(measured)
     weights = fit_weights(taught)
-    surrogate = fit_surrogate(taught, weights)
+    judges = 1 + max(int(one.judge.max()) for one in measured.values())
+    surrogate = fit_surrogates(taught, weights, judges)
     scores = {name: combine.score(rows, weights) for name, rows in taught.every.items()}
     agreement = {name: _agreement(one, [weights, _of_judges(weights)]) for name, one in measured.items()}
     languages = {
@@ -160,8 +161,16 @@ def fit_weights(taught: Taught, without: str = "") -> Weights:
     return combine.fit_weights(rows, damaged, combine.balanced(kinds[use].tolist(), damaged))
 
 
-def fit_surrogate(taught: Taught, weights: Weights, without: str = "") -> Weights:
-    """Return the weights with which cheap signals come nearest to a score, without a kind of damage and its family."""
+def fit_surrogates(taught: Taught, weights: Weights, judges: int, without: str = "") -> tuple[Weights, ...]:
+    """Return by judge the weights with which cheap signals come nearest to a score, without a kind and its family.
+
+    Each judge's are of the anchors of other folds, so that they know nothing of what they are asked about.
+    """
+    others = ({name: one.fold != judge for name, one in taught.own.items()} for judge in range(judges))
+    return tuple(_fit_surrogate(_some(taught, rows), weights, without) for rows in others)
+
+
+def _fit_surrogate(taught: Taught, weights: Weights, without: str) -> Weights:
     use = ~np.isin(np.concatenate([one.kind for one in taught.own.values()]), family(without))
     every, cheap = (np.concatenate(list(table.values()))[use] for table in (taught.every, taught.cheap))
     return combine.fit_surrogate(cheap, combine.score(every, weights))

@@ -120,7 +120,7 @@ class MeasureShard:
             for judge, scale in enumerate(score.languages[name].cheap):
                 rows = np.flatnonzero((names == name) & (folds == judge) & ~np.isnan(cheap[:, 0]))
                 features = sides(cheap[rows], found.size[rows], found.whole[rows], scale)
-                surrogate[rows] = on_grid(combine.score(features, score.surrogate) / QUANTUM)
+                surrogate[rows] = on_grid(combine.score(features, score.surrogate[judge]) / QUANTUM)
         return cheap, surrogate
 
 

@@ -15,7 +15,7 @@ from pipeline.self_clean import combine
 from pipeline.self_clean.combine import Scale, Weights
 from pipeline.self_clean.signals import Floats, Ints
 
-VERSION = 5  # of a score's file
+VERSION = 6  # of a score's file
 LENGTH_CLASSES = (500, 2000, 8000)  # bytes: the edges between short, medium, long and very long
 UNKNOWN = "und"
 SCORE = "score.json"
@@ -45,7 +45,7 @@ class Score:
     """A fitted score."""
 
     languages: dict[str, Language]
-    surrogate: Weights
+    surrogate: tuple[Weights, ...]  # by judge
     every: Weights
 
 
@@ -85,8 +85,8 @@ def _as_table(fitted: Score) -> dict[str, Any]:
         }
         for name, one in fitted.languages.items()
     }
-    weights = {"surrogate": combine.as_table(fitted.surrogate), "every": combine.as_table(fitted.every)}
-    return {"version": VERSION, "languages": languages, **weights}
+    surrogate = [combine.as_table(one) for one in fitted.surrogate]
+    return {"version": VERSION, "languages": languages, "surrogate": surrogate, "every": combine.as_table(fitted.every)}
 
 
 @cache
@@ -97,8 +97,7 @@ def load_score(folder: str) -> Score:
     """
     table = storage.read_json(score_path(folder))
     if not table:
-        nothing = Weights(np.zeros(0), 0.0)
-        return Score({}, nothing, nothing)
+        return Score({}, (), Weights(np.zeros(0), 0.0))
     if table.get("version") != VERSION:
         raise ConfigError(f"{score_path(folder)} is of another version: run this version over the same input first")
     languages = {
@@ -111,4 +110,5 @@ def load_score(folder: str) -> Score:
         )
         for name, one in table["languages"].items()
     }
-    return Score(languages, combine.read_weights(table["surrogate"]), combine.read_weights(table["every"]))
+    surrogate = tuple(map(combine.read_weights, table["surrogate"]))
+    return Score(languages, surrogate, combine.read_weights(table["every"]))

@@ -380,14 +380,16 @@ def test_without_anchors_the_weights_are_the_runs(output: Path) -> None:
     bare = replace(run, measured={})
     published = (run.score.every, run.score.surrogate)
     assert weights_without(bare, ["ocr"]) == {"": published, "ocr": published}
-    for found, own in zip(weights_without(run, ["ocr"])["ocr"], published, strict=True):
+    every, surrogates = weights_without(run, ["ocr"])["ocr"]
+    for found, own in zip((every, *surrogates), (run.score.every, *run.score.surrogate), strict=True):
         assert (found.each != own.each).any()
 
 
 def test_weights_without_a_kind_are_the_runs_where_there_was_none_of_it(output: Path) -> None:
     """From the anchors of the stages come the weights that the run published, of score and surrogate."""
     run = read_finished(str(output))
-    for found, own in zip(weights_without(run, ["none"])["none"], (run.score.every, run.score.surrogate), strict=True):
+    every, surrogates = weights_without(run, ["none"])["none"]
+    for found, own in zip((every, *surrogates), (run.score.every, *run.score.surrogate), strict=True):
         assert found.each == pytest.approx(own.each, abs=1e-6)
 
 

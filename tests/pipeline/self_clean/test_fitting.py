@@ -23,6 +23,7 @@ from pipeline.self_clean.fitting import (
     _parts,
     features,
     fit,
+    fit_surrogates,
     fit_weights,
     judges_overlap,
     make_taught,
@@ -68,8 +69,18 @@ def test_damage_is_told_from_what_is_not_damaged() -> None:
         for judge, scale in enumerate(score.languages[name].cheap):
             mine = unseen.judge == judge
             told = sides(unseen.signals[mine, : len(CHEAP)], unseen.size[mine], unseen.bytes[mine], scale)
-            cheap[mine] = combine.score(told, score.surrogate)
+            cheap[mine] = combine.score(told, score.surrogate[judge])
         assert combine.spearman(cheap, total) > 0.6
+
+
+def test_a_judges_surrogate_knows_nothing_of_its_fold() -> None:
+    """What the anchors of a fold are like moves the surrogates of the other judges, and not its own."""
+    taught = make_taught({"en": measured(7), "fi": measured(8)})
+    weights = fit_weights(taught)
+    cheap = {name: rows + (taught.own[name].fold == 0)[:, None] for name, rows in taught.cheap.items()}
+    before, after = (fit_surrogates(one, weights, 2) for one in (taught, replace(taught, cheap=cheap)))
+    assert (before[0].each == after[0].each).all()
+    assert (before[1].each != after[1].each).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
