@@ -167,7 +167,7 @@ def _by_judge(features: Floats, judge: Ints, weights: Sequence[Weights]) -> Floa
 
 
 def weights_without(run: Finished, kinds: Sequence[str]) -> dict[str, tuple[Weights, tuple[Weights, ...]]]:
-    """Return the weights of the score, and of each judge's surrogate, that saw no damage of a kind's family, by kind."""
+    """Return by kind the weights of the score and of each judge's surrogate that saw no damage of its family."""
     found = dict.fromkeys(["", *kinds], (run.score.every, run.score.surrogate))
     if run.measured:
         taught = make_taught(run.measured)
