@@ -3,11 +3,13 @@
 #   make test    set up, run the whole suite
 # What benchmarks compare with: `make peers` sets it up beside, in .venv-peers and .venv-fasttext. REFERENCE names
 # evaldata.json of trafilatura's evaluation. SIZES are the gigabytes that `make bench-scale` generates, PAGE a file
-# whose tables it replaces, or that `make flink-test` writes.
+# whose tables it replaces, or that `make flink-test` writes. CORPUS is the output of a run that `make ablate` is of,
+# REPORT one whose report shows what `make contaminate` finds.
 PYTHON ?= python3
 PEERS ?= $(wildcard .venv-peers/bin/python)
 FASTTEXT ?= $(wildcard .venv-fasttext/bin/python)
 REFERENCE ?=
+REPORT ?=
 SIZES ?= 0.1 1
 PAGE ?=
 NO_PEERS := @echo "make peers first, to compare with others"
@@ -111,7 +113,7 @@ ablate-model: setup
 	$(BIN)/python -m tests.benchmarks.ablate_model
 
 contaminate: setup
-	$(BIN)/python -m tests.benchmarks.contaminate
+	$(BIN)/python -m tests.benchmarks.contaminate $(if $(REPORT),--report $(REPORT))
 
 ablate: setup
 	$(if $(CORPUS),$(BIN)/python -m tests.benchmarks.ablate --corpus $(CORPUS),@echo "make ablate CORPUS=OUT, a finished run")

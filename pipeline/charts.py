@@ -1,7 +1,7 @@
 """Charts: histograms, loss distributions and the funnel as SVG text; colours are classes of the page."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -192,38 +192,64 @@ def _fall(xs: tuple[float, float], ys: tuple[float, float], lost: int, before: i
     return found
 
 
-Dot = tuple[str, Sequence[float | None], float | None]  # name, AUC with its interval, that of what it is compared with
+Ranged = tuple[str, Sequence[float | None]]  # name, a value with its interval: any of them may be unknown
+DOTS, DOT_ROW = 300.0, 17.0  # width of a drawing of dots, height of one of its rows
 
 
-def found(dots: Sequence[Dot]) -> Markup:
+def found(dots: Sequence[tuple[str, Sequence[float | None], float | None]]) -> Markup:
     """Return how well kinds of damage are found: the score's AUC, a dot with its interval, and the best baseline's.
 
     The axis goes from chance, 0.5, to 1; what lies below is drawn at its left end.
     """
-    width, row = 300.0, 17.0
-    height = row * len(dots)
     body = []
-    for place, (name, (value, low, high), other) in enumerate(dots):
-        y = row * (place + 0.5)
+    for place, (_, _, other) in enumerate(dots):
+        if other is not None:
+            x = f"{_auc_at(other):.1f}"
+            body.append(Markup('<path class="threshold" d="M{} {}v10"/>').format(x, f"{DOT_ROW * (place + 0.5) - 5:g}"))
+    said = ["" if other is None else f", best baseline {other:.3f}" for *_, other in dots]
+    ticks = [(x, "middle") for x in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)]
+    return _dots([(name, values) for name, values, _ in dots], said, _auc_at, ticks, body)
+
+
+def _auc_at(value: float) -> float:
+    return DOTS * max(0.0, value - 0.5) / 0.5
+
+
+def intervals(ranged: Sequence[Ranged], mark: float | None) -> Markup:
+    """Return figures, dots with their intervals, and a line that crosses them at a value; nothing for none."""
+    known = [x for _, values in ranged for x in values if x is not None] + ([] if mark is None else [mark])
+    if not known or not ranged:
+        return Markup("")
+    low, high = min(known), max(known)
+
+    def at(value: float) -> float:
+        return DOTS * (value - low) / (high - low or 1.0)
+
+    line = Markup('<path class="threshold" d="M{} 0V{}"/>')
+    body = [] if mark is None else [line.format(f"{at(mark):.1f}", f"{DOT_ROW * len(ranged):g}")]
+    return _dots(ranged, [""] * len(ranged), at, [(low, "start"), (high, "end")], body)
+
+
+def _dots(
+    ranged: Sequence[Ranged],
+    said: Sequence[str],
+    at: Callable[[float], float],
+    ticks: Sequence[tuple[float, str]],
+    body: list[Markup],
+) -> Markup:
+    """Return a drawing of dots with their intervals, over what is in `body`; `said` follows each in its title."""
+    height = DOT_ROW * len(ranged)
+    for place, ((name, (value, low, high)), more) in enumerate(zip(ranged, said, strict=True)):
+        y = DOT_ROW * (place + 0.5)
         body.append(_text("tick", -8, y + 4, name, "end"))
         if low is not None and high is not None:
-            line = Markup('<path class="range" d="M{} {y}H{}"/>').format(
-                f"{_auc_at(low, width):.1f}", f"{_auc_at(high, width):.1f}", y=f"{y:g}"
-            )
-            body.append(line)
-        if other is not None:
-            x = f"{_auc_at(other, width):.1f}"
-            body.append(Markup('<path class="threshold" d="M{} {}v10"/>').format(x, f"{y - 5:g}"))
+            line = Markup('<path class="range" d="M{} {y}H{}"/>')
+            body.append(line.format(f"{at(low):.1f}", f"{at(high):.1f}", y=f"{y:g}"))
         if value is not None:
-            title = f"{name}: {value:.3f}" + ("" if other is None else f", best baseline {other:.3f}")
             dot = Markup('<circle class="kept" cx="{}" cy="{}" r="4"><title>{}</title></circle>')
-            body.append(dot.format(f"{_auc_at(value, width):.1f}", f"{y:g}", title))
-    body.append(Markup('<path class="base" d="M0 {h}H{w}"/>').format(h=f"{height:g}", w=f"{width:g}"))
-    body += [_text("tick", _auc_at(x, width), height + 13, f"{x:g}", "middle") for x in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)]
+            body.append(dot.format(f"{at(value):.1f}", f"{y:g}", f"{name}: {value:.3f}{more}"))
+    body.append(Markup('<path class="base" d="M0 {h}H{w}"/>').format(h=f"{height:g}", w=f"{DOTS:g}"))
+    body += [_text("tick", at(x), height + 13, f"{x:.3g}", anchor) for x, anchor in ticks]
     return Markup('<svg class="found" viewBox="-130 -4 {} {}">{}</svg>').format(
-        f"{width + 145:g}", f"{height + 24:g}", Markup("").join(body)
+        f"{DOTS + 145:g}", f"{height + 24:g}", Markup("").join(body)
     )
-
-
-def _auc_at(value: float, width: float) -> float:
-    return width * max(0.0, value - 0.5) / 0.5

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import clean, storage
 from pipeline.clean import Corpus
 from pipeline.config import as_table
+from pipeline.evaluation.experiments import read_experiments
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
 from pipeline.identity import DECIDING
@@ -36,6 +37,7 @@ def publish(line: Line, corpus: Corpus, asked: Asked, sure: Callable[[], None]) 
         facts["labels"] = measure(asked.labels, line.output, applied=chose)
     if asked.until == "report":
         facts["evaluation"] = read_evaluation(line.output)
+        facts["experiments"] = read_experiments(line.output, fingerprints(line))
         write_report(line.output, facts, sure)
     record = run_record(line, corpus, asked)
     facts["asked_again"] = record["asked_again"]  # what is said of it is what is stored
@@ -67,12 +69,17 @@ def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:
         "evaluator": asked.evaluator,
         "against": [run.output for run in asked.earlier],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
-        "fingerprints": {m.stage.name: m.stage.fingerprint for m in line.manifests},
+        "fingerprints": fingerprints(line),
         "counts": {step["name"]: step["count"] for step in funnel(corpus)},
         "seconds": {m.stage.name: round(m.seconds, 2) for m in line.manifests},
         "cpu_count": len(os.sched_getaffinity(0)),
         "asked_again": asked_again(line),
     }
+
+
+def fingerprints(line: Line) -> dict[str, str]:
+    """Return the fingerprint of each stage."""
+    return {m.stage.name: m.stage.fingerprint for m in line.manifests}
 
 
 def asked_again(line: Line) -> int:

@@ -74,6 +74,7 @@ def view(facts: Table) -> Table:
         "rounds": [round_view(one) for one in facts["rounds"]],
         "not_judged": facts.get("not_judged", {}),
         "evaluation": evaluation_view(facts.get("evaluation", {})),
+        "experiments": [experiment_view(one) for one in facts.get("experiments", [])],
         "people": remarks(facts["labels"]) if "labels" in facts else [],
         "clusters": clusters(facts["duplicates"]),
         "cost": cost(facts["stages"]),
@@ -220,6 +221,12 @@ def evaluation_view(found: Table) -> Table:
         ]
         languages.append({"name": language, "rows": rows, "drawing": charts.found(dots), **cell})
     return {**found, "languages": languages, "said": about_corpus(found["corpus"]) if "corpus" in found else []}
+
+
+def experiment_view(found: Table) -> Table:
+    """Return an experiment with its drawings."""
+    tables = [{**one, "drawing": charts.intervals(one["drawn"], one["mark"])} for one in found["tables"]]
+    return {**found, "tables": tables}
 
 
 def clusters(duplicates: Table) -> Table:

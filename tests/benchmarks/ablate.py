@@ -11,8 +11,8 @@ its sets for a language and over languages, and by how well a linear probe tells
 the mean of their hidden states.
 
 Differences are taken in pairs of seeds; "better" and "worse" only where the 95 % interval leaves out 0. A finished run
-is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables, here and as
-OUTPUT/tables.md. One process and one thread a run.
+is a line of OUTPUT/log.jsonl: started again, the command does what is missing and prints the tables, here, as
+OUTPUT/tables.md and in CORPUS/report.html. One process and one thread a run.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import math
 import os
 import re
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -49,8 +50,9 @@ from model.parallel import Grid
 from model.score import prepare, score_texts
 from model.step import Learner, Objective, take_step
 from model.transnormer import TransNormer
+from pipeline.evaluation.experiments import Experiment, Shown, keep
 from tests.benchmarks.ablate_model import markdown, shown
-from tests.benchmarks.ablate_tables import by_language, differences, table_of
+from tests.benchmarks.ablate_tables import above_random, by_language, differences, table_of
 from tests.benchmarks.clean_text import articles
 from tests.benchmarks.variants import (
     FEWEST_NEWS,
@@ -71,11 +73,19 @@ SIZES: dict[str, Any] = {"width": 128, "layers": 4, "heads": 4, "hidden": 320, "
 INITIAL_STD = 0.057  # 0.02 (1024 / 128)^(1/2), as in ablate_model
 RATE = 8e-3  # the best of three in ablate_model
 SEEDS = {"matched": range(5), "unmatched": range(3)}  # by table
+WIDE = 200  # columns of a table that goes to a file
 CLEAN_BYTES = 100_000  # of each clean set that are judged
 LONGEST = 8192  # characters of a judged document
 STRENGTH = 1e-2  # of the probe's pull to zero
 VERSION = 2  # of what a seed draws: results of another are not mixed in
 BOOKS, ARTICLES = "en_public_domain_books.jsonl.gz", "zh_lctt_articles.jsonl.gz"
+SAID = (
+    "Models of about 2 million parameters, each trained on the same number of tokens of a variant of this corpus, from "
+    "the same start and in the same order, and judged by bits per byte on clean text: the mean of its sets, then of "
+    "languages. The random drop lacks as many documents of each language and length class as the first round rejected. "
+    "Differences from it, drawn here, are paired by seed, with 95 % intervals: an interval above 0 is worse, one below "
+    "it better, and one that holds 0 says nothing."
+)
 WIKI = ("wikitext-2.valid.txt", "wikitext-2.test.txt")
 
 
@@ -291,6 +301,15 @@ def _told(done: Sequence[Mapping[str, Any]], planned: int, jobs: int) -> str:
     return f"{len(done)} of {planned}: {name}: {found}, {cost} · about {minutes:.0f} min left"
 
 
+def tables_of(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> list[Shown]:
+    """Return what there is to say of the runs of a table."""
+    return [
+        Shown(f"{table}: equal tokens", table_of(done, table, variants), above_random(done, table, variants), 0.0),
+        Shown(f"{table}: each language", differences(done, table, variants)),
+        Shown(f"{table}: each clean set", by_language(done, table, variants)),
+    ]
+
+
 def main() -> None:
     """Run what is missing and print the tables."""
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,21 +320,18 @@ def main() -> None:
     line.add_argument("--tables", action="store_true", help="print the tables of what is done, and train nothing")
     asked = line.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
-    setup, console = Setup(asked.corpus.absolute(), asked.data, asked.output), Console()
+    setup = Setup(asked.corpus.absolute(), asked.data, asked.output)
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     variants = [*read_documents(setup.corpus).variants, RANDOM]
     log = asked.output / "log.jsonl"
     done = read_log(log, setup) if asked.tables else run_all(setup, variants, asked.jobs, console)
-    parts = []
-    for table in SEEDS:
-        titles = {
-            f"{table}: equal tokens": table_of(done, table, variants),
-            f"{table}: each language": differences(done, table, variants),
-            f"{table}: each clean set": by_language(done, table, variants),
-        }
-        for title, rows in titles.items():
-            console.print(shown(title, rows))
-            parts += [f"**{title}**", markdown(rows)]
+    begun = [table for table in SEEDS if any(run["table"] == table for run in done)]
+    tables = [one for table in begun for one in tables_of(done, table, variants)]
+    for one in tables:
+        console.print(shown(one.title, one.rows))
+    parts = [part for one in tables for part in (f"**{one.title}**", markdown(one.rows))]
     (asked.output / "tables.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    keep(str(setup.corpus), Experiment("ablation", "What a model learns from each variant", SAID, tables))
 
 
 if __name__ == "__main__":

@@ -13,17 +13,37 @@ from tests.benchmarks.ablate_model import Rows, interval
 from tests.benchmarks.variants import RANDOM
 
 
+def above_random(
+    done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]
+) -> list[tuple[str, tuple[float, float, float]]]:
+    """Return how far each finished variant's bits per byte lie above the random drop's, with the interval."""
+    found = []
+    for variant in variants:
+        pairs = paired(done, table, variant, "macro") if variant != RANDOM else []
+        low, high = interval(pairs)
+        if math.isfinite(low + high):
+            found.append((variant, (statistics.mean(pairs), low, high)))
+    return found
+
+
+def paired(done: Sequence[dict[str, Any]], table: str, variant: str, figure: str) -> list[float]:
+    """Return a variant's figure less the random drop's for each seed that both have."""
+    runs, others = (
+        {run["seed"]: run[figure] for run in done if run["variant"] == name and run["table"] == table}
+        for name in (variant, RANDOM)
+    )
+    return [runs[seed] - others[seed] for seed in sorted(runs.keys() & others.keys())]
+
+
 def table_of(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> Rows:
     """Return each variant's figures and its paired differences from the random drop, the header first."""
     rows = [["variant", "tokens", "seeds", "bits per byte", f"above {RANDOM}, 95 %", "", "probe", "above, 95 %", ""]]
     for variant in variants:
         runs = {run["seed"]: run for run in done if run["variant"] == variant and run["table"] == table}
-        others = {run["seed"]: run for run in done if run["variant"] == RANDOM and run["table"] == table}
-        both = sorted(runs.keys() & others.keys())
         row = [variant, f"{statistics.mean(r['tokens'] for r in runs.values()):,.0f}" if runs else "", str(len(runs))]
         for name in ("macro", "probe"):
             mean = f"{statistics.mean(run[name] for run in runs.values()):.4f}" if runs else ""
-            low, high = interval([runs[seed][name] - others[seed][name] for seed in both])
+            low, high = interval(paired(done, table, variant, name))
             row += [mean, *(["", ""] if variant == RANDOM else _difference(low, high, less_is_better=name == "macro"))]
         rows.append(row)
     return rows

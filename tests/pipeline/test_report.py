@@ -153,6 +153,22 @@ def known_facts() -> dict[str, Any]:
             }
         ],
         "sample": 0.25,
+        "experiments": [
+            {
+                "name": "ablation",
+                "title": "What a model learns",
+                "said": "An interval above 0 is worse.",
+                "tables": [
+                    {
+                        "title": "equal tokens",
+                        "rows": [["variant", "bits per byte"], ["rules", "3.0867"]],
+                        "drawn": [["rules", [0.118, 0.007, 0.229]]],
+                        "mark": 0.0,
+                    }
+                ],
+                "run": "0123",
+            }
+        ],
     }
 
 
@@ -367,6 +383,7 @@ SHOWN = {
         "1,234 lines",
         "56.8 kB",
     ],
+    "experiments": ["What a model learns", "above 0 is worse", "rules: 0.118", "0.229", "rules 3.0867", "Ablation"],
     "cost": ["ingest 20.49 s", "5.52 s", "21", "8,999,990 bytes 9 MB"],
 }
 
@@ -419,7 +436,7 @@ def test_empty_facts_render(tab: Page) -> None:
 def test_each_section_survives_without_its_facts(name: str) -> None:
     """A page renders when any one fact is empty and the others are not."""
     page = render({**known_facts(), name: empty_facts()[name]})
-    assert page.count("<section") == 9
+    assert page.count("<section") == 9 + len(known_facts()["experiments"])
 
 
 def test_a_round_that_judged_nothing_renders() -> None:

@@ -11,7 +11,9 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from pipeline.config import ConfigError
 from pipeline.document import write_table
+from pipeline.evaluation import experiments
 from pipeline.evaluation.finished import read_finished
 from pipeline.evaluation.resampling import RESAMPLES
 from pipeline.self_clean.scoring import length_class
@@ -19,6 +21,7 @@ from pipeline.self_clean.signals import SIGNALS
 from tests.benchmarks import ablate, ablate_tables, budget, cascade, combinations, contaminate, signals_worth, variants
 from tests.pipeline.evaluation.test_evaluate import make_run, story
 from tests.pipeline.self_clean.measurements import KINDS, measured
+from tests.pipeline.test_report import known_facts
 
 
 def documents(count: int) -> variants.Documents:
@@ -277,6 +280,53 @@ def test_differences_are_told_by_language() -> None:
     assert [name.partition(":")[0] for name in header] == ["variant", "en", "", "zh", ""]
     assert cleaned == ["round 1", "-0.0750 to -0.0750", "better", "-0.1242 to +0.1242", "not resolved"]
     assert drop == [variants.RANDOM, "", "", "", ""]
+
+
+def test_what_is_drawn_of_an_ablation_is_what_all_seeds_say() -> None:
+    """A variant's mean lies in its interval; one with a seed missing is not drawn, nor is the random drop."""
+    bits = {"round 1": [2.0, 2.1, 2.2], "rules": [2.4, 2.5], variants.RANDOM: [2.1, 2.1, 2.1]}
+    done = [
+        {"variant": name, "table": "unmatched", "seed": seed, "macro": value}
+        for name, values in bits.items()
+        for seed, value in enumerate(values)
+    ]
+    ((name, (mean, low, high)),) = ablate_tables.above_random(done, "unmatched", list(bits))
+    assert name == "round 1"
+    assert mean == pytest.approx(0.0)
+    assert -0.3 < low < -0.1 < 0.1 < high < 0.3
+
+
+TOLD = experiments.Experiment(
+    "ablation", "Of models", "Less is better.", [experiments.Shown("bits", [["variant", "bits"], ["rules", "7.7751"]])]
+)
+
+
+def test_an_experiment_is_in_the_report_of_the_run_that_it_is_of(tmp_path: Path) -> None:
+    """It is kept beside the run, shown as it is, and no longer once other stages made what is there."""
+    (tmp_path / "report.json").write_bytes(orjson.dumps(known_facts() | {"experiments": []}))
+    (tmp_path / "run.json").write_bytes(orjson.dumps({"fingerprints": {"ingest": "f"}}))
+    with pytest.raises(ConfigError, match="is not the output folder of a finished run"):
+        experiments.keep(str(tmp_path), TOLD)
+    (tmp_path / "_SUCCESS").touch()
+    experiments.keep(str(tmp_path), TOLD)
+    experiments.keep(str(tmp_path), replace(TOLD, name="contamination", title="Of dirt"))
+    page = (tmp_path / "report.html").read_text()
+    assert [page.count(text) for text in ("Of models", "Of dirt", "Less is better.", "7.7751")] == [1, 1, 2, 2]
+    kept = experiments.read_experiments(str(tmp_path), {"ingest": "f"})
+    assert [one["name"] for one in kept] == ["ablation", "contamination"]
+    assert orjson.loads((tmp_path / "report.json").read_bytes())["experiments"] == kept
+    assert experiments.read_experiments(str(tmp_path), {"ingest": "g"}) == []
+
+
+def test_what_is_contaminated_is_told_round_by_round() -> None:
+    """The report's table is the one that is printed: a row a round, the first without what lies above it."""
+    seen = contaminate.Seen(["a", "dirt/en/single/0", "b"], *np.array([[0.0, 2, 1], [0, 1, 0], [0, 1, 0]]))
+    rows = contaminate.figures([seen, seen])
+    head, first, second = contaminate.cells(rows)
+    assert [len(first), len(second)] == [len(head), len(head)]
+    assert [first[0], first[-1], second[0]] == ["1", "", "2"]
+    assert second[-1].startswith("+")
+    assert contaminate.shown(0.05, rows).row_count == 2
 
 
 def test_ways_to_combine_signals_are_judged_by_kinds_that_they_never_saw() -> None:
