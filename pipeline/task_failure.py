@@ -8,13 +8,20 @@ file bears its job's name, beside whose file it lies: no job can fail that of an
 import contextlib
 import os
 import socket
+import time
 import traceback
+import uuid
+from pathlib import Path
+
+import orjson
 
 from pipeline import storage
 from pipeline.execute import RunFailed
 from pipeline.failure import said, with_remedy
 
 ROOM = 1 << 16  # bytes kept for a failure, which on a full disk is that the disk is full
+MOST = 8_000  # characters of its line, and of its traceback: both fit there
+PATIENCE_SECONDS = 2.0
 
 
 def keep_room(job: str) -> None:
@@ -36,16 +43,40 @@ def failure_of(job: str) -> str:
 def leave(error: Exception, job: str, output: str) -> None:
     """Write down what ends a job, with this host; raises it in one line where the job's own file is gone, or no room.
 
-    The error itself goes nowhere: its class need not be picklable, or known to the launcher.
+    The error itself goes nowhere: its class need not be picklable, or known to the launcher. What another task leaves
+    is enough: on a full disk all fail at once, and there is room for one.
     """
-    line = with_remedy(f"on {socket.gethostname()}: {said(error)}", output)
+    line = with_remedy(f"on {socket.gethostname()}: {said(error)}", output)[:MOST]
+    trace = "".join(traceback.format_exception(error))[-MOST:]
     with contextlib.suppress(OSError):
         if storage.exists(job):
-            storage.remove_file(_room_of(job))
-            trace = "".join(traceback.format_exception(error))
-            storage.write_json(failure_of(job), {"line": line, "traceback": trace})
+            _write({"line": line, "traceback": trace}, job)
             return
-    raise RunFailed(line) from None
+    if not _left_by_another(job):
+        raise RunFailed(line) from None
+
+
+def _write(left: dict[str, str], job: str) -> None:
+    """Write over the room that was kept, whose place on the disk nobody else can take; where none is, a new file."""
+    if not storage.is_local(job) or not storage.exists(_room_of(job)):
+        storage.write_json(failure_of(job), left)
+        return
+    mine = Path(f"{_room_of(job)}.{uuid.uuid4().hex}.tmp")
+    Path(_room_of(job)).replace(mine)  # one task can
+    with mine.open("r+b") as file:
+        file.write(orjson.dumps(left))
+        file.truncate()
+    mine.replace(failure_of(job))
+
+
+def _left_by_another(job: str) -> bool:
+    """Tell whether another task has left a failure, or is about to."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while storage.exists(job) and time.monotonic() < until:
+        if storage.exists(failure_of(job)):
+            return True
+        time.sleep(PATIENCE_SECONDS / 10)
+    return False
 
 
 def check(job: str) -> None:

@@ -1,6 +1,7 @@
 """A job names its tasks instead of holding them, and a worker takes no other work than its driver's."""
 
 import errno
+import os
 import pickle
 import re
 import resource
@@ -8,6 +9,7 @@ import socket
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,6 +194,28 @@ def test_a_failure_that_cannot_be_left_is_the_runners(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
     assert do_numbered(0, made) == "00000"
+
+
+def test_tasks_that_fail_at_once_leave_one_failure_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written over what was kept for it, in place, so that no task can take the room; the others are content."""
+    made = job(tmp_path, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pipeline.storage.write_json", full)
+    (room,) = Path(made.path).parent.glob("*.room")
+    inode, size = room.stat().st_ino, room.stat().st_size
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: task_failure.leave(ValueError("é" * 20_000), made.path, "out"), range(8)))
+    left = Path(task_failure.failure_of(made.path))
+    assert left.stat().st_ino == inode
+    assert left.stat().st_size < size
+    assert sorted(path.name for path in left.parent.iterdir()) == sorted([Path(made.path).name, left.name])
+    with pytest.raises(RunFailed, match=r"ValueError: é+$"):
+        task_failure.check(made.path)
 
 
 def test_another_worker_does_nothing(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ SETTINGS = {
     "restart-strategy.failure-rate.failure-rate-interval": "1 h",
     "restart-strategy.failure-rate.delay": "1 s",
     "heartbeat.interval": "1000",  # ms: a dead task manager is noticed in 2 s instead of 20, of dozens of kills
+    "blob.service.cleanup.interval": "60",  # s: for an hour, by default, each of a hundred jobs leaves its jar
     "web.refresh-interval": "200",  # ms: what the job manager says of a job is no older
     "classloader.resolve-order": "parent-first",
 }
