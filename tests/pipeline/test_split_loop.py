@@ -5,14 +5,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from pipeline.status import read_log, read_status
+from tests.benchmarks import contrasts
 from tests.pipeline.outputs import assert_same, digests
 
 Command = Callable[..., list[str]]
@@ -169,3 +172,22 @@ def test_what_cannot_be_done_is_refused_before_any_work(tmp_path: Path, command:
         assert nowhere.returncode == 0
         assert "note: [evaluator] device is 'cuda', and torch finds no GPU here" in nowhere.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_what_pairs_of_models_would_add_is_measured_on_the_run(
+    finished: Path, tmp_path: Path, story: Callable[[int], str]
+) -> None:
+    """A judge that is trained again says what it said; each contrast is one more signal of the same anchors."""
+    good = tmp_path / "good.jsonl"
+    good.write_bytes(b"".join(orjson.dumps({"text": story(seed), "source": f"{seed}"}) + b"\n" for seed in range(60)))
+    at = contrasts.read_at(finished, str(tmp_path))
+    seed = at.run.config.self_clean.seed + at.run.round  # of its judges
+    again = partial(contrasts.trained, evaluator=at.run.config.evaluator, seed=seed)
+    tried: list[contrasts.Contrast] = [("again", again, np.subtract), *contrasts.contrasts(at, str(good))]
+    signals = {one[0]: contrasts.measured_by(at, one) for one in tried}
+    for language, one in at.run.measured.items():
+        for name, rows in signals.items():
+            assert rows[language].id == one.id
+            assert np.array_equal(rows[language].signals[:, :-1], one.signals, equal_nan=True)
+            assert (rows[language].signals[:, -1] != 0).any() == (name != "again")
+        assert (signals["disagreement of two seeds"][language].signals[:, -1] >= 0).all()
