@@ -217,9 +217,10 @@ def _auc_at(value: float) -> float:
 
 def intervals(ranged: Sequence[Ranged], mark: float | None) -> Markup:
     """Return figures, dots with their intervals, and a line that crosses them at a value; nothing for none."""
-    known = [x for _, values in ranged for x in values if x is not None] + ([] if mark is None else [mark])
-    if not known or not ranged:
+    known = [x for _, values in ranged for x in values if x is not None]
+    if not known:
         return Markup("")
+    known += [] if mark is None else [mark]
     low, high = min(known), max(known)
 
     def at(value: float) -> float:
@@ -227,7 +228,8 @@ def intervals(ranged: Sequence[Ranged], mark: float | None) -> Markup:
 
     line = Markup('<path class="threshold" d="M{} 0V{}"/>')
     body = [] if mark is None else [line.format(f"{at(mark):.1f}", f"{DOT_ROW * len(ranged):g}")]
-    return _dots(ranged, [""] * len(ranged), at, [(low, "start"), (high, "end")], body)
+    ticks = [(low, "start"), (high, "end")] + ([(mark, "middle")] if mark is not None and low < mark < high else [])
+    return _dots(ranged, [""] * len(ranged), at, ticks, body)
 
 
 def _dots(

@@ -95,15 +95,14 @@ def evaluate(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
     from pipeline import storage
     from pipeline.evaluation.finished import EVALUATION, read_finished
     from pipeline.evaluation.shown import show
-    from pipeline.output_folder import write_report
+    from pipeline.output_folder import amend_report
 
     began, clock = time.monotonic(), time.process_time()
     run = read_finished(asked.output.rstrip("/"))
     found = measure(asked, run, console)
     found["cost"] |= {"seconds": time.monotonic() - began, "CPU seconds": time.process_time() - clock}
     storage.write_json(storage.join(run.output, EVALUATION), found)
-    facts = storage.read_json(storage.join(run.output, "report.json"))
-    write_report(run.output, {**facts, "evaluation": found}, lambda: None)  # a finished run is nobody's
+    amend_report(run.output, "evaluation", found)
     show(found, console)
     return found
 

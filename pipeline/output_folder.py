@@ -13,6 +13,7 @@ from pipeline.config import as_table
 from pipeline.evaluation.experiments import read_experiments
 from pipeline.evaluation.finished import read_evaluation
 from pipeline.facts import collect, funnel
+from pipeline.finished_run import read_run
 from pipeline.identity import DECIDING
 from pipeline.inputs import SEEN
 from pipeline.labelled import applied, measure
@@ -60,6 +61,12 @@ def write_report(output: str, facts: dict[str, Any], sure: Callable[[], None]) -
     sure()
     with storage.create(storage.join(output, "report.html")) as file:
         file.write(page)
+
+
+def amend_report(output: str, name: str, value: object) -> None:
+    """Put into a finished run's report what was found later; the run is nobody's then."""
+    facts = read_run(output, dict, "report.json")
+    write_report(output, {**facts, name: value}, lambda: None)
 
 
 def run_record(line: Line, corpus: Corpus, asked: Asked) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def read_end(path: str, size: int) -> bytes:
     if not is_local(path):
         return object_store.read_end(path, size)
     with _opened(path) as descriptor:
-        return _read(descriptor, max(0, os.fstat(descriptor).st_size - size), size)
+        whole = os.fstat(descriptor).st_size
+        return _read(descriptor, max(0, whole - size), min(size, whole))
 
 
 def read_part(path: str, start: int, stop: int) -> bytes:
@@ -88,7 +89,7 @@ def _opened(path: str) -> Iterator[int]:
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
-    """Return up to `size` bytes, fewer where the file ends; one call gives 2 GB at most."""
+    """Return `size` bytes, fewer where the file ends before; one call gives 2 GB at most."""
     parts = [os.pread(descriptor, size, start)]
     while parts[-1] and (got := sum(map(len, parts))) < size:
         parts.append(os.pread(descriptor, size - got, start + got))

@@ -20,7 +20,7 @@ from pipeline.execute import RunFailed
 from pipeline.failure import said, with_remedy
 
 ROOM = 1 << 16  # bytes kept for a failure, which on a full disk is that the disk is full
-MOST = 8_000  # characters of its line, and of its traceback: both fit there
+MOST_LINE = 2000  # characters of its error
 PATIENCE_SECONDS = 2.0
 
 
@@ -46,36 +46,49 @@ def leave(error: Exception, job: str, output: str) -> None:
     The error itself goes nowhere: its class need not be picklable, or known to the launcher. What another task leaves
     is enough: on a full disk all fail at once, and there is room for one.
     """
-    line = with_remedy(f"on {socket.gethostname()}: {said(error)}", output)[:MOST]
-    trace = "".join(traceback.format_exception(error))[-MOST:]
+    line = with_remedy(f"on {socket.gethostname()}: {said(error)[:MOST_LINE]}", output)
     with contextlib.suppress(OSError):
         if storage.exists(job):
-            _write({"line": line, "traceback": trace}, job)
+            _write(_fitting(line, "".join(traceback.format_exception(error))), job)
             return
     if not _left_by_another(job):
         raise RunFailed(line) from None
 
 
-def _write(left: dict[str, str], job: str) -> None:
-    """Write over the room that was kept, whose place on the disk nobody else can take; where none is, a new file."""
-    if not storage.is_local(job) or not storage.exists(_room_of(job)):
-        storage.write_json(failure_of(job), left)
-        return
+def _fitting(line: str, trace: str) -> bytes:
+    """Return a failure as JSON that fits into the room: of a long traceback the end."""
+    while len(left := orjson.dumps({"line": line, "traceback": trace})) > ROOM and trace:
+        trace = trace[len(trace) // 2 + 1 :]
+    return left
+
+
+def _write(left: bytes, job: str) -> None:
+    """Write a failure over the room that was kept, which no other task can take then; else to a new file.
+
+    A file system that writes elsewhere than in place has no room for it on a full disk before the old goes.
+    """
     mine = Path(f"{_room_of(job)}.{uuid.uuid4().hex}.tmp")
-    Path(_room_of(job)).replace(mine)  # one task can
-    with mine.open("r+b") as file:
-        file.write(orjson.dumps(left))
-        file.truncate()
-    mine.replace(failure_of(job))
+    if storage.is_local(job) and storage.exists(_room_of(job)):
+        Path(_room_of(job)).replace(mine)  # one task can
+        with contextlib.suppress(OSError):
+            with mine.open("r+b") as file:
+                file.write(left)
+                file.truncate()
+            mine.replace(failure_of(job))
+            return
+        mine.unlink(missing_ok=True)
+    with storage.create(failure_of(job)) as file:
+        file.write(left)
 
 
 def _left_by_another(job: str) -> bool:
-    """Tell whether another task has left a failure, or is about to."""
+    """Tell whether another task of this machine's disk has left a failure, or is about to."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while storage.exists(job) and time.monotonic() < until:
-        if storage.exists(failure_of(job)):
-            return True
-        time.sleep(PATIENCE_SECONDS / 10)
+    with contextlib.suppress(OSError):
+        while storage.is_local(job) and storage.exists(job) and time.monotonic() < until:
+            if storage.exists(failure_of(job)):
+                return True
+            time.sleep(PATIENCE_SECONDS / 10)
     return False
 
 

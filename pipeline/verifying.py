@@ -23,7 +23,8 @@ Array = npt.NDArray[Any]
 
 SHINGLE = np.dtype([("number", np.int64), ("hash", np.uint64)])
 KINDS = {"text": SAME_TEXT, "normalised": SAME_WORDS, "url": SAME_URL}
-AT_ONCE = 0.25  # of the budget: signatures of candidates that are compared at once, were each of a member of its own
+AT_ONCE = 4096  # least batch of candidates, where there are as many: their signatures are some megabytes
+HELD = 1 / 16  # of the budget, for candidates that were read for their centres: what is more is read again
 DOUBT = 4.0  # standard errors below the threshold at which an estimate is still checked exactly: 3 of 100,000 are lost
 
 
@@ -78,19 +79,19 @@ class Verify:
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges, failed members as pairs, and in exact mode candidates to look at; return the record."""
         linking = self.linking
+        centres, known = _centres(self.attached, group, linking)
+        mine = take_signatures(group.shards, centres, linking.width)
         judged = Judged(linking, self.folder, group.key)
-        counts, size = np.zeros(2, np.int64), 0
+        counts, size = np.zeros(2, np.int64), mine.nbytes
         with (
             slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
             slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
         ):
-            for found, others, counted in _together(self.attached, group, linking):
-                compared = distinct(found)
-                centres = np.unique(compared.centre)
-                mine = take_signatures(group.shards, centres, linking.width)
+            for found, others, counted in _together(self.attached, group, linking, known):
                 paths = [join(self.attached, "signatures", other.key + ".rows") for other in others]
                 theirs = read_every(paths, group.number, signature_rows(linking.width))
-                size += found.nbytes + mine.nbytes + theirs.nbytes
+                size += found.nbytes + theirs.nbytes
+                compared = distinct(found)
                 left = mine[np.searchsorted(centres, compared.centre)]
                 right = theirs["row"][np.searchsorted(theirs["number"], compared.member)]
                 similarity, kind = compare(left, right, linking)
@@ -105,40 +106,50 @@ class Verify:
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
 
 
-def _together(attached: str, group: Group, linking: Linking) -> Iterator[tuple[Array, list[Group], list[int]]]:
+def _together(
+    attached: str, group: Group, linking: Linking, known: dict[int, Array]
+) -> Iterator[tuple[Array, list[Group], list[int]]]:
     """Yield candidates of some groups at once, the groups that have any, and how many each of those groups has.
 
     Groups meet groups, and most share few candidates: compared by themselves, each few cost what thousands do.
     """
-    at_once = AT_ONCE * linking.memory_bytes / signature_rows(linking.width).itemsize
     others: list[Group] = []
-    parts = [np.empty(0, CANDIDATE)]
+    parts: list[Array] = []
     counted: list[int] = []
-    held = 0
+    waiting = 0
     for other in linking.groups:
-        part = _candidates(attached, group, other)
+        part = _candidates(attached, group, other, known)
         counted.append(len(part))
         if len(part):
             others.append(other)
             parts.append(part)
-            held += len(part)
-        if held > at_once or other is linking.groups[-1]:
-            found = np.concatenate(parts)
-            del parts[1:], part
+            waiting += len(part)
+        if waiting >= AT_ONCE or other is linking.groups[-1]:
+            found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, CANDIDATE), *parts])
+            parts.clear()
             yield found, others, counted
-            others, counted, held = [], [], 0
-            del found  # before the next are read
+            others, counted, waiting = [], [], 0
+            del found, part  # before the next are read
 
 
-def _candidates(attached: str, group: Group, other: Group) -> Array:
-    """Return the candidates with a centre in one group and a member in another."""
+def _candidates(attached: str, group: Group, other: Group, known: dict[int, Array]) -> Array:
+    """Return the candidates with a centre in one group and a member in another, no longer known then."""
+    if other.number in known:
+        return known.pop(other.number)
     return read_rows(join(attached, "candidates", other.key + ".rows"), group.number, CANDIDATE)
 
 
-def _centres(attached: str, group: Group, linking: Linking) -> Array:
-    """Return the centres of a group that have candidates."""
-    parts = (np.unique(_candidates(attached, group, other)["centre"]) for other in linking.groups)
-    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+def _centres(attached: str, group: Group, linking: Linking) -> tuple[Array, dict[int, Array]]:
+    """Return the centres of a group that have candidates, and of these what may be held, by the member's group."""
+    there, known = np.zeros(group.rows, bool), dict[int, Array]()
+    room = HELD * linking.memory_bytes
+    for other in linking.groups:
+        found = _candidates(attached, group, other, {})
+        there[found["centre"] - group.first] = True
+        if found.nbytes <= room:
+            known[other.number] = found
+            room -= found.nbytes
+    return group.first + np.flatnonzero(there), known
 
 
 def _decided(similarity: Array, kind: Array, linking: Linking) -> tuple[Array, Array]:
@@ -274,13 +285,13 @@ class VerifyTexts:
     def __call__(self, group: Group) -> dict[str, Any]:
         """Write accepted edges and failed members as pairs; return the record."""
         linking = self.linking
-        centres = _centres(self.attached, group, linking)
+        centres, known = _centres(self.attached, group, linking)
         bounds, hashes = sets_of(group, centres, linking.shingle_words)
         judged = Judged(linking, self.folder, group.key)
         counts, size = np.zeros(2, np.int64), hashes.nbytes
         with slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges:
             for other in linking.groups:
-                found = _candidates(self.attached, group, other)
+                found = _candidates(self.attached, group, other, known)
                 if not len(found):
                     continue
                 compared = distinct(found)

@@ -1,4 +1,4 @@
-"""Experiments: tables that take hours to make, kept beside the run that they are of and shown in its report.
+"""Experiments: tables that take an hour to make, kept beside a run and shown in its report until its stages change.
 
 OUT/experiments/NAME.json     title, what is said of it, tables with their header first, what is drawn, the run
 """
@@ -36,15 +36,12 @@ class Experiment:
     tables: Sequence[Shown]
 
 
-def keep(output: str, experiment: Experiment) -> None:
-    """Keep an experiment beside a finished run, and write its report anew; raises ConfigError for none."""
-    from pipeline.output_folder import write_report  # which reads what is kept here
-
-    facts, prints = read_run(output, dict, "report.json"), read_run(output, lambda run: dict(run["fingerprints"]))
-    storage.write_json(
-        storage.join(output, FOLDER, experiment.name + ".json"), {**asdict(experiment), "run": _digest(prints)}
-    )
-    write_report(output, {**facts, "experiments": read_experiments(output, prints)}, lambda: None)
+def keep(output: str, experiment: Experiment) -> list[dict[str, Any]]:
+    """Keep an experiment beside a finished run; return all that are there. Raises ConfigError without such a run."""
+    prints = read_run(output, lambda run: dict(run["fingerprints"]))
+    table = {**asdict(experiment), "run": _digest(prints)}
+    storage.write_json(storage.join(output, FOLDER, experiment.name + ".json"), table)
+    return read_experiments(output, prints)
 
 
 def read_experiments(output: str, fingerprints: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -164,10 +164,15 @@ def fit_weights(taught: Taught, without: str = "") -> Weights:
 def fit_surrogates(taught: Taught, weights: Weights, judges: int, without: str = "") -> tuple[Weights, ...]:
     """Return by judge the weights with which cheap signals come nearest to a score, without a kind and its family.
 
-    Each judge's are of the anchors of other folds, so that they know nothing of what they are asked about.
+    Each judge's are regressed on the anchors of other folds than its own, or on all where the others have none.
     """
-    others = ({name: one.fold != judge for name, one in taught.own.items()} for judge in range(judges))
-    return tuple(_fit_surrogate(_some(taught, rows), weights, without) for rows in others)
+    folds = np.concatenate([one.fold for one in taught.own.values()])
+    found = []
+    for judge in range(judges):
+        there = (folds != judge).any()
+        rows = {name: (one.fold != judge) if there else one.fold >= 0 for name, one in taught.own.items()}
+        found.append(_fit_surrogate(_some(taught, rows), weights, without))
+    return tuple(found)
 
 
 def _fit_surrogate(taught: Taught, weights: Weights, without: str) -> Weights:

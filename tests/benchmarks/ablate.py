@@ -51,6 +51,8 @@ from model.score import prepare, score_texts
 from model.step import Learner, Objective, take_step
 from model.transnormer import TransNormer
 from pipeline.evaluation.experiments import Experiment, Shown, keep
+from pipeline.finished_run import check_finished
+from pipeline.output_folder import amend_report
 from tests.benchmarks.ablate_model import markdown, shown
 from tests.benchmarks.ablate_tables import above_random, by_language, differences, table_of
 from tests.benchmarks.clean_text import articles
@@ -304,7 +306,12 @@ def _told(done: Sequence[Mapping[str, Any]], planned: int, jobs: int) -> str:
 def tables_of(done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]) -> list[Shown]:
     """Return what there is to say of the runs of a table."""
     return [
-        Shown(f"{table}: equal tokens", table_of(done, table, variants), above_random(done, table, variants), 0.0),
+        Shown(
+            f"{table}: equal tokens",
+            table_of(done, table, variants),
+            above_random(done, table, variants, len(SEEDS[table])),
+            0.0,
+        ),
         Shown(f"{table}: each language", differences(done, table, variants)),
         Shown(f"{table}: each clean set", by_language(done, table, variants)),
     ]
@@ -319,6 +326,7 @@ def main() -> None:
     line.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time, one thread each")
     line.add_argument("--tables", action="store_true", help="print the tables of what is done, and train nothing")
     asked = line.parse_args()
+    check_finished(str(asked.corpus))
     asked.output.mkdir(parents=True, exist_ok=True)
     setup = Setup(asked.corpus.absolute(), asked.data, asked.output)
     console = Console(width=None if sys.stdout.isatty() else WIDE)
@@ -331,7 +339,8 @@ def main() -> None:
         console.print(shown(one.title, one.rows))
     parts = [part for one in tables for part in (f"**{one.title}**", markdown(one.rows))]
     (asked.output / "tables.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    keep(str(setup.corpus), Experiment("ablation", "What a model learns from each variant", SAID, tables))
+    found = Experiment("ablation", "What a model learns from each variant", SAID, tables)
+    amend_report(str(setup.corpus), "experiments", keep(str(setup.corpus), found))
 
 
 if __name__ == "__main__":

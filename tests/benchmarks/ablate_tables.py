@@ -14,16 +14,11 @@ from tests.benchmarks.variants import RANDOM
 
 
 def above_random(
-    done: Sequence[dict[str, Any]], table: str, variants: Sequence[str]
+    done: Sequence[dict[str, Any]], table: str, variants: Sequence[str], seeds: int
 ) -> list[tuple[str, tuple[float, float, float]]]:
-    """Return how far each finished variant's bits per byte lie above the random drop's, with the interval."""
-    found = []
-    for variant in variants:
-        pairs = paired(done, table, variant, "macro") if variant != RANDOM else []
-        low, high = interval(pairs)
-        if math.isfinite(low + high):
-            found.append((variant, (statistics.mean(pairs), low, high)))
-    return found
+    """Return how far the bits per byte of each variant of all seeds lie above the random drop's, with the interval."""
+    pairs = {name: paired(done, table, name, "macro") for name in variants if name != RANDOM}
+    return [(name, (statistics.mean(own), *interval(own))) for name, own in pairs.items() if len(own) == seeds]
 
 
 def paired(done: Sequence[dict[str, Any]], table: str, variant: str, figure: str) -> list[float]:

@@ -43,6 +43,8 @@ from pipeline.evaluation.resampling import (
     share_above,
 )
 from pipeline.evaluation.shown import interval
+from pipeline.finished_run import check_finished
+from pipeline.output_folder import amend_report
 from pipeline.self_clean.anchors import make_pool
 from pipeline.self_clean.cuts import least_cut
 from pipeline.self_clean.defects import DEFECTS, inject, units
@@ -59,10 +61,10 @@ CHANGED = 0.08  # of a copy's words: 5-word shingles of two copies then agree by
 MIDDLE = 1
 FAR = ", by default"  # figures at the default `outlier`
 SAID = (
-    "Runs of this version over a sample of English and Chinese, with dirt that is a share of its documents: half of it "
-    "single documents with one kind of damage, half templates of 20 to 200 altered copies. Recall is the share of the "
-    "dirt that a round rejects, loss that of the rest, which is not all good. Intervals are 95 %, a template with its "
-    "copies drawn at once."
+    "Not this corpus: runs of their own over a sample of English and Chinese, with dirt that is a share of its "
+    "documents, half of it single documents with one kind of damage, half templates of 20 to 200 altered copies. "
+    "Recall is the share of the dirt that a round rejects, loss that of the rest, which is not all good; by default, "
+    "what the cuts of default settings would reject. Intervals are 95 %, a template with its copies drawn at once."
 )
 SEED = 1
 WORKERS = 2
@@ -308,6 +310,8 @@ def main() -> None:
     )
     line.add_argument("--levels", type=float, nargs="+", default=LEVELS, help="shares of dirt (default: 0 0.05 0.2)")
     asked = line.parse_args()
+    if asked.report:
+        check_finished(asked.report)
     console = Console(width=None if sys.stdout.isatty() else 170)
     documents, kept = read_documents(asked.data), []
     for level in asked.levels:
@@ -320,7 +324,8 @@ def main() -> None:
         drawn = [(f"AUC, round {number}", row["figures"]["AUC"]) for number, row in enumerate(rows, 1)]
         kept.append(Shown(f"{level:.0%} dirt", cells(rows), drawn))
     if asked.report:
-        keep(asked.report.rstrip("/"), Experiment("contamination", "Judges trained on dirt", SAID, kept))
+        found = Experiment("contamination", "Judges trained on dirt", SAID, kept)
+        amend_report(asked.report, "experiments", keep(asked.report, found))
 
 
 if __name__ == "__main__":

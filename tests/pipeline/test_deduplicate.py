@@ -22,11 +22,11 @@ from pipeline.earlier import Earlier, find_earlier
 from pipeline.exchange import read_slices
 from pipeline.execute import do_task
 from pipeline.line import Line
-from pipeline.linking import PAIR, signature_rows
+from pipeline.linking import PAIR
 from pipeline.progress import display
 from pipeline.publish import _cut
 from pipeline.shards import DocumentShard
-from pipeline.sign import HASH_WORDS, normal_url, sign, signature_schema
+from pipeline.sign import normal_url, sign, signature_schema
 from pipeline.stage import Manifest, Stage, write_manifest
 from pipeline.verdicts import read_cuts, read_kept, sidecar_path
 
@@ -173,11 +173,11 @@ def test_candidates_that_are_compared_together_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """One by one, a few groups' or all at once: the same rows of edges, of what is unsure and of what failed."""
-    found, settings = [], MODES[name]
-    row = signature_rows(settings.count + HASH_WORDS * len(settings.exact)).itemsize
-    for at_once in (0, 7, 10**9):
-        monkeypatch.setattr(verifying, "AT_ONCE", at_once * row / settings.memory_bytes)
-        run = deduplicate(tmp_path / str(at_once), corpus(), settings, size=20)
+    found = []
+    for at_once, held in ((1, 0), (7, 0.001), (10**9, 1)):
+        monkeypatch.setattr(verifying, "AT_ONCE", at_once)
+        monkeypatch.setattr(verifying, "HELD", held)
+        run = deduplicate(tmp_path / str(at_once), corpus(), MODES[name], size=20)
         found.append({kind: rows_of(run.folder, kind) for kind in ("edges", "unsure", "failed")})
         assert len(list(run.folder.glob("stages/deduplicate.attach-1/*/candidates/*.rows"))) > 5
     assert found[0] == found[1] == found[2]

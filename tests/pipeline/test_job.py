@@ -205,7 +205,7 @@ def test_tasks_that_fail_at_once_leave_one_failure_on_a_full_disk(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pipeline.storage.write_json", full)
+    monkeypatch.setattr("pipeline.storage.create", full)
     (room,) = Path(made.path).parent.glob("*.room")
     inode, size = room.stat().st_ino, room.stat().st_size
     with ThreadPoolExecutor(8) as pool:
@@ -215,6 +215,40 @@ def test_tasks_that_fail_at_once_leave_one_failure_on_a_full_disk(
     assert left.stat().st_size < size
     assert sorted(path.name for path in left.parent.iterdir()) == sorted([Path(made.path).name, left.name])
     with pytest.raises(RunFailed, match=r"ValueError: é+$"):
+        task_failure.check(made.path)
+
+
+def test_a_failure_says_what_failed_where_nothing_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what keeps a task from leaving why may be a lost permission: the line is that of the task's own error."""
+    made = job(tmp_path, 1)
+
+    def forbidden(_: str) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pipeline.storage.exists", forbidden)
+    with pytest.raises(RunFailed, match=r"^on .*: ValueError: the reason$"):
+        task_failure.leave(ValueError("the reason"), made.path, "out")
+
+
+def test_a_failure_is_left_where_files_are_not_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the room is given up first; a traceback that does not fit ends as it would."""
+    made, replace_ = job(tmp_path, 1), Path.replace
+
+    def elsewhere(path: Path, target: Path) -> Path:
+        if str(target).endswith(".failed.json") and ".room." in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace_(path, target)
+
+    monkeypatch.setattr(Path, "replace", elsewhere)
+    task_failure.leave(ValueError("\x01" * 50_000), made.path, "out")
+    left = Path(task_failure.failure_of(made.path))
+    assert left.stat().st_size <= task_failure.ROOM
+    assert not [path for path in left.parent.iterdir() if ".room" in path.name]
+    with pytest.raises(RunFailed, match="ValueError: \x01"):
         task_failure.check(made.path)
 
 

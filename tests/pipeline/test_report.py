@@ -388,6 +388,18 @@ SHOWN = {
 }
 
 
+def test_an_experiment_is_drawn_where_it_has_figures() -> None:
+    """Its numbers stand as numbers, a line crosses where a difference must lie beyond; without figures no drawing."""
+    facts = known_facts()
+    page = render(facts)
+    assert '<th class="n">bits per byte</th>' in page
+    assert page.count('<svg class="found"') == 1
+    (table,) = facts["experiments"][0]["tables"]
+    table["drawn"] = [["AUC", [None, None, None]]]
+    assert '<svg class="found"' not in render(facts)
+    assert charts.intervals([("rules", [0.118, -0.007, 0.229])], 0.0).count("<text") == 4
+
+
 @pytest.mark.parametrize("section", SHOWN)
 def test_every_fact_is_on_the_page(section: str) -> None:
     """The reasons, languages and numbers of a known run can be read, each as a word of its own."""

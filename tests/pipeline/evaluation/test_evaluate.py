@@ -118,7 +118,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render no report: the facts of this run are few."""
-    monkeypatch.setattr("pipeline.output_folder.write_report", lambda *_: None)
+    monkeypatch.setattr("pipeline.output_folder.amend_report", lambda *_: None)
 
 
 @pytest.mark.usefixtures("drawn")

@@ -16,6 +16,7 @@ from pipeline.document import write_table
 from pipeline.evaluation import experiments
 from pipeline.evaluation.finished import read_finished
 from pipeline.evaluation.resampling import RESAMPLES
+from pipeline.output_folder import amend_report
 from pipeline.self_clean.scoring import length_class
 from pipeline.self_clean.signals import SIGNALS
 from tests.benchmarks import ablate, ablate_tables, budget, cascade, combinations, contaminate, signals_worth, variants
@@ -290,10 +291,11 @@ def test_what_is_drawn_of_an_ablation_is_what_all_seeds_say() -> None:
         for name, values in bits.items()
         for seed, value in enumerate(values)
     ]
-    ((name, (mean, low, high)),) = ablate_tables.above_random(done, "unmatched", list(bits))
+    ((name, (mean, low, high)),) = ablate_tables.above_random(done, "unmatched", list(bits), 3)
     assert name == "round 1"
     assert mean == pytest.approx(0.0)
     assert -0.3 < low < -0.1 < 0.1 < high < 0.3
+    assert ablate_tables.above_random(done, "unmatched", list(bits), 5) == []
 
 
 TOLD = experiments.Experiment(
@@ -308,8 +310,8 @@ def test_an_experiment_is_in_the_report_of_the_run_that_it_is_of(tmp_path: Path)
     with pytest.raises(ConfigError, match="is not the output folder of a finished run"):
         experiments.keep(str(tmp_path), TOLD)
     (tmp_path / "_SUCCESS").touch()
-    experiments.keep(str(tmp_path), TOLD)
-    experiments.keep(str(tmp_path), replace(TOLD, name="contamination", title="Of dirt"))
+    for one in (TOLD, replace(TOLD, name="contamination", title="Of dirt")):
+        amend_report(str(tmp_path), "experiments", experiments.keep(str(tmp_path), one))
     page = (tmp_path / "report.html").read_text()
     assert [page.count(text) for text in ("Of models", "Of dirt", "Less is better.", "7.7751")] == [1, 1, 2, 2]
     kept = experiments.read_experiments(str(tmp_path), {"ingest": "f"})
