@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 ASKED = Path(os.environ["LUSTRATE_HOLD"])  # the file that asks: how many tasks are recorded first, and a stage's folder
@@ -22,7 +23,7 @@ def hold(event: str, arguments: tuple[object, ...]) -> None:
         if not str(arguments[0]).startswith(f"{folder}/") or len(list(Path(folder).glob("done/*.json"))) < int(least):
             return
         ASKED.rename(f"{ASKED}-{os.getpid()}")
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # another thread might be slow to take it
 
 
 sys.addaudithook(hold)
