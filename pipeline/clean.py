@@ -110,7 +110,7 @@ def check_ingested(summary: Summary, max_unreadable: float, unreadable_at: str) 
             f"unreadable and {skipped} skipped are recorded"
         )
     for name, seen in sorted(summary.get("inputs", {}).items()):
-        commonest = _commonest(summary.get("unreadable", {}))
+        commonest = _commonest(summary.get("unreadable_of", {}).get(name, {}))
         _check_input(name, seen, max_unreadable, f"{commonest}; file by file in {unreadable_at}")
     if not documents:
         raise RunFailed(f"ingest: the input holds no document; skipped: {_commonest(summary.get('skipped', {}))}")

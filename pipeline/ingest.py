@@ -33,7 +33,7 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 from tokenizer import units
 
-VERSION = 9
+VERSION = 10
 NOT_SAMPLED = "not sampled"  # what a sample leaves out counts as skipped
 # For load_kernels: long and plain enough to pass the default rules, so that every step sees it.
 PLAIN = """Early in spring the miller walked down to the river and looked at what the flood had left of his bridge.
@@ -220,8 +220,8 @@ class Part:
         if self._unreadable:
             errors = pa.Table.from_pylist(self._unreadable, schema=UNREADABLE)
             self._writers["unreadable"].write(errors)
-            kinds = (kind for row in self._unreadable for kind in repeat(_kind(row["error"]), row["records"]))
-            self._summaries.append({"unreadable": counts(kinds)})
+            kinds = counts(kind for row in self._unreadable for kind in repeat(_kind(row["error"]), row["records"]))
+            self._summaries.append({"unreadable": kinds, "unreadable_of": {self.input: kinds}})
         self._summaries.append({"skipped": self._skipped})
         self._rows, self._unreadable, self._skipped, self._waiting = [], [], {}, 0
         self._summaries = [merge(self._summaries)]

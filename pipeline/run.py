@@ -1,6 +1,7 @@
 """Clean a corpus: `python -m pipeline.run` runs the built-in demo into out/demo.
 
-Exit codes: 0 done, 1 the run failed (one line; detail in OUT/run.log), 2 a mistake in what was asked.
+Exit codes: 0 done, 1 the run failed (one line; detail in OUT/run.log), 2 a mistake in what was asked, 130 stopped
+by Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -74,11 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().setLevel(logging.ERROR)  # Beam warns of cloud clients at its import
     try:
         without_blas()
-        config, output = configure(asked)
-        if beam_options:
+        if beam_options:  # one may be a misspelt option of ours, which is then what is missing
             from pipeline.beam_runner import check_options  # Beam takes half a second to import
 
             check_options(beam_options, asked.direct_num_workers)
+        config, output = configure(asked)
         from pipeline.session import run  # compiled kernels: not for --help
 
         return run(asked, config, output, beam_options, console)

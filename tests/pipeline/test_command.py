@@ -57,11 +57,13 @@ def test_mistakes_are_named(arguments: list[str], message: str) -> None:
         configure(parser().parse_args(arguments))
 
 
-def test_unknown_options_are_refused() -> None:
-    """A misspelt option does not go to Beam, which would pass over it."""
+def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt option does not go to Beam, which would pass over it, and is what is named where it leaves a gap."""
     check_options(["--direct_num_workers=2", "--runner=DirectRunner"])
     with pytest.raises(ConfigError, match="unknown option --outptu"):
         check_options(["--outptu=x"])
+    assert main(["--input", "x.jsonl", "--outptu", "y"]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown option --outptu")
 
 
 def test_an_accelerator_has_its_machine() -> None:

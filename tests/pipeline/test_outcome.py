@@ -60,8 +60,9 @@ def test_too_many_unreadable_records_are_said_with_what_to_do() -> None:
         ("no column 'text'; the file has body", ": [[input]] says which field is which"),
         ("cut", ""),
     ):
+        of = {"web": {error: 29, "else": 1}, "another input": {"else": 99}}
         with pytest.raises(RunFailed) as raised:
-            check_ingested({**summary, "unreadable": {error: 29, "else": 1}}, 0.05, "OUT/there")
+            check_ingested({**summary, "unreadable": {"else": 100, error: 29}, "unreadable_of": of}, 0.05, "OUT/there")
         assert str(raised.value).endswith(f"most often: {error} (29 times){remedy}; file by file in OUT/there")
 
 
