@@ -68,6 +68,7 @@ SAID = (
 )
 SEED = 1
 WORKERS = 2
+WIDE = 240  # columns of a table that goes to a file
 SETTINGS = """
 [[input]]
 paths = ["{corpus}"]
@@ -312,7 +313,7 @@ def main() -> None:
     asked = line.parse_args()
     if asked.report:
         check_finished(asked.report)
-    console = Console(width=None if sys.stdout.isatty() else 170)
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     documents, kept = read_documents(asked.data), []
     for level in asked.levels:
         folder = (asked.output / f"{level:g}").absolute()
