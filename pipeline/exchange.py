@@ -68,7 +68,8 @@ def slices(path: str, kind: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
 
         def write(rows: Array) -> None:
             assert rows.dtype == kind
-            file.write(_bytes_of(rows).data)
+            if len(rows):  # slices are as many as pairs of tasks, and most may be empty
+                file.write(_bytes_of(rows).data)
             edges.append(edges[-1] + len(rows))
 
         yield write
@@ -77,17 +78,18 @@ def slices(path: str, kind: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
 
 def read_rows(path: str, reader: int, kind: np.dtype[Any]) -> Array:
     """Return what a file holds for a reader: of a store by one request, or by another for rows before the end."""
-    end = storage.read_end(path, END_BYTES)
-    readers = _count(end)
-    if not 0 <= reader < readers:
-        raise IndexError(f"{path} is for {readers} readers")
-    known = (readers + 2) * EDGE_BYTES
-    if known > len(end):
-        end = storage.read_end(path, known)
-    edges = np.frombuffer(end, np.int64, readers + 1, len(end) - known) * kind.itemsize
-    first, last, begin = int(edges[reader]), int(edges[reader + 1]), int(edges[-1]) + known - len(end)
-    inside = first >= begin or first == last
-    return np.frombuffer(end[first - begin : last - begin] if inside else storage.read_part(path, first, last), kind)
+    with storage.parts(path) as (read_end, read_part):
+        end = read_end(END_BYTES)
+        readers = _count(end)
+        if not 0 <= reader < readers:
+            raise IndexError(f"{path} is for {readers} readers")
+        known = (readers + 2) * EDGE_BYTES
+        if known > len(end):
+            end = read_end(known)
+        edges = np.frombuffer(end, np.int64, readers + 1, len(end) - known) * kind.itemsize
+        first, last, begin = int(edges[reader]), int(edges[reader + 1]), int(edges[-1]) + known - len(end)
+        inside = first >= begin or first == last
+        return np.frombuffer(end[first - begin : last - begin] if inside else read_part(first, last), kind)
 
 
 def read_slices(path: str, kind: np.dtype[Any]) -> Iterator[Array]:

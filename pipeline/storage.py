@@ -61,39 +61,33 @@ def open_input(path: str) -> BinaryIO:
     return Path(path).open("rb") if is_local(path) else object_store.open_object(path)
 
 
-def read_end(path: str, size: int) -> bytes:
-    """Return the last bytes of a file that is not empty, all where it has no more."""
-    if not is_local(path):
-        return object_store.read_end(path, size)
-    with _opened(path) as descriptor:
-        whole = os.fstat(descriptor).st_size
-        return _read(descriptor, max(0, whole - size), min(size, whole))
-
-
-def read_part(path: str, start: int, stop: int) -> bytes:
-    """Return a part of a file, which has it and is not empty."""
-    if not is_local(path):
-        return object_store.read_part(path, start, stop)
-    with _opened(path) as descriptor:
-        return _read(descriptor, start, stop - start)
-
-
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """Open a file for a part of it: a file object takes three times as long, and small slices are millions."""
+def parts(path: str) -> Iterator[tuple[Callable[[int], bytes], Callable[[int, int], bytes]]]:
+    """Open a file that is not empty for parts of it: its last bytes, all where it has no more; and from one to another.
+
+    Without a file object, which takes three times as long: small slices are millions.
+    """
+    if not is_local(path):
+        yield partial(object_store.read_end, path), partial(object_store.read_part, path)
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield descriptor
+        yield partial(_read_end, descriptor), partial(_read_part, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _read(descriptor: int, start: int, size: int) -> bytes:
-    """Return `size` bytes, fewer where the file ends before; one call gives 2 GB at most."""
-    parts = [os.pread(descriptor, size, start)]
-    while parts[-1] and (got := sum(map(len, parts))) < size:
-        parts.append(os.pread(descriptor, size - got, start + got))
-    return b"".join(parts)
+def _read_end(descriptor: int, size: int) -> bytes:
+    whole = os.lseek(descriptor, 0, os.SEEK_END)
+    return _read_part(descriptor, max(0, whole - size), whole)
+
+
+def _read_part(descriptor: int, start: int, stop: int) -> bytes:
+    """Return the bytes of a part, fewer where the file ends before; one call gives 2 GB at most."""
+    data = os.pread(descriptor, stop - start, start)
+    while len(data) < stop - start and (more := os.pread(descriptor, stop - start - len(data), start + len(data))):
+        data += more
+    return data
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Verifying: candidates meet what they are compared by, by the group of one end, then of the other."""
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ class AttachSignatures:
         rows["number"], rows["row"] = members, take_signatures(group.shards, members, self.linking.width)
         with slices(join(self.folder, "signatures", group.key + ".rows"), rows.dtype) as write:
             for part in _by_centre(self.folder, group, self.linking, found):
-                write(rows[np.searchsorted(members, np.unique(part["member"]))])
+                write(rows[np.searchsorted(members, np.unique(part["member"]))] if len(part) else rows[:0])
         return {"size": len(found), "bytes": found.nbytes + rows.nbytes}
 
 
@@ -83,9 +84,10 @@ class Verify:
         mine = take_signatures(group.shards, centres, linking.width)
         judged = Judged(linking, self.folder, group.key)
         counts, size = np.zeros(2, np.int64), mine.nbytes
+        unsure_path = join(self.folder, "unsure", group.key + ".rows")
         with (
             slices(join(self.folder, "edges", group.key + ".rows"), EDGE) as write_edges,
-            slices(join(self.folder, "unsure", group.key + ".rows"), CANDIDATE) as write_unsure,
+            slices(unsure_path, CANDIDATE) if linking.texts else contextlib.nullcontext() as write_unsure,
         ):
             for found, others, counted in _together(self.attached, group, linking, known):
                 paths = [join(self.attached, "signatures", other.key + ".rows") for other in others]
@@ -97,13 +99,18 @@ class Verify:
                 similarity, kind = compare(left, right, linking)
                 accepted, unsure = _decided(similarity, kind, linking)
                 write_edges(compared.edges(similarity, kind, accepted))
-                undecided, ends = unsure[compared.which], np.cumsum(counted)
-                for stop, count in zip(ends.tolist(), counted, strict=True):  # a slice for each group, empty or not
-                    part = slice(stop - count, stop)
-                    write_unsure(found[part].compress(undecided[part]))
+                if write_unsure:
+                    _write_each(write_unsure, found, unsure[compared.which], counted)
                 judged.fail(found.compress(~(accepted | unsure)[compared.which]))
                 counts += [len(compared.centre), accepted.sum()]
         return {**judged.record(group.key), "compared": int(counts[0]), "accepted": int(counts[1]), "bytes": size}
+
+
+def _write_each(write: Callable[[Array], None], found: Array, chosen: Array, counted: list[int]) -> None:
+    """Write which of the candidates are chosen, a slice for each group, empty or not."""
+    for stop, count in zip(np.cumsum(counted).tolist(), counted, strict=True):
+        part = slice(stop - count, stop)
+        write(found[part].compress(chosen[part]))
 
 
 def _together(

@@ -154,6 +154,7 @@ def test_parts_are_whole_where_the_system_gives_less_at_once(tmp_path: Path, mon
     path, pread = tmp_path / "file", os.pread
     path.write_bytes(b"0123456789")
     monkeypatch.setattr(os, "pread", lambda descriptor, size, start: pread(descriptor, min(size, 3), start))
-    assert storage.read_part(str(path), 1, 9) == b"12345678"
-    assert storage.read_end(str(path), 7) == b"3456789"
-    assert storage.read_end(str(path), 100) == b"0123456789"
+    with storage.parts(str(path)) as (read_end, read_part):
+        assert read_part(1, 9) == b"12345678"
+        assert read_end(7) == b"3456789"
+        assert read_end(100) == b"0123456789"
