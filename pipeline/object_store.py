@@ -7,6 +7,7 @@ the role of the machine.
 """
 
 import contextlib
+import errno
 import io
 import itertools
 import random
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 T = TypeVar("T")
 
 ATTEMPTS = 7  # tries of a request
+BUSY_ATTEMPTS = 20  # of one that a store is too busy for (503, SlowDown): S3 takes minutes to spread over more machines
 FIRST_WAIT_SECONDS = 0.5  # doubled after each try
 LONGEST_WAIT_SECONDS = 8.0
 CONNECT_SECONDS, READ_SECONDS = 5, 60  # until a connection, or an answer, is given up
@@ -94,8 +96,8 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
                 raise FileNotFoundError(f"{path}: {_reason(error, path)}") from error
             if not _passes(error, path.partition("://")[0]):
                 raise StoreFailed(f"{path}: {_reason(error, path)}") from error
-            if attempt == ATTEMPTS:
-                raise StoreFailed(f"{path}: {_reason(error, path)} (at {ATTEMPTS} tries)") from error
+            if attempt >= (BUSY_ATTEMPTS if getattr(error, "errno", None) == errno.EBUSY else ATTEMPTS):
+                raise StoreFailed(f"{path}: {_reason(error, path)} (at {attempt} tries)") from error
         TRIES.again += 1
         longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
         time.sleep(longest * random.uniform(0.75, 1))  # noqa: S311 - workers should not all come back at once

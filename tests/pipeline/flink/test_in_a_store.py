@@ -71,7 +71,7 @@ def test_a_store_holds_what_a_local_run_writes(
         _, said = process.communicate(timeout=2 * PATIENCE)
     assert (process.returncode, said) == (0, "")
     told = store.faults()
-    assert min(told[kind] for kind in ("fail", "reset", "slow")) > 3
+    assert min(told[kind] for kind in ("fail", "busy", "reset", "slow")) > 3
     assert store.files.exists(f"{BUCKET}/out/_SUCCESS")
     there, here = (published(results(held)) for held in (store.contents("out"), files_of(local)))
     assert there.keys() == here.keys()

@@ -25,8 +25,8 @@ Environ = dict[str, Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
 
 CONTROL = "/-/faults"
-KNOWN = frozenset({"fail", "reset", "slow", "seconds", "only", "method", "least", "seed", "deaf"})
-SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+KNOWN = frozenset({"fail", "busy", "reset", "slow", "seconds", "only", "method", "least", "seed", "deaf"})
+REFUSED = {"fail": ("500 Internal Server Error", "InternalError"), "busy": ("503 Slow Down", "SlowDown")}
 
 
 @dataclass(slots=True)
@@ -47,16 +47,18 @@ class Faulty:
         self._overhear(environ)
         if kind == "slow":
             time.sleep(self.asked.get("seconds", 1.0))
-        if kind == "fail":
-            start_response("503 Slow Down", [("Connection", "close")])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [SLOW_DOWN]
+        if kind in REFUSED:
+            status, code = REFUSED[kind]
+            start_response(status, [("Connection", "close")])
+            said = f"<Error><Code>{code}</Code><Message>{code}, as asked.</Message></Error>"
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [said.encode()]
         body = list(self.behind(environ, start_response))
         with self.lock:
             self.done["sent"] += sum(map(len, body))
         return _cut_short(body, environ["werkzeug.socket"]) if kind == "reset" else body
 
     def _chosen(self, environ: Environ) -> str:
-        """Draw what happens to a request by the shares fail, reset, slow.
+        """Draw what happens to a request by the shares fail, busy, reset, slow.
 
         `only` is a part of its path, `method` its method; so many as `least` of those that fit are let through first.
         """
@@ -70,7 +72,7 @@ class Faulty:
             if self.done["fitting"] <= self.asked.get("least", 0):
                 return ""
             drawn, edge = self.draw.random(), 0.0
-            for kind in ("fail", "reset", "slow"):
+            for kind in (*REFUSED, "reset", "slow"):
                 edge += self.asked.get(kind, 0.0)
                 if drawn < edge:
                     self.done[kind] += 1

@@ -21,7 +21,7 @@ from tests.pipeline.conftest import SETTINGS, document
 from tests.pipeline.formats.archives import conversions, members, parquet
 from tests.pipeline.store.conftest import Store
 
-FAULTS = {"fail": 0.05, "reset": 0.02, "slow": 0.01, "seconds": 0.3, "seed": 1}
+FAULTS = {"fail": 0.025, "busy": 0.025, "reset": 0.02, "slow": 0.01, "seconds": 0.3, "seed": 1}
 EXACT = ("shards/", "tokenizer/", "model.safetensors", "ngrams.arrow", "score.json")
 
 
@@ -89,7 +89,7 @@ def cleaned(server: Store, home: Path, faults: dict[str, float]) -> Runs:
     server.faults(**faults)
     said = alone(arguments)
     told = server.faults()
-    assert min(told[kind] for kind in ("fail", "reset", "slow") if kind in faults) > 3
+    assert min(told[kind] for kind in ("fail", "busy", "reset", "slow") if kind in faults) > 3
     return Runs(home / "out", config, arguments, said)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import exchange, object_store, publish, storage
-from pipeline.object_store import ATTEMPTS, TRIES, StoreFailed
+from pipeline.object_store import ATTEMPTS, BUSY_ATTEMPTS, TRIES, StoreFailed
 from pipeline.publish import fill_output
 from tests.pipeline.store.conftest import Store
 
@@ -185,6 +185,19 @@ def test_a_store_that_always_fails_is_given_up(store: Store) -> None:
     with pytest.raises(StoreFailed, match=rf"^s3://corpus/given up: .*\(at {ATTEMPTS} tries\)$"):
         read(store.url("given up"))
     assert store.faults()["requests"] == ATTEMPTS
+
+
+def test_a_busy_store_is_given_more_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks for fewer requests is asked far more often before it is given up: minutes, not half of one."""
+    monkeypatch.setattr(object_store, "LONGEST_WAIT_SECONDS", 0.01)
+    write(store.url("busy"), b"x")
+    store.faults(busy=1)
+    with pytest.raises(StoreFailed, match=rf"^s3://corpus/busy: SlowDown.*\(at {BUSY_ATTEMPTS} tries\)$"):
+        object_store.read(store.url("busy"))
+    assert store.faults()["busy"] == BUSY_ATTEMPTS > 2 * ATTEMPTS
+    store.faults(busy=1)
+    with pytest.raises(StoreFailed, match=rf"\(at {BUSY_ATTEMPTS} tries\)$"):  # a HEAD, whose answer has no words
+        storage.exists(store.url("busy"))
 
 
 def test_a_store_fails_when_it_is_told_to(store: Store) -> None:
