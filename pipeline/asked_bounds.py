@@ -8,7 +8,7 @@ from typing import Any
 
 from filters.families import FAMILIES
 from pipeline.config import Bounds, Config, ConfigError, from_tables
-from pipeline.finished_run import read_run
+from pipeline.finished_run import read_run, read_self_clean
 from pipeline.judging import judging_groups
 from pipeline.retune import merged
 
@@ -25,6 +25,7 @@ class Asked:
     now: Config
     then: Config
     toml: str
+    judged: bool  # whether the run had rounds of self-cleaning
 
 
 def read_asked(output: str, changes: Mapping[str, Any]) -> Asked:
@@ -40,7 +41,8 @@ def read_asked(output: str, changes: Mapping[str, Any]) -> Asked:
     if "language" in others:
         others["language"] = _zero_for_false(others["language"])
     then = from_tables(_without_false(merged(tables, others)), merged(families, of_families))
-    return Asked(now, then, as_toml({**_signals(families, of_families), **_settings(then, others)}))
+    toml = as_toml({**_signals(families, of_families), **_settings(then, others)})
+    return Asked(now, then, toml, read_self_clean(output).rounds > 0)
 
 
 def _tables(run: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Bounds]]:

@@ -18,6 +18,7 @@ from pipeline import charts
 from pipeline.axis import between, number, percent
 from pipeline.evaluation.remarks import about_corpus
 from pipeline.labelled import estimated, remarks
+from pipeline.tally import SAMPLED_CHARACTERS
 
 Table = dict[str, Any]
 
@@ -292,5 +293,5 @@ def show_tiny(value: float) -> str:
 
 
 def gathered(text: str) -> str:
-    """Return a text with runs of blank lines drawn together, so that a card shows more of it."""
-    return re.sub(r"\n\s*\n", "\n\n", text).strip()
+    """Return a text with runs of blank lines drawn together, so that a card shows more; with "…" where it was cut."""
+    return re.sub(r"\n\s*\n", "\n\n", text).strip() + ("…" if len(text) == SAMPLED_CHARACTERS else "")

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
         else:
-            show(answer, Console())
+            show(answer, Console(soft_wrap=True))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from filters.rules import judge
 from pipeline import storage
-from pipeline.asked_bounds import read_asked
+from pipeline.asked_bounds import Asked, read_asked
 from pipeline.judging import Group, judging_groups
 from pipeline.lost_keepers import LostKeepers
 from pipeline.own_filters import refused_by
@@ -80,7 +80,7 @@ def ask(output: str, changes: dict[str, Any], samples: int) -> dict[str, Any]:
                 if kind == "rejected":
                     keepers.name(rows["duplicate_of"].drop_null().to_pylist())
         tally.lost_keepers, tally.their_duplicates = keepers.count()
-    return _answer(tally, asked.toml, changes)
+    return _answer(tally, asked, changes)
 
 
 def _read(output: str, kind: str, bench: Bench) -> Iterator[tuple[str, int, pa.Table]]:
@@ -182,7 +182,7 @@ def _sample(sampled: list[tuple[str, Any]], found: tuple[str, Any], samples: int
         del sampled[samples:]
 
 
-def _answer(tally: Tally, toml: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _answer(tally: Tally, asked: Asked, changes: dict[str, Any]) -> dict[str, Any]:
     """Return what was counted as plain values."""
     languages = [
         {
@@ -205,12 +205,12 @@ def _answer(tally: Tally, toml: str, changes: dict[str, Any]) -> dict[str, Any]:
         "lost_keepers": tally.lost_keepers,
         "their_duplicates": tally.their_duplicates,
         "disagreeing": tally.disagreeing,
-        "unknown": caveats(tally),
-        "toml": toml,
+        "unknown": caveats(tally, judged=asked.judged),
+        "toml": asked.toml,
     }
 
 
-def caveats(tally: Tally) -> list[str]:
+def caveats(tally: Tally, *, judged: bool) -> list[str]:
     """Return what stored signals cannot say about this question."""
     said = [
         "No later stage ran: what passes the rules may be a duplicate, and what goes may let a duplicate of it stay."
@@ -221,7 +221,7 @@ def caveats(tally: Tally) -> list[str]:
     if tally.lost_keepers:
         kept_for = f"{tally.lost_keepers:,} of those lost are kept for {tally.their_duplicates:,} duplicates"
         said.append(f"{kept_for}, which would be judged instead.")
-    if tally.changes[LOST].total() + tally.changes[WON].total() + tally.changes[UNKNOWN].total():
+    if judged and any(tally.changes[name].total() for name in (LOST, WON, UNKNOWN)):
         said.append("Self-cleaning would train its judges on another corpus and cut elsewhere.")
     if tally.disagreeing:
         said.append(
@@ -258,7 +258,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
             console.print(f"\n{TITLES[name]}, for example", style="bold")
         for sample in found:
             said = f"{sample['language']} · {sample['reason']} · {' '.join(sample['text'].split())}"
-            console.print(escape(said), highlight=False)
+            cut = "…" if len(sample["text"]) == EXCERPT else ""
+            console.print(escape(said + cut), highlight=False)
     console.print("\nWhat the stored numbers cannot say", style="bold")
     for caveat in answer["unknown"]:
         console.print(f"- {caveat}", highlight=False)

@@ -6,6 +6,7 @@ read; 2: no output folder of a run.
 
 import argparse
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ from pipeline.ranks import rank_folders
 
 TAIL_BYTES = 1_000_000  # of the log that are read
 WATCH_SECONDS = 2.0
+WIDTH = 120  # characters of a line of finished stages
 DEAD, UNKNOWN = "dead", "unknown"  # of a run that said no end; of a folder of a version that kept no account
 
 
@@ -54,7 +56,7 @@ class Status:
     seen: float | None  # seconds since the lock was renewed, by two clocks
     stage: dict[str, Any] = field(default_factory=dict)  # at work, or at its end
     stages: tuple[dict[str, Any], ...] = ()  # finished, in order
-    failure: dict[str, Any] = field(default_factory=dict)  # the last one of the log
+    failure: dict[str, Any] = field(default_factory=dict)  # the last one of the log, however it went on
     published: bool = False
     ranks: tuple["Status", ...] = ()  # of --score-only, by number
 
@@ -217,8 +219,8 @@ def shown(status: Status) -> Text:
         lines.append(f"  {_progress(status.stage)}")
     done = [f"{one['stage']} {one['seconds']:,.1f} s{' (before)' if one['reused'] else ''}" for one in status.stages]
     if done:
-        lines.append(f"  finished stages: {', '.join(done)}")
-    if status.failure:
+        lines += textwrap.wrap(f"  finished stages: {', '.join(done)}", WIDTH, subsequent_indent="    ")
+    if status.failure and status.state not in {"finished", "paused"}:
         lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
     return Text("\n".join([*lines, *map(_rank_line, status.ranks)]))
 

@@ -18,6 +18,7 @@ from pipeline import charts
 from pipeline.axis import counts, make_axis, make_even_axis, percent, spread
 from pipeline.report import ENOUGH, OPEN_ROWS, render
 from pipeline.summary import bin_edge, histogram
+from pipeline.tally import SAMPLED_CHARACTERS
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -535,6 +536,19 @@ def test_text_reads_in_its_own_direction(tab: Page) -> None:
     assert tab.locator("#samples .text").evaluate("one => getComputedStyle(one).direction") == "rtl"
     assert tab.locator("#samples .about").evaluate("one => getComputedStyle(one).direction") == "ltr"
     assert tab.locator("#duplicates .text").evaluate("one => getComputedStyle(one).direction") == "ltr"
+
+
+def test_a_cut_text_ends_with_an_ellipsis() -> None:
+    """And a whole one does not."""
+    facts = known_facts()
+    sample = facts["samples"]["too_few_words"][0]
+    facts["samples"]["too_few_words"] = [
+        {**sample, "text": "cut" * (SAMPLED_CHARACTERS // 3)},
+        {**sample, "text": "whole"},
+    ]
+    text = read(render(facts)).text
+    assert "cutcut… " in text
+    assert "whole " in text
 
 
 def test_a_printed_page_shows_what_is_folded(tab: Page) -> None:

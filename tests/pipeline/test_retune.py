@@ -18,6 +18,7 @@ from pipeline.config import (
     Ingest,
     Language,
     Own,
+    SelfClean,
     Url,
     as_table,
     load,
@@ -214,6 +215,15 @@ def test_what_a_later_family_never_saw_is_not_promised(tmp_path: Path) -> None:
     assert any("fineweb" in said for said in answer["unknown"])
     assert len(answer["samples"]["unknown"]) == 1
     assert answer["samples"]["unknown"][0]["text"]
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_judges_are_spoken_of_where_a_run_had_some(tmp_path: Path, rounds: int) -> None:
+    """Without rounds of self-cleaning nothing would be trained on the other corpus."""
+    config = Config(ingest=Ingest(steps=STEPS), self_clean=SelfClean(rounds=rounds))
+    answer = ask(written(tmp_path, config), parse_bounds(["gopher_quality.words.min=1000"]), 0)
+    assert answer["changes"]["lost"] > 0
+    assert any("would train its judges" in said for said in answer["unknown"]) == (rounds > 0)
 
 
 def test_without_a_later_family_a_document_is_won(tmp_path: Path) -> None:
