@@ -22,7 +22,8 @@ from pipeline import storage
 
 Array = npt.NDArray[Any]
 EDGE_BYTES = 8
-END_BYTES = 1 << 16  # read first: the places of up to 8,190 readers, and of a small file all
+STORE_END_BYTES = 1 << 16  # read first of a store: the places of up to 8,190 readers, and of a small file all
+DISK_END_BYTES = 1 << 12  # of a disk, where a second look costs less than 60 KB more: the places of 510 readers
 
 
 def write_rows(path: str, reader: Array, rows: Array, readers: int) -> None:
@@ -77,19 +78,30 @@ def slices(path: str, kind: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
 
 
 def read_rows(path: str, reader: int, kind: np.dtype[Any]) -> Array:
-    """Return what a file holds for a reader: of a store by one request, or by another for rows before the end."""
+    """Return what a file holds for a reader; it cannot be written to."""
+    return np.frombuffer(_read_slice(path, reader, kind.itemsize), kind)
+
+
+def read_every(paths: Sequence[str], reader: int, kind: np.dtype[Any]) -> Array:
+    """Return what all files hold for a reader, in the order of the files."""
+    parts = [_read_slice(path, reader, kind.itemsize) for path in paths]
+    return np.frombuffer(bytearray().join(parts), kind)  # joining arrays asks for the type of each field of each
+
+
+def _read_slice(path: str, reader: int, size: int) -> bytes:
+    """Return the rows for a reader, each of `size` bytes: of a store by one request, or by another before the end."""
     with storage.parts(path) as (read_end, read_part):
-        end = read_end(END_BYTES)
+        end = read_end(DISK_END_BYTES if storage.is_local(path) else STORE_END_BYTES)
         readers = _count(end)
         if not 0 <= reader < readers:
             raise IndexError(f"{path} is for {readers} readers")
         known = (readers + 2) * EDGE_BYTES
         if known > len(end):
             end = read_end(known)
-        edges = np.frombuffer(end, np.int64, readers + 1, len(end) - known) * kind.itemsize
+        edges = np.frombuffer(end, np.int64, readers + 1, len(end) - known) * size
         first, last, begin = int(edges[reader]), int(edges[reader + 1]), int(edges[-1]) + known - len(end)
         inside = first >= begin or first == last
-        return np.frombuffer(end[first - begin : last - begin] if inside else read_part(first, last), kind)
+        return end[first - begin : last - begin] if inside else read_part(first, last)
 
 
 def read_slices(path: str, kind: np.dtype[Any]) -> Iterator[Array]:
@@ -107,11 +119,6 @@ def read_slices(path: str, kind: np.dtype[Any]) -> Iterator[Array]:
 def _count(end: bytes) -> int:
     """Return how many readers a file is for, by its last bytes."""
     return int.from_bytes(end[-EDGE_BYTES:], sys.byteorder)
-
-
-def read_every(paths: Sequence[str], reader: int, kind: np.dtype[Any]) -> Array:
-    """Return what all files hold for a reader, in the order of the files."""
-    return np.concatenate([np.empty(0, kind), *(read_rows(path, reader, kind) for path in paths)])
 
 
 def runs(keys: Array, rows: Array) -> Iterator[tuple[int, Array]]:
