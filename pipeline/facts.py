@@ -25,6 +25,7 @@ def collect(corpus: Corpus, config: Config, manifests: Sequence[Manifest]) -> Ta
     rejected = rejects(corpus)
     return {
         "funnel": funnel(corpus),
+        "edited": edited(corpus),
         "skipped": corpus.ingested.summary.get("skipped", {}),
         "unreadable": corpus.ingested.summary.get("unreadable", {}),
         "rejected": rejected,
@@ -56,6 +57,11 @@ def funnel(corpus: Corpus) -> list[Table]:
     if corpus.encoded is not None:
         steps.append({"name": "kept after self-cleaning", "count": _sum(corpus.encoded, "kept")})
     return steps
+
+
+def edited(corpus: Corpus) -> Table:
+    """Return the bytes of the texts that the rules kept: as they were `read`, and `kept`, after all edits."""
+    return {"read": 0, "kept": 0, **corpus.ingested.summary.get("bytes", {})}
 
 
 def _sum(manifest: Manifest, name: str) -> int:

@@ -33,7 +33,7 @@ from pipeline.summary import Summary, counts, merge
 from pipeline.tally import cut_texts, kept_summary, reject_summary, text_bytes
 from tokenizer import units
 
-VERSION = 10
+VERSION = 11
 NOT_SAMPLED = "not sampled"  # what a sample leaves out counts as skipped
 # For load_kernels: long and plain enough to pass the default rules, so that every step sees it.
 PLAIN = """Early in spring the miller walked down to the river and looked at what the flood had left of his bridge.
@@ -216,7 +216,7 @@ class Part:
             for part in rejected:
                 self._reject(part)
             if len(kept):
-                self._keep(kept)
+                self._keep(kept, table)
         if self._unreadable:
             errors = pa.Table.from_pylist(self._unreadable, schema=UNREADABLE)
             self._writers["unreadable"].write(errors)
@@ -226,11 +226,11 @@ class Part:
         self._rows, self._unreadable, self._skipped, self._waiting = [], [], {}, 0
         self._summaries = [merge(self._summaries)]
 
-    def _keep(self, kept: pa.Table) -> None:
+    def _keep(self, kept: pa.Table, read: pa.Table) -> None:
         self._writers["documents"].write(kept)
         self._writers["signatures"].write(sign(kept, self.settings.config.deduplicate))
         self._counts["kept"] += len(kept)
-        self._summaries.append(kept_summary(kept))
+        self._summaries.append(kept_summary(kept, read))
 
     def _reject(self, rejected: pa.Table) -> None:
         stage = pa.array(["ingest"] * len(rejected))

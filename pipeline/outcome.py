@@ -7,7 +7,7 @@ from rich.table import Table
 from pipeline.clean import Corpus
 from pipeline.config import Config
 from pipeline.counted import counted
-from pipeline.facts import funnel, rejects
+from pipeline.facts import edited, funnel, rejects
 from pipeline.ingest import NOT_SAMPLED
 from pipeline.plan import Plan
 from pipeline.self_clean.measure import judged_tokens, token_budget
@@ -42,6 +42,9 @@ def table(corpus: Corpus, seconds: float) -> Table:
         shown.add_row(f"rejected by {stage}", f"{count:,}", f"{count / documents:.1%}")
     kept = funnel(corpus)[-1]["count"]
     shown.add_row("kept", f"{kept:,}", f"{kept / documents:.1%}", style="bold")
+    size = edited(corpus)
+    if size["read"] != size["kept"]:
+        shown.add_row("MB of text that edits left", f"{size['kept'] / 1e6:,.1f}", f"{size['kept'] / size['read']:.1%}")
     if corpus.merged is not None:
         tokens = sum(record["shard"]["tokens"] for record in corpus.merged.records)
         shown.add_row("tokens", f"{tokens:,}", "")

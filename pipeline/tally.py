@@ -18,13 +18,14 @@ def text_bytes(table: pa.Table) -> int:
     return int(pc.sum(pc.binary_length(table["text"])).as_py() or 0)
 
 
-def kept_summary(kept: pa.Table) -> Summary:
-    """Return counts by language and source, histograms of the signals, and bytes."""
+def kept_summary(kept: pa.Table, read: pa.Table) -> Summary:
+    """Return counts by language and source, histograms of the signals, and bytes, as kept and as they were read."""
+    same = read.filter(pc.is_in(read["id"], kept["id"].combine_chunks()))
     return {
         "kept": counts(kept["language"].to_pylist()),
         "sources": {"kept": counts(kept["source"].to_pylist())},
         "signals": {"kept": signal_histograms(kept)},
-        "bytes": {"kept": text_bytes(kept)},
+        "bytes": {"kept": text_bytes(kept), "read": text_bytes(same)},
     }
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pipeline import ingest
@@ -29,6 +30,21 @@ from pipeline.plan import make_plan
 def test_errors_of_a_kind_count_together(error: str, kind: str) -> None:
     """A record's own values and numbers are not in the name under which its error counts."""
     assert _kind(error) == kind
+
+
+def test_what_edits_leave_is_counted_beside_what_was_read(tmp_path: Path) -> None:
+    """Of the kept alone: what a line without an end mark took of a kept text, and nothing of a rejected one."""
+    story = "\n".join(
+        f"Number {n} of the stories was told to the people who had come from the village." for n in range(9)
+    )
+    texts = [story, f"{story}\nNo mark ends this", "Too short to be kept.\nNor does one here"]
+    (tmp_path / "texts.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": text}) for text in texts))
+    steps = ("language", "gopher_quality", "c4")
+    config = Config(input=(Input(paths=(f"{tmp_path}/texts.jsonl",)),), ingest=Ingest(steps=steps))
+    work = IngestShard(Settings(config, 1.0, str(tmp_path)))
+    (record,) = [work(task) for task in make_plan(config).shards]
+    assert (record["kept"], record["rejected"]) == (2, 1)
+    assert record["summary"]["bytes"] == {"kept": 2 * len(story), "read": 2 * len(story) + len("\nNo mark ends this")}
 
 
 def test_a_part_is_recorded_when_its_files_are_on_the_disk(

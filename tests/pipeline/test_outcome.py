@@ -8,7 +8,7 @@ import pytest
 from pipeline.clean import Corpus, check_conservation, check_deduplicated, check_ingested
 from pipeline.config import Config, Evaluator, SelfClean
 from pipeline.execute import RunFailed
-from pipeline.outcome import projection
+from pipeline.outcome import projection, table
 from pipeline.plan import Plan
 from pipeline.shards import DocumentShard
 from pipeline.stage import Manifest, Record, Stage
@@ -97,6 +97,15 @@ def test_a_projection_counts_work_and_budgets() -> None:
     small = projection(replace(CORPUS, merged=merged), config, [finished("ingest", {"cpu_seconds": 9.0})])
     assert "a cost that this sample does not tell" in small
     assert "tokens" not in projection(replace(CORPUS, merged=None), config, [])
+
+
+@pytest.mark.parametrize(("left", "row"), [(1_500_000, ["1.5", "75.0%"]), (2_000_000, [])])
+def test_what_edits_left_is_a_row_where_they_changed_something(left: int, row: list[str]) -> None:
+    """In megabytes, and as a share of what was read of the documents that the rules kept."""
+    ingested = finished("ingest", summary={**read(), "bytes": {"read": 2_000_000, "kept": left}})
+    shown = table(replace(CORPUS, ingested=ingested, encoded=None, merged=None), 1.0)
+    cells = zip(*(list(column.cells) for column in shown.columns), strict=True)
+    assert [list(rest) for name, *rest in cells if "edits" in str(name)] == ([row] if row else [])
 
 
 def test_a_corpus_of_duplicates_ends_the_run() -> None:

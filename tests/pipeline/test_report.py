@@ -55,6 +55,7 @@ def known_facts() -> dict[str, Any]:
             {"name": "kept after deduplication", "count": 1094},
             {"name": "kept after self-cleaning", "count": 1088},
         ],
+        "edited": {"read": 5_000_000, "kept": 4_760_000},
         "skipped": {"revisit": 22},
         "unreadable": {"no_such_encoding": 11},
         "rejected": [
@@ -334,7 +335,7 @@ def test_links_lead_into_the_page_only() -> None:
 
 SHOWN = {
     "head": ["1,201 documents came in, 1,088 were kept (90.6 %)", "138,921", "135,940", "2,981", "25.0 %"],
-    "funnel": ["1,234", "1,101", "1,094", "1,088", "revisit 22", "no_such_encoding 11"],
+    "funnel": ["1,234", "1,101", "1,094", "1,088", "5 MB", "4.76 MB", "95.2 %", "revisit 22", "no_such_encoding 11"],
     "reasons": ["near_duplicate 7", "too_few_words 97", "curly_bracket 3", "unlike_the_corpus 6", "94 of 100"],
     "languages": ["fr 1,101", "98.3 %", "zh 100", "6.0 %", "7 rejected by deduplication"],
     "sources": ["news 1,201", "13 rejected by later stages"],
