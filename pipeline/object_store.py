@@ -9,7 +9,6 @@ the role of the machine.
 import contextlib
 import errno
 import io
-import itertools
 import random
 import re
 import time
@@ -20,10 +19,13 @@ from typing import Any, BinaryIO, TypeVar
 
 T = TypeVar("T")
 
-ATTEMPTS = 7  # tries of a request
-BUSY_ATTEMPTS = 20  # of one that a store is too busy for (503, SlowDown): S3 takes minutes to spread over more machines
+ATTEMPTS = 7  # failures of a request that end it
+BUSY_ATTEMPTS = (
+    20  # of those by which a store says that it is too busy (503, SlowDown): fewer requests get through then
+)
 FIRST_WAIT_SECONDS = 0.5  # doubled after each try
 LONGEST_WAIT_SECONDS = 8.0
+LONGEST_BUSY_SECONDS = 3.0  # so that all tries end within a lease's lifetime (lease.py), as a late one may not
 CONNECT_SECONDS, READ_SECONDS = 5, 60  # until a connection, or an answer, is given up
 LEAST_READ_BYTES, MOST_READ_BYTES = 1 << 20, 1 << 24  # asked for at once; doubled while a file is read on
 PARTS_AT_ONCE = 2  # of an upload beyond 100 MB; each is held in memory
@@ -88,7 +90,8 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
     Raises FileNotFoundError for what is not there, StoreFailed for all else; both name the path.
     """
     store = files(path)
-    for attempt in itertools.count(1):
+    tries, busy = 0, 0
+    while True:
         try:
             return action(store)
         except Exception as error:  # whatever a library of a store raises
@@ -96,12 +99,13 @@ def asked(path: str, action: Callable[[Any], T]) -> T:
                 raise FileNotFoundError(f"{path}: {_reason(error, path)}") from error
             if not _passes(error, path.partition("://")[0]):
                 raise StoreFailed(f"{path}: {_reason(error, path)}") from error
-            if attempt >= (BUSY_ATTEMPTS if getattr(error, "errno", None) == errno.EBUSY else ATTEMPTS):
-                raise StoreFailed(f"{path}: {_reason(error, path)} (at {attempt} tries)") from error
+            is_busy = getattr(error, "errno", None) == errno.EBUSY  # what s3fs makes of it
+            tries, busy = tries + 1, busy + is_busy
+            if busy == BUSY_ATTEMPTS or tries - busy == ATTEMPTS:
+                raise StoreFailed(f"{path}: {_reason(error, path)} (at {tries} tries)") from error
         TRIES.again += 1
-        longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+        longest = min(FIRST_WAIT_SECONDS * 2 ** (tries - 1), LONGEST_BUSY_SECONDS if is_busy else LONGEST_WAIT_SECONDS)
         time.sleep(longest * random.uniform(0.75, 1))  # noqa: S311 - workers should not all come back at once
-    raise AssertionError
 
 
 def _passes(error: Exception, scheme: str) -> bool:
