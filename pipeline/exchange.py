@@ -2,9 +2,10 @@
 
 A file is the slices of its readers, one after the other, then where each begins and the last ends (int64, in rows),
 then how many readers there are (int64), in this machine's byte order. So a reader takes the end of every file and its
-slice, and nothing else: on a disk in 15 us, of a store by two requests. The footer of an Arrow file names the slices of
-all: 170 us, and what grows faster than the corpus is readers times files. What a runner holds of a shuffle is the whole
-shuffle (FnApiRunner: four to five times its bytes); what is held here is one slice of one file, or one reader's slices.
+slice, and nothing else: on a disk in 15 us, of a store by a request or two. The footer of an Arrow file names the
+slices of all: 170 us, and what grows faster than the corpus is readers times files. What a runner holds of a shuffle is
+the whole shuffle (FnApiRunner: four to five times its bytes); what is held here is one slice of one file, or one
+reader's slices.
 """
 
 import contextlib

@@ -56,7 +56,7 @@ class Status:
     seen: float | None  # seconds since the lock was renewed, by two clocks
     stage: dict[str, Any] = field(default_factory=dict)  # at work, or at its end
     stages: tuple[dict[str, Any], ...] = ()  # finished, in order
-    failure: dict[str, Any] = field(default_factory=dict)  # the last one of the log, however it went on
+    failure: dict[str, Any] = field(default_factory=dict)  # the last one that no start has got over
     published: bool = False
     ranks: tuple["Status", ...] = ()  # of --score-only, by number
 
@@ -114,7 +114,6 @@ def read_status(output: str) -> Status:
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     published = "_SUCCESS" in files
-    failures = [event for event in events if event["event"] == "failed"]
     if holder is None:
         return Status(output, UNKNOWN, None, None, published=published, ranks=ranks)
     mine = [event for event in events if event["run"] == holder.run]
@@ -125,10 +124,19 @@ def read_status(output: str) -> Status:
         _age(holder.at),
         holder.doing,
         tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED}),
-        failures[-1] if failures else {},
+        _failure(events),
         published=published,
         ranks=ranks,
     )
+
+
+def _failure(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the last failure that no start has got over since."""
+    last: dict[str, Any] = {}
+    for event in events:
+        if event["event"] in {"failed", "finished", "paused"}:
+            last = event if event["event"] == "failed" else {}
+    return last
 
 
 def _ranks(output: str) -> tuple[Status, ...]:
@@ -217,12 +225,19 @@ def shown(status: Status) -> Text:
         lines.append(f"  {status.holder}; last sign of life {_ago(status.seen)}")
     if status.stage and status.state not in {"finished", "paused"}:
         lines.append(f"  {_progress(status.stage)}")
-    done = [f"{one['stage']} {one['seconds']:,.1f} s{' (before)' if one['reused'] else ''}" for one in status.stages]
-    if done:
-        lines += textwrap.wrap(f"  finished stages: {', '.join(done)}", WIDTH, subsequent_indent="    ")
-    if status.failure and status.state not in {"finished", "paused"}:
+    if status.stages:
+        lines += _finished(status.stages)
+    if status.failure:
         lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
     return Text("\n".join([*lines, *map(_rank_line, status.ranks)]))
+
+
+def _finished(stages: Sequence[dict[str, Any]]) -> list[str]:
+    """Return lines of finished stages, each stage within one of them."""
+    done = [f"{one['stage']} {one['seconds']:,.1f} s{' (before)' if one['reused'] else ''}" for one in stages]
+    words = ", ".join(one.replace(" ", "\N{NO-BREAK SPACE}") for one in done)
+    lines = textwrap.wrap(f"  finished stages: {words}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _rank_line(rank: Status) -> str:

@@ -20,7 +20,7 @@ def text_bytes(table: pa.Table) -> int:
 
 def kept_summary(kept: pa.Table, read: pa.Table) -> Summary:
     """Return counts by language and source, histograms of the signals, and bytes, as kept and as they were read."""
-    same = read.filter(pc.is_in(read["id"], kept["id"].combine_chunks()))
+    same = read.select(["text"]).filter(pc.is_in(read["id"], kept["id"].combine_chunks()))
     return {
         "kept": counts(kept["language"].to_pylist()),
         "sources": {"kept": counts(kept["source"].to_pylist())},

@@ -1,6 +1,6 @@
 """What a run costs as the corpus grows, by stage: CPU seconds, memory, bytes shuffled and written, on generated crawls.
 
-    make bench-scale                                                    0.1 and 1 GB, printed
+    make bench-scale                                                    0.1 and 1 GB and all of the below, printed
     make bench-scale SIZES="0.1 1 10" PAGE=tests/benchmarks/SCALE.md    what that page shows
     python -m tests.benchmarks.scale --sizes 10 --workers 1 --results out/scale.json   a size at a time; tables of all
     python -m tests.benchmarks.scale --speedup 1 --results out/scale.json     one process beside two

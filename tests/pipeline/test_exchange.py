@@ -38,7 +38,7 @@ def test_each_reader_gets_its_rows(tmp_path: Path) -> None:
         read_rows(path, 5, EDGE)
 
 
-@pytest.mark.parametrize("readers", [3, 100, 10_000])
+@pytest.mark.parametrize("readers", [3, 200, 10_000])
 def test_slices_before_and_in_the_end_are_read(tmp_path: Path, readers: int) -> None:
     """Whether rows, and the places of all readers, are within what is read first, or not, or partly."""
     path, numbers = str(tmp_path / "a.rows"), np.arange(20_000) * 7 % readers

@@ -261,7 +261,7 @@ def test_a_cluster_set_as_advised_recovers(
             assert (process.returncode, said) == (0, "")
             assert_same(results(output), results(on_flink))
             rows.append((victim or "nobody", done, seconds(output)[stage.name]))
-    columns = ("killed in publish.encode", "tasks done then", "seconds")
+    columns = ("killed in publish.encode", "tasks done then", "seconds, the start of a job server among them")
     shown = [(*row, f"{took:.1f}") for *row, took in rows[1:]]
     page.table("A cluster that is set as README advises", columns, shown)
 
