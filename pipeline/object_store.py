@@ -20,9 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 T = TypeVar("T")
 
 ATTEMPTS = 7  # failures of a request that end it
-BUSY_ATTEMPTS = (
-    20  # of those by which a store says that it is too busy (503, SlowDown): fewer requests get through then
-)
+BUSY_ATTEMPTS = 20  # of those by which a store says that it is too busy (503, SlowDown)
 FIRST_WAIT_SECONDS = 0.5  # doubled after each try
 LONGEST_WAIT_SECONDS = 8.0
 LONGEST_BUSY_SECONDS = 3.0  # so that all tries end within a lease's lifetime (lease.py), as a late one may not
