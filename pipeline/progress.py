@@ -1,4 +1,4 @@
-"""What a person sees while it runs: live bars on a terminal, plain lines elsewhere; and what its journal is told."""
+"""What a person sees while it runs: a line a stage, on a terminal a live bar below; and what its journal is told."""
 
 import contextlib
 import time
@@ -7,15 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from pipeline.counted import counted
 from pipeline.journal import FINISHED, PROGRESS, REUSED, STARTED, Journal
@@ -60,16 +53,17 @@ class Display:
             self.journal.stage(event, **counts)
 
     def _show(self, seen: "_Seen", task: TaskID | None, *, final: bool = False) -> None:
-        if self.live is not None and task is not None:
-            self.live.update(task, total=max(seen.total, seen.done) or 1, completed=seen.done, note=seen.note())
-            if final:
-                self.live.update(task, total=seen.done or 1, completed=seen.done or 1)
-        elif self.live is None and not seen.complete and (final or self._due(seen)):
+        if self.live is not None and task is not None and not final:
+            note = f"{seen.note()}{seen.left()}"
+            self.live.update(task, total=max(seen.total, seen.done) or None, completed=seen.done, note=note)
+        elif not seen.complete and (final or self._due(seen)):
+            if self.live is not None and task is not None:
+                self.live.remove_task(task)
             so_far = "" if seen.changed or final else f" · {time.monotonic() - seen.started:,.0f} s so far"
             self._printed, seen.changed = time.monotonic(), False
             seen.complete = seen.done >= seen.total > 0
             done = f"{seen.name}: {seen.done} of {max(seen.total, seen.done)} · {seen.note()}".rstrip(" ·")
-            self.console.print(f"{done}{seen.left()}{so_far}", highlight=False)
+            self.say(f"{done}{seen.left()}{so_far}")
 
     def _due(self, seen: "_Seen") -> bool:
         """Tell whether a stage has something new to say, or has said nothing for long."""
@@ -153,14 +147,14 @@ def display(console: Console, journal: Journal | None = None) -> Iterator[Displa
     if not console.is_terminal:
         yield Display(console, journal=journal)
         return
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = (
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[note]}", style="dim"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", markup=False, style="dim", table_column=rest),
     )
-    with Progress(*columns, console=console) as live:
+    with Progress(*columns, console=console, expand=True, transient=True) as live:
         yield Display(console, live, journal)

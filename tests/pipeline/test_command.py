@@ -1,9 +1,14 @@
 """The command line: what is refused, how it says so, and what bad input leaves."""
 
+import contextlib
+import fcntl
 import gzip
 import os
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -369,6 +374,33 @@ def small(folder: Path, more: str = "") -> list[str]:
     config = folder / "small.toml"
     config.write_text("[self_clean]\nrounds = 0\n[tokenizer]\nvocab_size = 300\n" + more)
     return ["--config", str(config), "--input", f"{folder}/*.jsonl", "--output", f"{folder}/out"]
+
+
+def on_terminal(*line: str) -> tuple[int, str]:
+    """Run a module where its output is a terminal of 80 columns; return its exit code and what was written there."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen([sys.executable, "-m", *line], stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        written = b""
+        with contextlib.suppress(OSError):  # which is how a terminal ends on Linux
+            while part := os.read(ours, 1 << 16):
+                written += part
+    os.close(ours)
+    return process.returncode, written.decode()
+
+
+def test_a_person_at_a_terminal_sees_every_stage(tmp_path: Path, story: Callable[[int], str]) -> None:
+    """Lines as they are in a file, below them a bar while a stage is at work; and the state, watched to its end."""
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps({"text": story(n)}) for n in range(20)))
+    code, written = on_terminal("pipeline.run", *small(tmp_path))
+    assert code == 0, written
+    for stage in orjson.loads((tmp_path / "out/run.json").read_bytes())["seconds"]:
+        assert re.search(rf"{re.escape(stage)}: \d+ of \d+", written), stage
+    assert "\x1b[?25l" in written, "no bar hid the cursor"
+    code, written = on_terminal("pipeline.status", f"{tmp_path}/out", "--watch")
+    assert code == 0, written
+    assert "finished · results are there" in written
 
 
 def test_one_document_is_a_corpus(tmp_path: Path, story: Callable[[int], str]) -> None:

@@ -1,4 +1,4 @@
-"""What a run prints where its output is no terminal."""
+"""What a run prints on a terminal, and where its output is none."""
 
 from collections.abc import Sequence
 from io import StringIO
@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import progress
-from pipeline.progress import Display
+from pipeline.progress import Display, display
 
 
 def lines(*watched: tuple[Sequence[dict[str, int]], str]) -> list[str]:
@@ -32,3 +32,19 @@ def test_one_is_not_many() -> None:
     """A number of one has its noun in the singular."""
     assert lines(([{"documents": 1}], ""))[0].startswith("damage: 1 of 2 · 1 document, ")
     assert lines(([{"documents": 2000}], ""))[0].startswith("damage: 1 of 2 · 2,000 documents, ")
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_terminal_has_a_bar_and_then_the_same_line(width: int) -> None:
+    """Before a total is known, with notes that look like markup, and whatever does not fit; a line a finished stage."""
+    written = StringIO()
+    console = Console(file=written, width=width, force_terminal=True, soft_wrap=True, markup=False)
+    with display(console) as shown, shown.stage("damage") as watch:
+        assert shown.live is not None
+        assert "0/?" in written.getvalue()
+        watch(2, [{"documents": 1}], "[/] of zh")
+        shown.live.refresh()
+        assert "1/2" in written.getvalue()
+        watch(2, [{"documents": 1}], "[/] of zh")
+    (line,) = [line for line in written.getvalue().splitlines() if "damage: 2 of 2 · 2 documents, " in line]
+    assert line.endswith(" · [/] of zh")
