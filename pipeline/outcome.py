@@ -44,7 +44,8 @@ def table(corpus: Corpus, seconds: float) -> Table:
     shown.add_row("kept", f"{kept:,}", f"{kept / documents:.1%}", style="bold")
     size = edited(corpus)
     if size["read"] != size["kept"]:
-        shown.add_row("MB of text that edits left", f"{size['kept'] / 1e6:,.1f}", f"{size['kept'] / size['read']:.1%}")
+        left = f"{size['kept'] / 1e6:,.1f} MB"
+        shown.add_row("text left by edits in ingest", left, f"{size['kept'] / size['read']:.1%}")
     if corpus.merged is not None:
         tokens = sum(record["shard"]["tokens"] for record in corpus.merged.records)
         shown.add_row("tokens", f"{tokens:,}", "")

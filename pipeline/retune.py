@@ -22,6 +22,7 @@ from pipeline.config import MAX_BOUND, ConfigError
 from pipeline.object_store import StoreFailed
 
 NO_BOUND = "false"
+WIDE = 120  # columns where the output is no terminal
 FORMS = (
     "FAMILY.SIGNAL.min=NUMBER (or .max, or .by_language.CODE.min; =false for no such rule), the same with own.NAME or "
     "classifier.NAME, or a bound of language, url or decontaminate that --help names"
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
         else:
-            show(answer, Console(soft_wrap=True))
+            show(answer, Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

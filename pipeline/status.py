@@ -258,7 +258,7 @@ def _headline(status: Status) -> str:
         RUNNING: "running",
         DEAD: "dead: its process ended without a word; the same command goes on from here",
         "stopped": "stopped; the same command goes on from here",
-        "failed": "failed; the same command goes on from here",
+        "failed": "failed; when the cause is gone, the same command goes on from here",
         "finished": "finished",
         "paused": "paused, as asked",
         UNKNOWN: "an earlier version's, which kept no account of its runs",

@@ -99,7 +99,7 @@ def test_a_projection_counts_work_and_budgets() -> None:
     assert "tokens" not in projection(replace(CORPUS, merged=None), config, [])
 
 
-@pytest.mark.parametrize(("left", "row"), [(1_500_000, ["1.5", "75.0%"]), (2_000_000, [])])
+@pytest.mark.parametrize(("left", "row"), [(1_500_000, ["1.5 MB", "75.0%"]), (2_000_000, [])])
 def test_what_edits_left_is_a_row_where_they_changed_something(left: int, row: list[str]) -> None:
     """In megabytes, and as a share of what was read of the documents that the rules kept."""
     ingested = finished("ingest", summary={**read(), "bytes": {"read": 2_000_000, "kept": left}})

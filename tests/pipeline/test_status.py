@@ -70,7 +70,9 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(FileNotFoundError) as failed:
             (tmp_path / "nowhere").stat()
         first.end("failed", "ingest: the disk is full", failed.value)
-    assert said(capsys, tmp_path).startswith(f"{tmp_path}\n  failed; the same command goes on from here · no results")
+    assert said(capsys, tmp_path).startswith(
+        f"{tmp_path}\n  failed; when the cause is gone, the same command goes on from here · no results"
+    )
     (event,) = [event for event in read_log(str(tmp_path)) if event["event"] == "failed"]
     assert "test_status.py" in event["traceback"]
     with begun(tmp_path) as second:
