@@ -23,8 +23,11 @@ COPY kernels kernels
 RUN uv pip install --system --no-cache --no-deps --no-build-isolation -e .
 
 # Kernels are compiled here, for any x86 with AVX2 instead of the machine that builds: else every worker would
-# compile them for itself. LOCAL_RANK lets a process that finds a GPU score on it, as torchrun would.
-ENV NUMBA_CACHE_DIR=/lustrate/compiled \
+# compile them for itself. LOCAL_RANK lets a process that finds a GPU score on it, as torchrun would; the driver of a
+# machine with one is put where NVIDIA's own images look for it.
+ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64 \
+    PATH=/usr/local/nvidia/bin:$PATH \
+    NUMBA_CACHE_DIR=/lustrate/compiled \
     NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_CPU_FEATURES="" \
     OMP_NUM_THREADS=1 \

@@ -256,7 +256,7 @@ def encode(
     work = publish.EncodeGroup(stage.folder, sources, layout, signals, config.output.rejected_text, largest)
     encoded = line.each(stage, work, groups)
     merging = line.stage("publish.merge", publish.VERSION, [], [stage])
-    runs = tuple(stage.path("runs", group.key + ".arrow") for group in groups)
+    runs = tuple(stage.path("runs", group.key + ".rows") for group in groups)
     tasks = [publish.MergeTask(name, number) for number, name in enumerate(layout.names)]
     size = layout.shard_bytes(kept_bytes / record["bytes_per_token"], record["vocab_size"])
     return encoded, line.each(merging, publish.MergeShard(merging.folder, runs, sources.tokenizer, size), tasks)

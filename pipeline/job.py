@@ -164,7 +164,7 @@ class DoNumbered(beam.PTransform):
             | "Numbers" >> beam.FlatMap(numbers)
             | "Spread" >> beam.Reshuffle()
         )
-        work = beam.Map(do_numbered, self._job).with_output_types(str)
+        work = beam.Map(do_numbered, self._job, self._hints.get("accelerator", "")).with_output_types(str)
         return spread | "Work" >> (work.with_resource_hints(**self._hints) if self._hints else work)
 
 
@@ -173,20 +173,33 @@ def numbers(count: int) -> Iterator[int]:
     yield from range(count)
 
 
-def do_numbered(number: int, job: Job) -> str:
-    """Do one task of a job; return its key, none where the job has failed.
+def do_numbered(number: int, job: Job, accelerator: str = "") -> str:
+    """Do one task of a job, on the accelerator that it is paid for; return its key, none where the job has failed.
 
     Raises RunFailed where its launcher cannot be told.
     """
     try:
         if storage.exists(task_failure.failure_of(job.path)):
             return ""
+        if accelerator:
+            require_gpu(accelerator)
         with ONE_LIST:
             work, tasks = load(job)
         return do_task(tasks[number], work, job.stage.folder)
     except Exception as error:  # noqa: BLE001 - whatever it is: what can pass, _attempted has tried
         task_failure.leave(error, job.path, job.stage.output)
         return ""
+
+
+def require_gpu(accelerator: str) -> None:
+    """Raise RunFailed where this process finds no GPU: it would score on the CPU, and the GPU be paid for."""
+    from model.score import own_device  # torch takes seconds to import
+
+    if own_device() == "cpu":
+        raise RunFailed(
+            f"the worker {socket.gethostname()} finds no GPU, which --score_accelerator={accelerator} asks for: "
+            "its image needs LOCAL_RANK and the driver's libraries, as in the Dockerfile"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -1,15 +1,17 @@
 """Publish: token shards by an external sort, the final documents and rejects, and the output folder's contract.
 
 A map task reads the kept texts of a group of document shards once: it encodes them, writes one run sorted by
-hash(id, seed) with a record batch for each output shard, and writes the documents and the rejects of the later stages
-on the way. A merge task reads its batch of every run. No token crosses a shuffle, and the contents do not depend on
-the grouping. What a user reads is filled last: strangers removed first, `_SUCCESS` at the end.
+hash(id, seed) with a slice (exchange.py) for each output shard, a record batch, and writes the documents and the
+rejects of the later stages on the way. A merge task reads its slice of every run. No token crosses a shuffle, and the
+contents do not depend on the grouping. What a user reads is filled last: strangers removed first, `_SUCCESS` at the
+end.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from pipeline import storage
 from pipeline.config import Publish
 from pipeline.document import SCORES, Writer, read_batches, read_table, schema
 from pipeline.draw import hashes, uniform
+from pipeline.exchange import read_rows, slices
 from pipeline.needs import Needs, beyond
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.self_clean.folds import read_folds
@@ -32,12 +35,13 @@ from pipeline.token_shards import token_column, token_schema, write_arrow
 from pipeline.verdicts import sidecar_path, without_spans
 from tokenizer.encode import Tokenizer, token_type
 
-VERSION = 2
+VERSION = 3
 MIN_GROUPS = 16  # so that every core has work
 MIN_GROUP_BYTES = 100_000
 # Of memory beside 2.75 bytes a byte of text (600, 761 and 1,082 MB for 63, 122 and 240), and beside 8 a byte of tokens
 # (of two bytes: 531 and 766 MB for 21 and 40 million in documents of 780, which is 6; short ones take more).
 ENCODING_BYTES, MERGING_BYTES = 400_000_000, 300_000_000
+BYTE = np.dtype(np.uint8)  # what a run's slices are of
 FILES_AT_ONCE = 8  # that go, or are given their second name: in a store requests, which are waited for
 
 
@@ -79,7 +83,7 @@ class Layout:
 
     @property
     def names(self) -> list[str]:
-        """The output shards' names, in the order of a run's batches."""
+        """The output shards' names, in the order of a run's slices."""
         names = [f"train-{number:05d}" for number in range(self.train)]
         return names + [f"validation-{number:05d}" for number in range(self.held_out)]
 
@@ -195,25 +199,17 @@ class EncodeGroup:
         return pa.table({**named, "tokens": tokens, "length": lengths, "shard": shard, "order": order})
 
     def _write_run(self, key: str, parts: list[pa.Table], tokenizer: Tokenizer) -> None:
-        """Write one batch for each output shard, each sorted by hash and id."""
-        columns = run_schema(tokenizer)
-        table = pa.concat_tables([part.drop_columns(["length"]) for part in parts]) if parts else None
-        count = len(self.layout.names)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, columns) as writer:
-            if table is not None:
-                table = table.sort_by([("shard", "ascending"), ("order", "ascending"), ("id", "ascending")])
-                edges = np.searchsorted(table["shard"].to_numpy(), np.arange(count + 1))
-                table = table.select(columns.names).cast(columns).combine_chunks()
-            for number in range(count):
-                rows = (
-                    columns.empty_table()
-                    if table is None
-                    else table.slice(edges[number], edges[number + 1] - edges[number])
-                )
-                writer.write_batch(_one_batch(rows, columns))
-        with storage.create(storage.join(self.folder, "runs", key + ".arrow")) as file:
-            file.write(sink.getvalue())
+        """Write a slice for each output shard, each sorted by hash and id."""
+        columns, count = run_schema(tokenizer), len(self.layout.names)
+        table, edges = columns.empty_table(), np.zeros(count + 1, np.int64)
+        if parts:
+            table = pa.concat_tables([part.drop_columns(["length"]) for part in parts])
+            table = table.sort_by([("shard", "ascending"), ("order", "ascending"), ("id", "ascending")])
+            edges = np.searchsorted(table["shard"].to_numpy(), np.arange(count + 1))
+            table = table.select(columns.names).cast(columns).combine_chunks()
+        with slices(storage.join(self.folder, "runs", key + ".rows"), BYTE) as write:
+            for start, stop in pairwise(edges.tolist()):
+                write(_packed(table.slice(start, stop - start)))
 
 
 def run_schema(tokenizer: Tokenizer) -> pa.Schema:
@@ -221,9 +217,14 @@ def run_schema(tokenizer: Tokenizer) -> pa.Schema:
     return token_schema(tokenizer.dtype).append(pa.field("order", pa.uint64()))
 
 
-def _one_batch(table: pa.Table, columns: pa.Schema) -> pa.RecordBatch:
-    combined = table.combine_chunks().to_batches()
-    return combined[0] if combined else pa.RecordBatch.from_pylist([], schema=columns)
+def _packed(rows: pa.Table) -> npt.NDArray[np.uint8]:
+    """Return rows as the bytes of one record batch, none where there is no row."""
+    return np.frombuffer(rows.combine_chunks().to_batches()[0].serialize() if len(rows) else b"", BYTE)
+
+
+def _unpacked(data: npt.NDArray[np.uint8], columns: pa.Schema) -> pa.Table:
+    batches = [pa.ipc.read_record_batch(pa.py_buffer(data), columns)] if len(data) else []
+    return pa.Table.from_batches(batches, columns)
 
 
 def _sorted(table: pa.Table) -> pa.Table:
@@ -276,7 +277,7 @@ class MergeTask:
     """An output shard to merge."""
 
     key: str  # its name
-    number: int  # of its batch in every run
+    number: int  # of its slice in every run
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +297,8 @@ class MergeShard:
     def __call__(self, task: MergeTask) -> dict[str, Any]:
         """Write the shard; return its record, which index.json repeats."""
         columns = run_schema(load_tokenizer(self.tokenizer))
-        slices = [columns.empty_table(), *(_read_batch(path, task.number) for path in self.runs)]
-        table = _sorted(pa.concat_tables(slices)).drop_columns(["order"])
+        found = [_unpacked(read_rows(path, task.number, BYTE), columns) for path in self.runs]
+        table = _sorted(pa.concat_tables([columns.empty_table(), *found])).drop_columns(["order"])
         path = storage.join(self.folder, task.key + ".arrow")
         digest = write_arrow(path, [table], token_schema(load_tokenizer(self.tokenizer).dtype))
         tokens = sum(len(chunk.flatten()) for chunk in table["tokens"].chunks)
@@ -310,11 +311,6 @@ class MergeShard:
             "sha256": digest,
         }
         return {"documents": len(table), "bytes": table.nbytes, "shard": shard, "summary": {"tokens": {split: tokens}}}
-
-
-def _read_batch(path: str, number: int) -> pa.Table:
-    with storage.open_input(path) as file:
-        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(number)])
 
 
 PAGES = ("report.html", "report.json", "run.json")  # of an earlier run; they come back, or do not

@@ -151,8 +151,8 @@ def grown(name: str, **changed: float) -> dict[str, Any]:
 def test_a_rule_holds_or_does_not_stage_by_stage(last: dict[str, Any], slope: str, peak: str) -> None:
     """A GB may cost a quarter more than the one before, and a process may be a quarter larger, of each stage."""
     lines = tables({"sizes": {"1": run(1), "2": run(2), "4": last}}).splitlines()
-    (slopes,) = (line for line in lines if line.startswith("CPU seconds a GB, 2→4 GB within 25% of 1→2 GB"))
-    (peaks,) = (line for line in lines if line.startswith("Peak memory, 2→4 GB within 25%"))
+    (slopes,) = (line for line in lines if line.startswith("CPU seconds a GB, 2→4 GB at most 25% above 1→2 GB"))
+    (peaks,) = (line for line in lines if line.startswith("Peak memory, 2→4 GB, at most 25% more"))
     assert slopes.endswith(slope)
     assert peaks.endswith(peak)
     assert "CPU seconds a GB" not in tables({"sizes": {"1": run(1), "2": run(2)}})
@@ -170,7 +170,7 @@ def test_a_round_grows_as_its_stages_do() -> None:
     text = tables({"judged": runs})
     assert cells(text, "**all that grow**")[:7] == ["11.0", "24.0", "56.0", "-2.00", "13.0", "16.0", "1.23"]
     assert "| ingest |" not in text
-    assert "4 GB within 25% of 1→2 GB, of 3: holds but for self_clean.folds (3.00 to 6.00 s/GB)." in text
+    assert "4 GB at most 25% above 1→2 GB, of 3: holds but for self_clean.folds (3.00 to 6.00 s/GB)." in text
     assert "self_clean.round-1.train (100 to 200 MB)" in text
 
 

@@ -212,7 +212,7 @@ def watched() -> Any:
 
 def _disk(folder: Path) -> Table:
     """Return the bytes of a stage's files, and those of them that are for tasks of the next."""
-    shuffled = sum(p.stat().st_size for p in folder.rglob("*") if p.suffix == ".rows" or p.parent.name == "runs")
+    shuffled = sum(p.stat().st_size for p in folder.rglob("*") if p.suffix == ".rows")
     return {"disk": _size(folder), "shuffled": shuffled}
 
 

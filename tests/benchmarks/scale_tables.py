@@ -11,6 +11,7 @@ from pipeline.sign import HASH_WORDS
 
 # Stages whose work is bounded by settings and not by the corpus, by the end of their names.
 BOUNDED = ("tokenizer", ".train", ".count", ".damage", ".fit", ".precision")
+FOLDS = "self_clean.folds"
 DRIVER = "start, plan and waiting"  # what a run takes beside its stages' tasks, in one process
 BESIDE = "1 beside 1"  # two runs of one process at once
 SMALL_SECONDS = 2.0  # of wall time; what is faster is start-up and polling
@@ -19,11 +20,15 @@ DAY = 86_400
 C4_DAYS_PER_TB = 341 / 7  # CPU-days: C4 from 7 TB of Common Crawl's text, README of text-to-text-transfer-transformer
 MOST_MORE = 0.25  # that a slope, or a peak, may be above that before it
 CORES = 1000  # that the hours are for
-# Seconds that a job takes beside its tasks. Flink: a stage of a tiny corpus, README's table of kills. Dataflow, whose
+# Seconds that a job takes beside its tasks. Flink: a stage of a tiny corpus, KILLS.md of its tests. Dataflow, whose
 # workers start and end with each job: assumed, by the "little bit over 3 minutes" of a report of 2023-01-20,
 # https://eternalwind.github.io/tech/2023/01/20/A-journey-on-requests-downsampling.html.
 JOB_SECONDS = {"Flink": 5, "Dataflow, assumed": 200}
 PUBLISHED_SECONDS = 0.015  # a file, of a store: SCALE.md, Measured apart
+# S3 answers so many GETs a second for a prefix,
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html; a slice takes two.
+ANSWERS, REQUESTS = 5500, 2
+VERIFIED = 2  # slices of each pair of groups: candidates, and signatures
 SMALLER = 16  # times, are document shards than by default: BOUNDS in scale.py
 SHARD_FILES = 4  # that are published for each document shard: pipeline/clean.py, published_files
 LEAST_SECONDS = 1.0  # of CPU, at the largest size, from which a stage has a verdict of its own
@@ -154,11 +159,11 @@ def _verdicts(sizes: Sequence[float], costs: Mapping[str, Sequence[Mapping[str, 
     pairs = [f"{a:.2g}→{b:.2g} GB" for a, b in pairwise(sizes)]
     lines = []
     if len(sizes) > 2:
-        rises = {n: slopes(sizes, [cost["cpu"] for cost in of])[-2:] for n, of in costs.items() if not bounded(n)}
-        title = f"CPU seconds a GB, {pairs[-1]} within {MOST_MORE:.0%} of {pairs[-2]}"
-        lines.append(_verdict(title, {name: (one, two) for name, (one, two) in rises.items()}, " s/GB") + "\n")
+        rises = {n: _last_two(sizes, [cost["cpu"] for cost in of]) for n, of in costs.items() if not bounded(n)}
+        title = f"CPU seconds a GB, {pairs[-1]} at most {MOST_MORE:.0%} above {pairs[-2]}"
+        lines.append(_verdict(title, rises, " s/GB") + "\n")
     peaks = {name: (of[-2]["peak"], of[-1]["peak"]) for name, of in costs.items()}
-    lines.append(_verdict(f"Peak memory, {pairs[-1]} within {MOST_MORE:.0%}", peaks, " MB"))
+    lines.append(_verdict(f"Peak memory, {pairs[-1]}, at most {MOST_MORE:.0%} more", peaks, " MB"))
     return [*lines, ""]
 
 
@@ -214,6 +219,12 @@ def _whole(run: Table) -> dict[str, float]:
 def slopes(sizes: Sequence[float], values: Sequence[float]) -> list[float]:
     """Return the rise between each size and the next."""
     return [(b - a) / (y - x) for (x, y), (a, b) in zip(pairwise(sizes), pairwise(values), strict=True)]
+
+
+def _last_two(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Return the last two rises."""
+    *_, before, last = slopes(sizes, values)
+    return before, last
 
 
 def _cells(sizes: Sequence[float], costs: Sequence[Mapping[str, float]]) -> Iterator[str]:
@@ -294,25 +305,29 @@ def _target_row(name: str, values: Sequence[float], source: str) -> str:
     return _row([name, *map(_figure, values), source])
 
 
-def _round(run: Table) -> list[str]:
-    """Return what a round adds for TARGETS, by what the default run cost."""
+def _round(run: Table, cpu: float) -> list[str]:
+    """Return what a round adds for TARGETS, by what the default run cost, to so many CPU seconds a GB without one."""
     share, reads = SelfClean().score_share, whole_reading(run)
     each = grown(run) + share * reads  # CPU seconds a GB
+    folds = _stage(run, FOLDS)["cpu"] / _size(run)
     jobs = sum(stage["name"].startswith("self_clean") for stage in run["stages"])
     sizes = list(TARGETS.values())
     other = (
         f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the other stages that grow, and {share:g} of the next line"
     )
-    bound = f"on {CORES:,} cores; {jobs} jobs more; not what is bounded"
-    added = [each / 3600 / CORES * size for size in sizes]
+    bound = f"on {CORES:,} cores, and the line before; {jobs} jobs more; not what is bounded"
+    added = [((each - folds) / CORES + folds) / 3600 * size for size in sizes]
     whole = f"{reads:,.0f} CPU s/GB: `score` on {_size(run):.2g} GB by the bytes of what it read"
+    alone = f"{folds:.2f} CPU s/GB on {_size(run):.2g} GB"
     return [
         _target_row("CPU-days that a round adds, cascade", [each / DAY * size for size in sizes], other),
+        _target_row("CPU-days to read all", [reads / DAY * size for size in sizes], whole),
+        _target_row("**CPU-days, with a round**", [(cpu + each) / DAY * s for s in sizes], "not what is bounded"),
+        _target_row(f"hours of {FOLDS}, one process", [folds / 3600 * size for size in sizes], alone),
         *(
             _target_row(f"hours that a round adds, {name}", [one + jobs * seconds / 3600 for one in added], bound)
             for name, seconds in JOB_SECONDS.items()
         ),
-        _target_row("CPU-days to read all", [reads / DAY * size for size in sizes], whole),
     ]
 
 
@@ -338,7 +353,7 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     line("CPU-days, without scoring", rise["cpu"] / DAY, source.format(f"{rise['cpu']:.1f} CPU s/GB"))
     line("the same by C4's figure", C4_DAYS_PER_TB / 1e3, "341 CPU-days for 7 TB")
     lines += [_target_row(name, *row) for name, row in _hours(rise["cpu"], single, large).items()]
-    lines += [each for run in scored for each in _round(run)]
+    lines += [each for run in scored for each in _round(run, rise["cpu"])]
     line("TB shuffled, by disk", rise["shuffled"] / 1e6, source.format(f"{rise['shuffled']:.0f} MB/GB"))
     line("TB on disk, stages", rise["disk"] / 1e6, source.format(f"{rise['disk']:.0f} MB/GB"))
     line("TB published", kept / 1e3, f"{kept:.2f} GB/GB at {sizes[1]:.2g} GB")
@@ -346,11 +361,23 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     line("GB of memory, clusters", documents * CLUSTER_BYTES / 1e9, f"{CLUSTER_BYTES} bytes a document")
     line("GB of memory, folds", documents * FOLD_BYTES / 1e9, f"{FOLD_BYTES} bytes a document; with rounds")
     for title, deduplicate, publish in SETTINGS:
-        cells = [_figure(slices / 1e6) for slices in _dedup_slices(deduplicate, documents)]
-        lines.append(_row([f"million slices a stage of dedup, {title}", *cells, "groups x groups"]))
-        cells = [_figure(slices / 1e6) for slices in _merge_slices(publish, large, sizes[1])]
-        lines.append(_row([f"million slices of the merge, {title}", *cells, "sorted runs x token shards"]))
+        pairs, merged = _pairs(deduplicate, documents), _merge_slices(publish, large, sizes[1])
+        verified = [VERIFIED * count for count in pairs]
+        lines.append(_slices(f"of deduplicate.verify-1, {title}", verified, f"groups x groups, {VERIFIED} each"))
+        lines.append(_answers(f"to deduplicate.verify-1, {title}", verified))
+        lines.append(_slices(f"of publish.merge, {title}", merged, "sorted runs x token shards"))
+        lines.append(_answers(f"to publish.merge, {title}", merged))
     return ["Extrapolated:", "", *lines, ""]
+
+
+def _slices(of: str, counts: Sequence[float], source: str) -> str:
+    return _target_row(f"million slices {of}", [count / 1e6 for count in counts], source)
+
+
+def _answers(to: str, slices: Sequence[float]) -> str:
+    """Return the row of what a store needs to answer for slices, however many ask."""
+    hours = [count * REQUESTS / ANSWERS / 3600 for count in slices]
+    return _target_row(f"hours of S3's answers {to}", hours, f"{REQUESTS} GETs a slice, {ANSWERS:,} a second")
 
 
 def _hours(cpu: float, single: Mapping[str, float], run: Table) -> dict[str, tuple[list[float], str]]:
@@ -373,7 +400,8 @@ def _hours(cpu: float, single: Mapping[str, float], run: Table) -> dict[str, tup
     for name, seconds in JOB_SECONDS.items():
         started = jobs * seconds / 3600
         found[f"hours of starting jobs, {name}"] = ([started] * len(sums), f"{jobs} jobs, {seconds} s each")
-        found[f"**hours in all**, {name}"] = ([each + started for each in sums], "the hours above, of one runner")
+        whole = "the hours above, of one runner; without S3's answers, below"
+        found[f"**hours in all**, {name}"] = ([each + started for each in sums], whole)
     return found
 
 
@@ -383,8 +411,8 @@ def _document_shards(run: Table, gigabytes: float) -> float:
     return float(tasks / SMALLER * gigabytes / _size(run))
 
 
-def _dedup_slices(settings: Deduplicate, documents: float) -> list[float]:
-    """Return how many slices are read between two stages of dedup, for so many documents a GB."""
+def _pairs(settings: Deduplicate, documents: float) -> list[float]:
+    """Return how many pairs of groups dedup has, for so many documents a GB."""
     width = settings.count + HASH_WORDS * len(settings.exact)
     held = settings.memory_bytes // document_bytes(width, settings.bands + len(settings.exact))
     return [(documents * gigabytes / held) ** 2 for gigabytes in TARGETS.values()]

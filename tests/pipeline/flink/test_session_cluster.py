@@ -31,12 +31,12 @@ PAGE = os.environ.get("LUSTRATE_KILLS", "")  # the page that is written
 TRAINING = "self_clean.round-1.train"
 PUBLICATION = ("publish.encode", "publish.merge")
 ALIVE = ("RUNNING", "FINISHED")  # states of a job that recovered
-# As README (On Flink) says that a cluster should be set, where the tests' own differs; Flink's own heartbeats.
+# What README (On Flink) advises where the tests' own cluster differs.
 ADVISED = {
     "restart-strategy.failure-rate.delay": "10 s",
     "heartbeat.interval": "10000",
     "blob.service.cleanup.interval": "600",
-}  # where the tests' cluster differs from what README advises
+}
 RESTART_SECONDS = 1  # until what supervises a task manager starts it again
 LINES = 30  # of what a run prints, on the page
 PATIENCE = 400  # seconds for what takes some, or a minute on a busy machine
