@@ -174,17 +174,17 @@ def numbers(count: int) -> Iterator[int]:
 
 
 def do_numbered(number: int, job: Job, accelerator: str = "") -> str:
-    """Do one task of a job, on the accelerator that it is paid for; return its key, none where the job has failed.
+    """Do one task of a job, with the accelerator that was asked for, if any; return its key, none where it has failed.
 
     Raises RunFailed where its launcher cannot be told.
     """
     try:
         if storage.exists(task_failure.failure_of(job.path)):
             return ""
-        if accelerator:
-            require_gpu(accelerator)
         with ONE_LIST:
             work, tasks = load(job)
+        if accelerator:
+            require_gpu(accelerator)
         return do_task(tasks[number], work, job.stage.folder)
     except Exception as error:  # noqa: BLE001 - whatever it is: what can pass, _attempted has tried
         task_failure.leave(error, job.path, job.stage.output)

@@ -58,6 +58,13 @@ def test_both_locks_pin_the_same() -> None:
     assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=\S)", text.strip()))
 
 
+def test_a_process_finds_the_gpu_of_its_machine() -> None:
+    """A process may score on a GPU, whose driver is where Dataflow puts it: without either a run with one ends."""
+    (named,) = arguments("ENV")
+    assert "LOCAL_RANK=0" in named.split()
+    assert "/usr/local/nvidia/lib64" in named
+
+
 def test_a_worker_starts_with_beams_program() -> None:
     """Dataflow hands its arguments to the entry point, which must be Beam's and be copied from Beam's image."""
     assert arguments("ENTRYPOINT") == ['["/opt/apache/beam/boot"]']

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import SelfClean
+from pipeline.config import Publish, SelfClean
 from tests.benchmarks.scale_tables import BESIDE, DRIVER, speedup, tables
 
 STAGES = {
@@ -104,7 +104,7 @@ def test_every_size_says_its_version() -> None:
 
 def judged() -> dict[str, Any]:
     """Return what the default run cost on 2 GB: 30 s in stages that grow, and 8 s for a tenth of what was judged."""
-    stages = {"anchors": (10.0, 10**9), "round-1.train": (500.0, 0), "round-1.measure": (20.0, 10**9)}
+    stages = {"anchors": (6.0, 10**9), "folds": (4.0, 0), "round-1.train": (500.0, 0), "round-1.measure": (20.0, 10**9)}
     stages["round-1.score"] = (8.0, 10**8)
     rows = [
         {"name": f"self_clean.{name}", "cpu_seconds": seconds, "peak_bytes": 10**8, "bytes": size}
@@ -122,8 +122,28 @@ def test_a_round_costs_what_grows_and_a_share_of_reading_all() -> None:
     assert float(added[0]) == pytest.approx((15 + share * 40) * 6000 / 86_400, abs=0.005)
     assert added[2] == f"15.0 CPU s/GB on 2 GB, the other stages that grow, and {share:g} of the next line"
     assert cells(text, "self_clean.round-1.score")[-1] == "yes"
+    assert float(cells(text, "**CPU-days, with a round**")[0]) == pytest.approx(
+        (124 + 15 + share * 40) * 6000 / 86_400, abs=0.05
+    )
+    assert cells(text, "hours of self_clean.folds, one process")[0] == "3.33"  # 2 s a GB, by 6,000
     hours = cells(text, "hours that a round adds, Dataflow, assumed")
-    assert float(hours[0]) == pytest.approx((15 + share * 40) * 6 / 3600 + 4 * 200 / 3600, abs=0.005)
+    assert float(hours[0]) == pytest.approx((13 + share * 40) * 6 / 3600 + 12000 / 3600 + 5 * 200 / 3600, abs=0.005)
+
+
+def test_a_store_answers_for_each_slice() -> None:
+    """Two requests a slice, three where a file has more readers than its end names; all pairs of files and readers."""
+    large = run(2, tokens={"train": 2 * 10**9})  # a billion tokens a GB
+    large["stages"][[s["name"] for s in large["stages"]].index("publish.encode")]["bytes"] = 2 * 10**9
+    text = tables({"sizes": {"1": run(1), "2": large}})
+    settings = Publish()
+    runs, shards = (6000 * 10**9 / each for each in (settings.group_bytes, settings.shard_tokens))
+    assert shards > 8190
+    assert float(cells(text, "million slices of publish.merge, default")[0].replace(",", "")) == pytest.approx(
+        runs * shards / 1e6, rel=0.01
+    )
+    answers = cells(text, "hours of S3's answers to publish.merge, default")
+    assert float(answers[0].replace(",", "")) == pytest.approx(3 * runs * shards / 5500 / 3600, rel=0.01)
+    assert answers[2] == "3 GETs a slice, 5,500 a second"
 
 
 def grown(name: str, **changed: float) -> dict[str, Any]:

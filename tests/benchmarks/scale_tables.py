@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.config import Deduplicate, Publish, SelfClean
+from pipeline.exchange import EDGE_BYTES, STORE_END_BYTES
 from pipeline.linking import document_bytes
 from pipeline.sign import HASH_WORDS
 
@@ -26,7 +27,8 @@ CORES = 1000  # that the hours are for
 JOB_SECONDS = {"Flink": 5, "Dataflow, assumed": 200}
 PUBLISHED_SECONDS = 0.015  # a file, of a store: SCALE.md, Measured apart
 # S3 answers so many GETs a second for a prefix,
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html; a slice takes two.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html; a slice takes two, and one more
+# where its place is not in the end that is read first.
 ANSWERS, REQUESTS = 5500, 2
 VERIFIED = 2  # slices of each pair of groups: candidates, and signatures
 SMALLER = 16  # times, are document shards than by default: BOUNDS in scale.py
@@ -315,7 +317,7 @@ def _round(run: Table, cpu: float) -> list[str]:
     other = (
         f"{grown(run):.1f} CPU s/GB on {_size(run):.2g} GB, the other stages that grow, and {share:g} of the next line"
     )
-    bound = f"on {CORES:,} cores, and the line before; {jobs} jobs more; not what is bounded"
+    bound = f"on {CORES:,} cores, and the hours of {FOLDS}; {jobs} jobs more; not what is bounded"
     added = [((each - folds) / CORES + folds) / 3600 * size for size in sizes]
     whole = f"{reads:,.0f} CPU s/GB: `score` on {_size(run):.2g} GB by the bytes of what it read"
     alone = f"{folds:.2f} CPU s/GB on {_size(run):.2g} GB"
@@ -361,23 +363,24 @@ def extrapolated(runs: Sequence[Table], scored: Sequence[Table]) -> list[str]:
     line("GB of memory, clusters", documents * CLUSTER_BYTES / 1e9, f"{CLUSTER_BYTES} bytes a document")
     line("GB of memory, folds", documents * FOLD_BYTES / 1e9, f"{FOLD_BYTES} bytes a document; with rounds")
     for title, deduplicate, publish in SETTINGS:
-        pairs, merged = _pairs(deduplicate, documents), _merge_slices(publish, large, sizes[1])
-        verified = [VERIFIED * count for count in pairs]
-        lines.append(_slices(f"of deduplicate.verify-1, {title}", verified, f"groups x groups, {VERIFIED} each"))
-        lines.append(_answers(f"to deduplicate.verify-1, {title}", verified))
-        lines.append(_slices(f"of publish.merge, {title}", merged, "sorted runs x token shards"))
-        lines.append(_answers(f"to publish.merge, {title}", merged))
+        groups = _groups(deduplicate, documents)
+        verified = [VERIFIED * count for count in groups]
+        lines += _read_slices(f"deduplicate.verify-1, {title}", verified, groups, f"groups x groups, {VERIFIED} each")
+        merged = _runs_and_shards(publish, large, sizes[1])
+        lines += _read_slices(f"publish.merge, {title}", *merged, "sorted runs x token shards")
     return ["Extrapolated:", "", *lines, ""]
 
 
-def _slices(of: str, counts: Sequence[float], source: str) -> str:
-    return _target_row(f"million slices {of}", [count / 1e6 for count in counts], source)
-
-
-def _answers(to: str, slices: Sequence[float]) -> str:
-    """Return the row of what a store needs to answer for slices, however many ask."""
-    hours = [count * REQUESTS / ANSWERS / 3600 for count in slices]
-    return _target_row(f"hours of S3's answers {to}", hours, f"{REQUESTS} GETs a slice, {ANSWERS:,} a second")
+def _read_slices(of: str, files: Sequence[float], readers: Sequence[float], source: str) -> list[str]:
+    """Return the rows of the slices that so many readers take of so many files, and of what a store has to answer."""
+    slices = [count * each for count, each in zip(files, readers, strict=True)]
+    asked = [REQUESTS + (each + 2 > STORE_END_BYTES / EDGE_BYTES) for each in readers]
+    hours = [count * each / ANSWERS / 3600 for count, each in zip(slices, asked, strict=True)]
+    gets = " and ".join(str(each) for each in dict.fromkeys(asked))
+    return [
+        _target_row(f"million slices of {of}", [count / 1e6 for count in slices], source),
+        _target_row(f"hours of S3's answers to {of}", hours, f"{gets} GETs a slice, {ANSWERS:,} a second"),
+    ]
 
 
 def _hours(cpu: float, single: Mapping[str, float], run: Table) -> dict[str, tuple[list[float], str]]:
@@ -411,19 +414,19 @@ def _document_shards(run: Table, gigabytes: float) -> float:
     return float(tasks / SMALLER * gigabytes / _size(run))
 
 
-def _pairs(settings: Deduplicate, documents: float) -> list[float]:
-    """Return how many pairs of groups dedup has, for so many documents a GB."""
+def _groups(settings: Deduplicate, documents: float) -> list[float]:
+    """Return how many groups dedup has, for so many documents a GB."""
     width = settings.count + HASH_WORDS * len(settings.exact)
     held = settings.memory_bytes // document_bytes(width, settings.bands + len(settings.exact))
-    return [(documents * gigabytes / held) ** 2 for gigabytes in TARGETS.values()]
+    return [documents * gigabytes / held for gigabytes in TARGETS.values()]
 
 
-def _merge_slices(settings: Publish, run: Table, size: float) -> list[float]:
-    """Return how many slices the merge of the token shards reads."""
+def _runs_and_shards(settings: Publish, run: Table, size: float) -> tuple[list[float], list[float]]:
+    """Return how many sorted runs and token shards there are."""
     text = next(stage for stage in run["stages"] if stage["name"] == "publish.encode")["bytes"] / size
     tokens = sum(run["tokens"].values()) / size
-    every = text / settings.group_bytes * tokens / settings.shard_tokens
-    return [every * gigabytes**2 for gigabytes in TARGETS.values()]
+    runs, shards = text / settings.group_bytes, tokens / settings.shard_tokens
+    return [runs * each for each in TARGETS.values()], [shards * each for each in TARGETS.values()]
 
 
 def _figure(value: float) -> str:
