@@ -403,8 +403,8 @@ def _hours(cpu: float, single: Mapping[str, float], run: Table) -> dict[str, tup
     for name, seconds in JOB_SECONDS.items():
         started = jobs * seconds / 3600
         found[f"hours of starting jobs, {name}"] = ([started] * len(sums), f"{jobs} jobs, {seconds} s each")
-        whole = "the hours above, of one runner; without S3's answers, below"
-        found[f"**hours in all**, {name}"] = ([each + started for each in sums], whole)
+        whole = "the hours above, of one runner; its answers are below"
+        found[f"**hours in all but S3's answers**, {name}"] = ([each + started for each in sums], whole)
     return found
 
 
