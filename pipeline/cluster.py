@@ -87,7 +87,8 @@ def _start_server(parsed: PipelineOptions, ends: contextlib.ExitStack) -> str:
     try:
         server.start()
     except Exception as error:
-        raise ConfigError(f"Flink's job server (--flink_job_server_jar) does not start: {error}") from error
+        jar = "--flink_job_server_jar" if flink.flink_job_server_jar else f"--flink_version={flink.flink_version}"
+        raise ConfigError(f"Flink's job server ({jar}) does not start: {error}") from error
     ends.callback(server.stop)
     return f"localhost:{java.job_port}"
 

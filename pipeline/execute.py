@@ -229,15 +229,15 @@ def dealt(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     Guided self-scheduling (Polychronopoulos and Kuck 1987): few hands, since the end of each waits for the disk, and
     small ones last, so that workers end together. Neighbours, which may be slow alike, go to different hands.
     """
-    rest, step = large_first(tasks), 2 * workers
+    rest = large_first(tasks)
     left = sum(map(_size, rest))
     hands: list[list[Task]] = []
     while rest:
-        spread = rest[::step]
+        spread = rest[::workers]
         held = list(itertools.accumulate(map(_size, spread)))
-        count = min(len(held), bisect_left(held, left / step) + 1)
+        count = min(len(held), bisect_left(held, left / (2 * workers)) + 1)
         hands.append(spread[:count])
-        del rest[: count * step : step]
+        del rest[: count * workers : workers]
         left -= held[count - 1]
     return hands
 

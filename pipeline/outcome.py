@@ -13,6 +13,7 @@ from pipeline.plan import Plan
 from pipeline.self_clean.measure import judged_tokens, token_budget
 from pipeline.stage import Manifest
 
+COMMONEST = 3  # reasons of a stage that are shown
 ENOUGH_SECONDS = 10.0  # of work in a sample; below, loading kernels and models is most of what is seen
 
 
@@ -36,10 +37,14 @@ def table(corpus: Corpus, seconds: float) -> Table:
     by_stage = {"ingest": rows.get("rejected", 0)}
     if corpus.deduplicated is not None:
         by_stage["deduplicate"] = sum(r.get("rejected", 0) for r in corpus.deduplicated.records)
+    reasons = rejects(corpus)
     if corpus.encoded is not None:
-        by_stage["self_clean"] = sum(r["count"] for r in rejects(corpus) if r["stage"] == "self_clean")
+        by_stage["self_clean"] = sum(r["count"] for r in reasons if r["stage"] == "self_clean")
     for stage, count in by_stage.items():
         shown.add_row(f"rejected by {stage}", f"{count:,}", f"{count / documents:.1%}")
+        own = [r for r in reasons if r["stage"] == stage]
+        for r in own[:COMMONEST] if len(own) > 1 else []:  # a single one is the row above
+            shown.add_row(f"  {r['reason']}", f"{r['count']:,}", f"{r['count'] / documents:.1%}", style="dim")
     kept = funnel(corpus)[-1]["count"]
     shown.add_row("kept", f"{kept:,}", f"{kept / documents:.1%}", style="bold")
     size = edited(corpus)

@@ -1,4 +1,7 @@
-"""What a person sees while it runs: a line a stage, on a terminal a live bar below; and what its journal is told."""
+"""What a person sees while it runs: a line a stage, on a terminal a live bar below; and what its journal is told.
+
+Stages in a row that earlier starts finished are one line.
+"""
 
 import contextlib
 import time
@@ -26,10 +29,12 @@ class Display:
     live: Progress | None = None
     journal: Journal | None = None
     _printed: float = field(default=0.0)
+    _before: list[str] = field(default_factory=list)  # stages that earlier starts finished and nobody has read of yet
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Callable[[int, Sequence[Record], str], None]]:
         """Show a stage while the block runs; the block calls what it is given with total, new records and a note."""
+        self.tell_before()
         seen = _Seen(name, time.monotonic())
         task = self.live.add_task(name, total=None, note="") if self.live else None
 
@@ -44,8 +49,8 @@ class Display:
         self._tell(FINISHED, **seen.counts())
 
     def passed(self, manifest: Manifest) -> None:
-        """Say that an earlier start finished a stage."""
-        self.say(f"{manifest.stage.name}: finished before")
+        """Take note of a stage that an earlier start finished; those in a row are one line."""
+        self._before.append(manifest.stage.name)
         self._tell(REUSED, stage=manifest.stage.name, seconds=manifest.seconds)
 
     def _tell(self, event: str, **counts: Any) -> None:
@@ -70,8 +75,16 @@ class Display:
         quiet = time.monotonic() - max(self._printed, seen.started) > QUIET_SECONDS
         return quiet or (seen.changed and time.monotonic() - self._printed > PLAIN_SECONDS)
 
+    def tell_before(self) -> None:
+        """Say which stages in a row earlier starts finished."""
+        if self._before:
+            first, last, count = self._before[0], self._before[-1], len(self._before)
+            self._before = []
+            self.say(f"{first}: finished before" if count == 1 else f"{first} … {last}: {count} stages finished before")
+
     def say(self, line: str) -> None:
         """Print a line of its own."""
+        self.tell_before()
         self.console.print(line, highlight=False)
 
 
@@ -144,9 +157,18 @@ class _Seen:
 @contextlib.contextmanager
 def display(console: Console, journal: Journal | None = None) -> Iterator[Display]:
     """Open the display that fits the console."""
+    with _live(console) as live:
+        shown = Display(console, live, journal)
+        try:
+            yield shown
+        finally:
+            shown.tell_before()
+
+
+def _live(console: Console) -> contextlib.AbstractContextManager[Progress | None]:
+    """Return the live part of a display, which only a terminal has."""
     if not console.is_terminal:
-        yield Display(console, journal=journal)
-        return
+        return contextlib.nullcontext()
     rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = (
         SpinnerColumn(),
@@ -156,5 +178,4 @@ def display(console: Console, journal: Journal | None = None) -> Iterator[Displa
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[note]}", markup=False, style="dim", table_column=rest),
     )
-    with Progress(*columns, console=console, expand=True, transient=True) as live:
-        yield Display(console, live, journal)
+    return Progress(*columns, console=console, expand=True, transient=True)

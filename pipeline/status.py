@@ -1,7 +1,7 @@
 """The state of a run, from any terminal or machine that sees its folder: `python -m pipeline.status OUT`.
 
-Reads OUT/.lock and OUT/run.log, those of the ranks of --score-only, too, and writes nothing. Exit code 0: the state was
-read; 2: no output folder of a run.
+Reads OUT/.lock and OUT/run.log, those of the ranks of --score-only, too, and OUT/run.json of a finished run, and
+writes nothing. Exit code 0: the state was read; 2: no output folder of a run.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from pipeline.ranks import rank_folders
 TAIL_BYTES = 1_000_000  # of the log that are read
 WATCH_SECONDS = 2.0
 WIDTH = 120  # characters of a line of finished stages
+READ, KEPT = "documents", "kept after self-cleaning"  # among the counts of run.json
 DEAD, UNKNOWN = "dead", "unknown"  # of a run that said no end; of a folder of a version that kept no account
 
 
@@ -58,6 +59,7 @@ class Status:
     stages: tuple[dict[str, Any], ...] = ()  # finished, in order
     failure: dict[str, Any] = field(default_factory=dict)  # the last one that no start has got over
     published: bool = False
+    counts: dict[str, int] = field(default_factory=dict)  # of what is published: documents at each step (run.json)
     ranks: tuple["Status", ...] = ()  # of --score-only, by number
 
 
@@ -114,8 +116,9 @@ def read_status(output: str) -> Status:
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     published = "_SUCCESS" in files
+    counts = _counts(output) if published else {}
     if holder is None:
-        return Status(output, UNKNOWN, None, None, published=published, ranks=ranks)
+        return Status(output, UNKNOWN, None, None, published=published, counts=counts, ranks=ranks)
     mine = [event for event in events if event["run"] == holder.run]
     return Status(
         output,
@@ -126,8 +129,26 @@ def read_status(output: str) -> Status:
         tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED}),
         _failure(events),
         published=published,
+        counts=counts,
         ranks=ranks,
     )
+
+
+def _counts(output: str) -> dict[str, int]:
+    """Return how many documents each step of a finished run left; nothing where its run.json does not say."""
+    try:
+        return dict(orjson.loads(_bytes(output, "run.json"))["counts"])
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _bytes(output: str, name: str) -> bytes:
+    if "://" not in output:
+        return (Path(output) / name).read_bytes()
+    from pipeline import storage
+
+    with storage.open_input(storage.join(output, name)) as file:
+        return bytes(file.read())
 
 
 def _failure(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -225,19 +246,31 @@ def shown(status: Status) -> Text:
         lines.append(f"  {status.holder}; last sign of life {_ago(status.seen)}")
     if status.stage and status.state not in {"finished", "paused"}:
         lines.append(f"  {_progress(status.stage)}")
-    if status.stages:
-        lines += _finished(status.stages)
+    lines += [f"  {_in_all(status)}"] if status.state == "finished" else _finished(status.stages)
     if status.failure:
         lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
     return Text("\n".join([*lines, *map(_rank_line, status.ranks)]))
 
 
 def _finished(stages: Sequence[dict[str, Any]]) -> list[str]:
-    """Return lines of finished stages, each stage within one of them."""
+    """Return lines of finished stages, each stage within one of them; no line where there are none."""
+    if not stages:
+        return []
     done = [f"{one['stage']} {one['seconds']:,.1f} s{' (before)' if one['reused'] else ''}" for one in stages]
     words = ", ".join(one.replace(" ", "\N{NO-BREAK SPACE}") for one in done)
     lines = textwrap.wrap(f"  finished stages: {words}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _in_all(status: Status) -> str:
+    """Return what a finished run did in all, and left."""
+    mine = [one["seconds"] for one in status.stages if not one["reused"]]
+    before = len(status.stages) - len(mine)
+    parts = [f"{counted(len(mine), 'stage')} in {_span(sum(mine))}"]
+    parts += [f"{before} finished before"] if before else []
+    if {READ, KEPT} <= status.counts.keys():
+        parts.append(f"{status.counts[KEPT]:,} of {counted(status.counts[READ], 'document')} kept")
+    return " · ".join(parts)
 
 
 def _rank_line(rank: Status) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import sentencepiece
 
 from tokenizer.sentences import RESERVED
-from tokenizer.units import Ids, Ints, Units, encode_units, make_units, same_bytes
+from tokenizer.units import Bytes, Ids, Ints, Units, encode_units, make_units, packed, same_bytes
 
 SPACE = "\u2581"  # how SentencePiece writes a space
 TOGETHER = 1 << 22  # bytes of texts that are cut into units at once
@@ -48,6 +48,11 @@ class Tokenizer:
     def _bytes(self) -> list[bytes]:
         """What each piece stands for."""
         return [self._piece_bytes(index) for index in range(self.vocab_size)]
+
+    @cached_property
+    def _packed_bytes(self) -> tuple[Bytes, Ints]:
+        """The same, one after the other, and where each begins."""
+        return packed(self._bytes)
 
     @cached_property
     def _units(self) -> Units:
@@ -96,8 +101,7 @@ class Tokenizer:
                     waiting, size = [], 0
         except _Changed:
             self._changes_text = True
-        left = texts[len(ids) :]
-        return ids + [np.asarray(tokens, self.dtype) for tokens in self._model.encode(list(left), num_threads=1)]
+        return ids + [np.asarray(tokens, self.dtype) for tokens in self._encode_each(list(texts[len(ids) :]))]
 
     def _by_units(self, texts: Sequence[bytes]) -> list[npt.NDArray[np.unsignedinteger]]:
         data = np.frombuffer(b"".join(texts), np.uint8)
@@ -107,12 +111,16 @@ class Tokenizer:
 
     def _encode_units(self, units: Sequence[bytes]) -> tuple[Ids, Ints]:
         """Return the ids of units; raises _Changed where they stand for other text."""
-        encoded = self._model.encode(units, num_threads=1)
+        encoded = self._encode_each(list(units))
         bounds = np.cumsum([0, *map(len, encoded)])
         ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(bounds[-1]))
-        if not same_bytes(units, ids, bounds, self._bytes):
+        if not same_bytes(units, ids, bounds, self._packed_bytes):
             raise _Changed
         return ids, bounds
+
+    def _encode_each(self, parts: list[str] | list[bytes]) -> list[list[int]]:
+        """Return the ids of each part; SentencePiece begins a thread for many, even for none, and waits for it."""
+        return self._model.encode(parts, num_threads=1) if parts else []
 
     def _around_reserved(self, text: str) -> list[int]:
         """Encode what lies between reserved characters, and these byte by byte."""

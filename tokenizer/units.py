@@ -71,21 +71,20 @@ def encode_units(units: Units, data: Bytes, offsets: Ints, encode: Encode) -> tu
 
 def load_kernels() -> None:
     """Compile and load what encoding runs: processes that are forked then have it."""
-    data, offsets = _packed([b"ab c"])
+    data, offsets = packed([b"ab c"])
     encode_units(
         make_units(["ab"]), data, offsets, lambda parts: (np.zeros(0, np.int32), np.zeros(len(parts) + 1, int))
     )
-    same_bytes([b"ab"], np.zeros(0, np.int32), np.zeros(2, int), [b"ab"])
+    same_bytes([b"ab"], np.zeros(0, np.int32), np.zeros(2, int), packed([b"ab"]))
 
 
-def same_bytes(units: Sequence[bytes], ids: Ids, bounds: Ints, pieces: Sequence[bytes]) -> bool:
-    """Tell whether the ids of units, ids[bounds[i]:bounds[i + 1]], stand for the bytes of each."""
-    data, offsets = _packed(units)
-    piece_data, piece_offsets = _packed(pieces)
-    return bool(_same_bytes(data, offsets, ids, bounds, piece_data, piece_offsets))
+def same_bytes(units: Sequence[bytes], ids: Ids, bounds: Ints, pieces: tuple[Bytes, Ints]) -> bool:
+    """Tell whether the ids of units, ids[bounds[i]:bounds[i + 1]], stand for the bytes of each; pieces are packed."""
+    return bool(_same_bytes(*packed(units), ids, bounds, *pieces))
 
 
-def _packed(parts: Sequence[bytes]) -> tuple[Bytes, Ints]:
+def packed(parts: Sequence[bytes]) -> tuple[Bytes, Ints]:
+    """Return the bytes of parts, one after the other, and their offsets (parts + 1)."""
     return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)])
 
 

@@ -67,7 +67,7 @@ def _read_rows(file: pq.ParquetFile, group: int, text: str, limit: int) -> Itera
     """
     stored = file.metadata.row_group(group)
     rows = _rows_at_once(stored.num_rows, stored.total_byte_size)
-    for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
+    for batch in file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
         step = _rows_at_once(len(batch), sum(_size(column) for column in batch.columns))
         for start in range(0, len(batch), step):
             yield from _as_fields(batch.slice(start, step), text, limit)

@@ -322,6 +322,14 @@ def test_hands_are_few() -> None:
     assert len(hands) < 18 * 16
 
 
+@pytest.mark.parametrize("workers", [2, 16])
+def test_small_tasks_are_begun_last(workers: int) -> None:
+    """As the parts of files are, one full and one what was left over: nobody begins a full one when others end."""
+    hands = dealt([Sized(f"{number}", 11 if number % 2 else 2) for number in range(40 * workers)], workers)
+    sizes = [task.size for hand in hands for task in hand]
+    assert sizes[-10 * workers :] == [2] * (10 * workers)
+
+
 def test_a_giant_is_a_hand_of_its_own() -> None:
     """What takes as long as all the rest is begun first, and nothing waits behind it."""
     hands = dealt([*(Sized(str(number), 10) for number in range(100)), Sized("giant", 1000)], 2)

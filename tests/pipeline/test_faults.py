@@ -226,7 +226,7 @@ def test_a_clock_that_was_set_back(place: Path, undisturbed: dict[str, str]) -> 
     assert done.returncode == 0, done.stderr
     assert "taking over out from" in done.stdout
     assert f"since {before.since[:10]}" in done.stdout
-    assert "ingest: finished before" in assert_goes_on(place, undisturbed)
+    assert "ingest … publish.merge: " in assert_goes_on(place, undisturbed)
 
 
 def test_an_input_that_changed_between_two_starts(place: Path) -> None:

@@ -108,6 +108,24 @@ def test_what_edits_left_is_a_row_where_they_changed_something(left: int, row: l
     assert [list(rest) for name, *rest in cells if "edits" in str(name)] == ([row] if row else [])
 
 
+def test_the_commonest_reasons_of_a_stage_are_shown() -> None:
+    """Three at most, each below its stage; a stage that has one reason alone is that reason."""
+    reasons = {"words": {"en": 4}, "blocked_url": {"en": 9, "de": 3}, "language": {"fr": 8}, "stop_words": {"en": 6}}
+    later = {"rejects": {"rejected": {"near_duplicate": {"en": 10}}}}
+    ingested = finished("ingest", summary={**read(), "rejected": reasons})
+    encoded = finished("publish.encode", {"documents": 50, "kept": 38, "rejected": 12}, summary=later)
+    shown = table(replace(CORPUS, ingested=ingested, encoded=encoded, merged=None), 1.0)
+    rows = list(zip(*(list(column.cells) for column in shown.columns), strict=True))
+    first = rows.index(("rejected by ingest", "30", "37.5%"))
+    assert [(str(name).strip(), count) for name, count, _ in rows[first + 1 : first + 5]] == [
+        ("blocked_url", "12"),
+        ("language", "8"),
+        ("stop_words", "6"),
+        ("rejected by deduplicate", "10"),
+    ]
+    assert "near_duplicate" not in str(rows)
+
+
 def test_a_corpus_of_duplicates_ends_the_run() -> None:
     """As where an earlier run has all of it: said before the tokenizer would fail for want of text."""
     check_deduplicated({"kept": {"documents": {"en": 1}}, "reasons": {"exact_duplicate": 9}})

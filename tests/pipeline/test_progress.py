@@ -8,6 +8,7 @@ from rich.console import Console
 
 from pipeline import progress
 from pipeline.progress import Display, display
+from pipeline.stage import Manifest, Stage
 
 
 def lines(*watched: tuple[Sequence[dict[str, int]], str]) -> list[str]:
@@ -48,3 +49,19 @@ def test_a_terminal_has_a_bar_and_then_the_same_line(width: int) -> None:
         watch(2, [{"documents": 1}], "[/] of zh")
     (line,) = [line for line in written.getvalue().splitlines() if "damage: 2 of 2 · 2 documents, " in line]
     assert line.endswith(" · [/] of zh")
+
+
+def test_stages_in_a_row_that_were_finished_before_are_a_line() -> None:
+    """However many; at the latest where the display ends, and above the line of the next stage."""
+    written = StringIO()
+    with display(Console(file=written, width=200)) as shown:
+        for name in ("ingest", "deduplicate.hashes", "deduplicate"):
+            shown.passed(Manifest(Stage(name, "0", "out"), (), {}, 1.0, 1.0))
+        with shown.stage("tokenizer") as watch:
+            watch(1, [{}], "")
+        shown.passed(Manifest(Stage("publish.merge", "0", "out"), (), {}, 1.0, 1.0))
+    assert written.getvalue().splitlines() == [
+        "ingest … deduplicate: 3 stages finished before",
+        "tokenizer: 1 of 1",
+        "publish.merge: finished before",
+    ]

@@ -80,12 +80,15 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
         second.stage(REUSED, stage="ingest", seconds=12.5)
         second.stage(STARTED, stage="deduplicate")
         second.stage(FINISHED, stage="deduplicate", seconds=2.0, done=1, total=1)
+        assert "finished stages: ingest 12.5 s (before), deduplicate 2.0 s" in said(capsys, tmp_path)
         second.end("finished")
     (tmp_path / "_SUCCESS").touch()
     text = said(capsys, tmp_path)
     assert text.startswith(f"{tmp_path}\n  finished · results are there")
-    assert "finished stages: ingest 12.5 s (before), deduplicate 2.0 s" in text
+    assert "\n  1 stage in 2 s · 1 finished before\n" in text
     assert "the disk is full" not in text
+    (tmp_path / "run.json").write_bytes(orjson.dumps({"counts": {"documents": 1200, "kept after self-cleaning": 700}}))
+    assert "1 finished before · 700 of 1,200 documents kept" in said(capsys, tmp_path)
     table = orjson.loads(said(capsys, tmp_path, "--json"))
     assert (table["state"], table["published"]) == ("finished", True)
     assert table["failure"] == {}

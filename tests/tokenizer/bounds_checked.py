@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.checked_bounds import run_checked
-from tokenizer.units import LONGEST, PAIR_BITS, Bytes, Ids, Ints, Units, encode_units, load_kernels, same_bytes
+from tokenizer.units import LONGEST, PAIR_BITS, Ids, Ints, Units, encode_units, load_kernels, packed, same_bytes
 
 TEXTS = ["", "a", "ab", "a b", "é", "漢", "😀", "a😀", " ", "\n", "漢字", "ab" * 20, "x" * LONGEST, "x" * (LONGEST + 1)]
 
@@ -14,12 +14,6 @@ def encode_bytes(parts: Sequence[bytes]) -> tuple[Ids, Ints]:
     """Return an id a byte."""
     ids = np.frombuffer(b"".join(parts), np.uint8).astype(np.int32)
     return ids, np.cumsum([0, *map(len, parts)])
-
-
-def packed(texts: Sequence[str]) -> tuple[Bytes, Ints]:
-    """Return texts with no byte after the last."""
-    parts = [text.encode() for text in texts]
-    return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)])
 
 
 def small(cells: int, held: int, *, neighbours: bool) -> Units:
@@ -36,11 +30,11 @@ def run_all() -> None:
         for neighbours in (False, True):
             units = small(cells, held, neighbours=neighbours)
             for texts in ([], ["", ""], *([text] for text in TEXTS), TEXTS, TEXTS[::-1]):
-                data, offsets = packed(texts)
+                data, offsets = packed([text.encode() for text in texts])  # no byte after the last
                 ids, bounds = encode_units(units, data, offsets, encode_bytes)
                 assert ids.tolist() == data.tolist()
                 assert bounds.tolist() == offsets.tolist()
-    pieces = [bytes([byte]) for byte in range(256)]
+    pieces = packed([bytes([byte]) for byte in range(256)])
     for text in TEXTS:
         ids, bounds = encode_bytes([text.encode()])
         assert same_bytes([text.encode()], ids, bounds, pieces)

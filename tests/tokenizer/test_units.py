@@ -93,6 +93,6 @@ def test_texts_beyond_one_batch_keep_their_places(monkeypatch: pytest.MonkeyPatc
 
 def test_ids_that_stand_for_other_text_are_noticed() -> None:
     """Too few bytes, too many or others are not the unit's."""
-    pieces = [b"", b"a", b"b", b"ab"]
+    pieces = units.packed([b"", b"a", b"b", b"ab"])
     for ids, same in (([3], True), ([1, 2], True), ([1], False), ([1, 2, 1], False), ([2, 1], False), ([0, 3], True)):
         assert units.same_bytes([b"ab"], np.array(ids, np.int32), np.array([0, len(ids)]), pieces) is same
