@@ -102,7 +102,7 @@ bench-dedup: setup
 bench-scale: setup
 	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --workers 1
 	$(BIN)/python -m tests.benchmarks.scale --judged 0.1 0.3 1 --workers 1
-	$(BIN)/python -m tests.benchmarks.scale --speedup 1 --scoring 0.1 $(if $(PAGE),--page $(PAGE))
+	$(BIN)/python -m tests.benchmarks.scale --speedup 1 --times 2 --scoring 0.1 $(if $(PAGE),--page $(PAGE))
 
 bench-model: setup
 	$(BIN)/python -m tests.benchmarks.language_model

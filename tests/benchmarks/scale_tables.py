@@ -267,7 +267,8 @@ def speedup(one: Table, two: Table, beside: Table | None = None) -> list[str]:
     lines.append(_row(["**all**", "", *whole, *[""] * 5]))
     loads = ", ".join(f"{run['load'][0]}" for run in (one, two, beside) if run)
     version = f"lustrate {one['identity']['lustrate']}"
-    return [f"One process beside two, {_size(one):.2f} GB, {version}, load before {loads}:", "", *lines, ""]
+    often = f", the least of {one['turns']} turns" if "turns" in one else ""
+    return [f"One process beside two, {_size(one):.2f} GB, {version}, load before {loads}{often}:", "", *lines, ""]
 
 
 def _wall(run: Table) -> float:
