@@ -72,8 +72,6 @@ CUTS = (  # where lines that other documents own were cut; null where no lines a
     pa.field("cut_spans", pa.list_(pa.int64())),  # first and last + 1 byte of each, in the text as ingest left it
 )
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
-# A worker has one core: a column that a second thread decodes waits until another worker's core has time for it.
-ALONE = {"use_threads": False}
 
 
 def document_id(name: str, relative: str, position: int) -> str:
@@ -136,9 +134,14 @@ class Writer:
 
 
 def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file that was written here."""
+    """Read a Parquet file that was written here.
+
+    Workers have a core each, so here, and in what tasks read elsewhere, nothing is given to a second thread, which
+    would wait for the core of another worker; but to one that asks a store ahead.
+    """
     with storage.open_input(path) as file:
-        return pq.ParquetFile(file).read(columns=None if columns is None else list(columns), **ALONE)
+        parquet = pq.ParquetFile(file, pre_buffer=not storage.is_local(path))
+        return parquet.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def read_batches(path: str, columns: Sequence[str] | None = None) -> Any:
@@ -146,7 +149,8 @@ def read_batches(path: str, columns: Sequence[str] | None = None) -> Any:
     with storage.open_input(path) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         for group in range(parquet.num_row_groups):
-            yield parquet.read_row_group(group, columns=None if columns is None else list(columns), **ALONE)
+            chosen = None if columns is None else list(columns)
+            yield parquet.read_row_group(group, columns=chosen, use_threads=False)
 
 
 def write_table(path: str, table: pa.Table) -> None:

@@ -42,9 +42,8 @@ def table(corpus: Corpus, seconds: float) -> Table:
         by_stage["self_clean"] = sum(r["count"] for r in reasons if r["stage"] == "self_clean")
     for stage, count in by_stage.items():
         shown.add_row(f"rejected by {stage}", f"{count:,}", f"{count / documents:.1%}")
-        own = [r for r in reasons if r["stage"] == stage]
-        for r in own[:COMMONEST] if len(own) > 1 else []:  # a single one is the row above
-            shown.add_row(f"  {r['reason']}", f"{r['count']:,}", f"{r['count'] / documents:.1%}", style="dim")
+        for name, number in _commonest([(one["reason"], one["count"]) for one in reasons if one["stage"] == stage]):
+            shown.add_row(f"  {name}", f"{number:,}", f"{number / documents:.1%}", style="dim")
     kept = funnel(corpus)[-1]["count"]
     shown.add_row("kept", f"{kept:,}", f"{kept / documents:.1%}", style="bold")
     size = edited(corpus)
@@ -56,6 +55,14 @@ def table(corpus: Corpus, seconds: float) -> Table:
         shown.add_row("tokens", f"{tokens:,}", "")
     shown.add_row("minutes of this start", f"{seconds / 60:.1f}", "")
     return shown
+
+
+def _commonest(reasons: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the first reasons of a stage and the sum of the others; nothing of one alone, which is the stage's row."""
+    first, others = list(reasons[:COMMONEST]), reasons[COMMONEST:]
+    if others:
+        first.append((counted(len(others), "other reason"), sum(count for _, count in others)))
+    return first if len(reasons) > 1 else []
 
 
 def to_read(plan: Plan) -> str:

@@ -190,6 +190,7 @@ def _run(
                 if config.sample < 1:
                     shown.say(sampled(plan))
                 corpus = clean.clean(line, plan, ask)
+                shown.tell_before()  # publication, which has no line of its own, may take minutes
                 clean.check_conservation(corpus)
                 facts = publish(line, corpus, ask, journal.lease.sure) if corpus.merged is not None else {}
     except Paused as paused:

@@ -20,7 +20,7 @@ from filters.characters import COMBINING, SPACE, SPACELESS, WORD_SPACE, characte
 from filters.words import split_words
 from pipeline import storage
 from pipeline.config import Deduplicate
-from pipeline.document import ALONE, read_table
+from pipeline.document import read_table
 from pipeline.shards import DocumentShard
 
 VERSION = 3
@@ -156,5 +156,5 @@ def _take_rows(path: str, wanted: Array, columns: Sequence[str]) -> Iterator[tup
             stop = start + parquet.metadata.row_group(group).num_rows
             rows = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, stop)] - start
             if len(rows):
-                yield rows, parquet.read_row_group(group, columns=list(columns), **ALONE)
+                yield rows, parquet.read_row_group(group, columns=list(columns), use_threads=False)
             start = stop

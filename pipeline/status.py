@@ -39,6 +39,7 @@ from pipeline.ranks import rank_folders
 TAIL_BYTES = 1_000_000  # of the log that are read
 WATCH_SECONDS = 2.0
 WIDTH = 120  # characters of a line of finished stages
+PUBLISHES = "publish.merge"  # the last stage of a start that fills the folder
 READ, KEPT = "documents", "kept after self-cleaning"  # among the counts of run.json
 DEAD, UNKNOWN = "dead", "unknown"  # of a run that said no end; of a folder of a version that kept no account
 
@@ -59,7 +60,7 @@ class Status:
     stages: tuple[dict[str, Any], ...] = ()  # finished, in order
     failure: dict[str, Any] = field(default_factory=dict)  # the last one that no start has got over
     published: bool = False
-    counts: dict[str, int] = field(default_factory=dict)  # of what is published: documents at each step (run.json)
+    counts: dict[str, int] = field(default_factory=dict)  # documents at each step, where this start filled the folder
     ranks: tuple["Status", ...] = ()  # of --score-only, by number
 
 
@@ -112,21 +113,23 @@ def read_status(output: str) -> Status:
             raise NoOutput(f"{output} is no output folder of pipeline.run: it has no .lock of one")
         holder = parse(content)
         events, files = read_log(output, holder.run if holder else ""), names(output)
+        mine = [event for event in events if holder is not None and event["run"] == holder.run]
+        stages = tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED})
+        filled = holder is not None and holder.state == "finished" and PUBLISHES in {one["stage"] for one in stages}
+        counts = _counts(output) if filled else {}
         ranks = _ranks(output)
     except (OSError, ValueError) as error:
         raise NoOutput(f"{output} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     published = "_SUCCESS" in files
-    counts = _counts(output) if published else {}
     if holder is None:
-        return Status(output, UNKNOWN, None, None, published=published, counts=counts, ranks=ranks)
-    mine = [event for event in events if event["run"] == holder.run]
+        return Status(output, UNKNOWN, None, None, published=published, ranks=ranks)
     return Status(
         output,
         _state(output, holder),
         holder,
         _age(holder.at),
         holder.doing,
-        tuple(_stage(event) for event in mine if event["event"] in {FINISHED, REUSED}),
+        stages,
         _failure(events),
         published=published,
         counts=counts,
@@ -136,13 +139,12 @@ def read_status(output: str) -> Status:
 
 def _counts(output: str) -> dict[str, int]:
     """Return how many documents each step of a finished run left; nothing where its run.json does not say."""
-    try:
-        return dict(orjson.loads(_bytes(output, "run.json"))["counts"])
-    except (OSError, ValueError, KeyError):
-        return {}
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return dict(orjson.loads(_read(output, "run.json"))["counts"])
+    return {}
 
 
-def _bytes(output: str, name: str) -> bytes:
+def _read(output: str, name: str) -> bytes:
     if "://" not in output:
         return (Path(output) / name).read_bytes()
     from pipeline import storage
@@ -246,7 +248,7 @@ def shown(status: Status) -> Text:
         lines.append(f"  {status.holder}; last sign of life {_ago(status.seen)}")
     if status.stage and status.state not in {"finished", "paused"}:
         lines.append(f"  {_progress(status.stage)}")
-    lines += [f"  {_in_all(status)}"] if status.state == "finished" else _finished(status.stages)
+    lines += _in_all(status) if status.state == "finished" else _finished(status.stages)
     if status.failure:
         lines.append(f"  last failure, {plain_time(status.failure['time'])}: {status.failure.get('error', '')}")
     return Text("\n".join([*lines, *map(_rank_line, status.ranks)]))
@@ -262,15 +264,15 @@ def _finished(stages: Sequence[dict[str, Any]]) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
-def _in_all(status: Status) -> str:
-    """Return what a finished run did in all, and left."""
-    mine = [one["seconds"] for one in status.stages if not one["reused"]]
-    before = len(status.stages) - len(mine)
-    parts = [f"{counted(len(mine), 'stage')} in {_span(sum(mine))}"]
-    parts += [f"{before} finished before"] if before else []
+def _in_all(status: Status) -> list[str]:
+    """Return the line of what a finished start did and left; none where its log does not say."""
+    own = [one["seconds"] for one in status.stages if not one["reused"]]
+    before = len(status.stages) - len(own)
+    parts = [f"{counted(len(own), 'stage')} in {_span(sum(own))}"] if own else []
+    parts += [f"{counted(before, 'stage')} finished before"] if before else []
     if {READ, KEPT} <= status.counts.keys():
         parts.append(f"{status.counts[KEPT]:,} of {counted(status.counts[READ], 'document')} kept")
-    return " · ".join(parts)
+    return [f"  {' · '.join(parts)}"] if parts else []
 
 
 def _rank_line(rank: Status) -> str:

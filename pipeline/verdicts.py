@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from dedup.lines import without
 from filters.arrow_text import text_array, text_buffers
 from pipeline import storage
-from pipeline.document import ALONE, VERDICT, read_batches, read_table
+from pipeline.document import VERDICT, read_batches, read_table
 from pipeline.shards import DocumentShard
 from pipeline.storage import join
 
@@ -47,9 +47,9 @@ def read_cuts(shard: DocumentShard, folders: Sequence[str]) -> pa.ListArray | No
     """Return the spans that are cut from each row's text, as start and end in turn, in bytes; None where none are."""
     for folder in folders:
         with storage.open_input(sidecar_path(folder, shard)) as file:
-            parquet = pq.ParquetFile(file)
+            parquet = pq.ParquetFile(file, pre_buffer=False)
             if "cut" in parquet.schema_arrow.names:
-                column = parquet.read(columns=["cut"], **ALONE)["cut"].combine_chunks()
+                column = parquet.read(columns=["cut"], use_threads=False)["cut"].combine_chunks()
                 return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     return None
 

@@ -93,6 +93,10 @@ def test_of_several_turns_each_stage_counts_where_it_was_fastest() -> None:
     for turn, (found, seconds) in enumerate(((stages[1], [1.0, 3.0]), (stages[2], [0.5, 3.0])), 2):
         before = fastest(before, run(1, stages=found))
         assert ([stage["seconds"] for stage in before["stages"]], before["turns"]) == (seconds, turn)
+    common = {"tasks": 2, "documents": 1}
+    often = {**before, "stages": [{**stage, **common} for stage in before["stages"]]}
+    assert "each stage the least of 3, 1 turns" in speedup(often, {**often, "turns": 1})[0]
+    assert "turns" not in speedup({**often, "turns": 1}, {**often, "turns": 1})[0]
     once, twice = ("speedup", "2", 1), ("speedup", "1", 1)
     assert missing([once, twice] * 4, {"speedup": {"1": before, "2": run(1)}}) == [once, once, once, twice]
 

@@ -51,7 +51,7 @@ class Tokenizer:
 
     @cached_property
     def _packed_bytes(self) -> tuple[Bytes, Ints]:
-        """The same, one after the other, and where each begins."""
+        """The bytes of all pieces, one after the other, and where each begins."""
         return packed(self._bytes)
 
     @cached_property
@@ -119,7 +119,7 @@ class Tokenizer:
         return ids, bounds
 
     def _encode_each(self, parts: list[str] | list[bytes]) -> list[list[int]]:
-        """Return the ids of each part; SentencePiece begins a thread for many, even for none, and waits for it."""
+        """Return the ids of each part; SentencePiece waits for a thread of its own, even where there is none."""
         return self._model.encode(parts, num_threads=1) if parts else []
 
     def _around_reserved(self, text: str) -> list[int]:

@@ -112,6 +112,7 @@ def main() -> None:
         for kinds in TOGETHER:
             if any(one[0] in kinds for one in left):
                 require_one_version([*every_run(results, kinds), {"identity": identity()}])
+        _require_alike(left, results)
         for config in (WARM, WITHOUT):  # a worker that compiles keeps 125 MB of the compiler
             with tempfile.TemporaryDirectory(dir=asked.folder, prefix="scale-") as folder:
                 run(Path(folder), WARM_GIGABYTES, 1, config)
@@ -138,8 +139,17 @@ def missing(wanted: Sequence[tuple[Any, ...]], results: Table) -> list[tuple[Any
     return left
 
 
+def _require_alike(left: Sequence[tuple[Any, ...]], results: Table) -> None:
+    """Raise SystemExit where a turn would be of another size or machine than those it is set beside."""
+    wanted = {(float(size), _machine()) for kind, _, size, *_ in left if kind == "speedup"}
+    there = {(run["gigabytes"], run["machine"]) for run in results.get("speedup", {}).values()}
+    if wanted and len(wanted | there) > 1:
+        raise SystemExit("the results have one process beside two of another size or machine: use other --results")
+
+
 def fastest(before: Table, found: Table) -> Table:
-    """Return a run of which each stage is the one that took less time, of an earlier run's and another's."""
+    """Return the later of two runs with each stage as the one of them did it that took less time."""
+    assert [stage["name"] for stage in before["stages"]] == [stage["name"] for stage in found["stages"]]
     pairs = zip(before["stages"], found["stages"], strict=True)
     stages = [min(pair, key=lambda stage: stage["seconds"]) for pair in pairs]
     return {**found, "stages": stages, "turns": before.get("turns", 1) + 1}
@@ -182,7 +192,8 @@ def run(folder: Path, gigabytes: float, workers: int, config: str, copies: int =
         "identity": identity(),
         "crawl": crawl,
         "workers": workers,
-        "machine": f"{os.cpu_count()} cores of {_processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB",
+        "gigabytes": gigabytes,
+        "machine": _machine(),
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],
         "wall": cost.wall,
         "cpu": cost.cpu,
@@ -199,6 +210,10 @@ def _command(folder: Path, out: Path, workers: int) -> list[str]:
     """Return the command that runs the line over a crawl."""
     places = ["--config", f"{folder}/config.toml", "--input", f"{folder}/crawl/*.gz", "--output", str(out)]
     return [sys.executable, "-m", "pipeline.run", *places, f"--direct_num_workers={workers}"]
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores of {_processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB"
 
 
 def _processor() -> str:

@@ -265,10 +265,17 @@ def speedup(one: Table, two: Table, beside: Table | None = None) -> list[str]:
     gives = f"{2 * _wall(one) / _wall(beside):.2f}" if beside else ""
     whole = [f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", gives]
     lines.append(_row(["**all**", "", *whole, *[""] * 5]))
-    loads = ", ".join(f"{run['load'][0]}" for run in (one, two, beside) if run)
+    runs = [run for run in (one, two, beside) if run]
+    loads = ", ".join(f"{run['load'][0]}" for run in runs)
+    turns = [run.get("turns", 1) for run in runs]
+    least = f", each stage the least of {', '.join(map(str, turns))} turns" if max(turns) > 1 else ""
     version = f"lustrate {one['identity']['lustrate']}"
-    often = f", the least of {one['turns']} turns" if "turns" in one else ""
-    return [f"One process beside two, {_size(one):.2f} GB, {version}, load before {loads}{often}:", "", *lines, ""]
+    return [
+        f"One process beside two, {_size(one):.2f} GB, {version}, load before (the last) {loads}{least}:",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _wall(run: Table) -> float:

@@ -109,18 +109,25 @@ def test_what_edits_left_is_a_row_where_they_changed_something(left: int, row: l
 
 
 def test_the_commonest_reasons_of_a_stage_are_shown() -> None:
-    """Three at most, each below its stage; a stage that has one reason alone is that reason."""
-    reasons = {"words": {"en": 4}, "blocked_url": {"en": 9, "de": 3}, "language": {"fr": 8}, "stop_words": {"en": 6}}
+    """Three at most and the sum of the others, below their stage; a stage that has one reason alone is that reason."""
+    reasons = {
+        "words": {"en": 4},
+        "blocked_url": {"en": 9, "de": 3},
+        "language": {"fr": 8},
+        "stop_words": {"en": 6},
+        "urls": {"en": 2},
+    }
     later = {"rejects": {"rejected": {"near_duplicate": {"en": 10}}}}
     ingested = finished("ingest", summary={**read(), "rejected": reasons})
     encoded = finished("publish.encode", {"documents": 50, "kept": 38, "rejected": 12}, summary=later)
     shown = table(replace(CORPUS, ingested=ingested, encoded=encoded, merged=None), 1.0)
     rows = list(zip(*(list(column.cells) for column in shown.columns), strict=True))
     first = rows.index(("rejected by ingest", "30", "37.5%"))
-    assert [(str(name).strip(), count) for name, count, _ in rows[first + 1 : first + 5]] == [
+    assert [(str(name).strip(), count) for name, count, _ in rows[first + 1 : first + 6]] == [
         ("blocked_url", "12"),
         ("language", "8"),
         ("stop_words", "6"),
+        ("2 other reasons", "6"),
         ("rejected by deduplicate", "10"),
     ]
     assert "near_duplicate" not in str(rows)

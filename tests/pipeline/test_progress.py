@@ -1,5 +1,6 @@
 """What a run prints on a terminal, and where its output is none."""
 
+import re
 from collections.abc import Sequence
 from io import StringIO
 
@@ -51,17 +52,44 @@ def test_a_terminal_has_a_bar_and_then_the_same_line(width: int) -> None:
     assert line.endswith(" · [/] of zh")
 
 
-def test_stages_in_a_row_that_were_finished_before_are_a_line() -> None:
-    """However many; at the latest where the display ends, and above the line of the next stage."""
+def finished(name: str) -> Manifest:
+    """Return the manifest of a stage."""
+    return Manifest(Stage(name, "0", "out"), (), {}, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_stages_in_a_row_that_were_finished_before_are_a_line(terminal: bool) -> None:
+    """However many: above what is said next and the next stage's, at the latest where the display ends."""
     written = StringIO()
-    with display(Console(file=written, width=200)) as shown:
+    console = Console(file=written, width=200, force_terminal=terminal, color_system=None)
+    with display(console) as shown:
         for name in ("ingest", "deduplicate.hashes", "deduplicate"):
-            shown.passed(Manifest(Stage(name, "0", "out"), (), {}, 1.0, 1.0))
+            shown.passed(finished(name))
+        shown.say("deduplicate: precise")
+        shown.passed(finished("deduplicate.precision"))
         with shown.stage("tokenizer") as watch:
+            assert "deduplicate.precision: finished before" in written.getvalue(), "it came before the bar"
             watch(1, [{}], "")
-        shown.passed(Manifest(Stage("publish.merge", "0", "out"), (), {}, 1.0, 1.0))
-    assert written.getvalue().splitlines() == [
+        shown.passed(finished("publish.merge"))
+    plain = re.sub(r"\x1b\[[\d?;]*[A-Za-z]", "", written.getvalue())
+    assert [line for line in re.split(r"[\r\n]+", plain) if ": " in line] == [
         "ingest … deduplicate: 3 stages finished before",
+        "deduplicate: precise",
+        "deduplicate.precision: finished before",
         "tokenizer: 1 of 1",
         "publish.merge: finished before",
     ]
+
+
+def test_a_run_that_fails_has_said_what_was_finished_before() -> None:
+    """It is a line as well where what comes next is an error."""
+    written = StringIO()
+
+    def fail() -> None:
+        with display(Console(file=written, width=200)) as shown:
+            shown.passed(finished("ingest"))
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert written.getvalue() == "ingest: finished before\n"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.status import read_log, read_status
+from pipeline.status import read_log, read_status, shown
 from tests.benchmarks import contrasts
 from tests.pipeline.outputs import assert_same, digests
 
@@ -65,6 +65,8 @@ def test_training_and_reading_apart_give_the_same_bytes(finished: Path, tmp_path
     assert done.returncode == 0, done.stderr
     worked = re.findall(r"^([\w.-]+): \d+ of", done.stdout, re.MULTILINE)
     assert ("self_clean.round-2.score" in worked, "publish.merge" in worked) == (False, True)
+    kept = sum(pq.read_metadata(path).num_rows for path in output.glob("documents/*.parquet"))
+    assert f" · {kept:,} of " in str(shown(read_status(str(output))))
     assert_same(digests(output), digests(finished))
     over = start(command(output, "--score-only"))
     assert (over.returncode, "nothing is left to read" in over.stdout) == (0, True), over.stderr

@@ -17,7 +17,7 @@ from pipeline import journal, lease, status
 from pipeline.journal import FINISHED, LOG, PROGRESS, REUSED, STARTED, Journal, open_journal
 from pipeline.lease import MARK, myself, pack, take
 from pipeline.lock import place_of
-from pipeline.status import WIDTH, main, read_log, read_status
+from pipeline.status import WIDTH, main, read_log, read_status, shown
 from tests.pipeline.folder_store import SCHEME
 
 LIVES = """
@@ -85,10 +85,8 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "_SUCCESS").touch()
     text = said(capsys, tmp_path)
     assert text.startswith(f"{tmp_path}\n  finished · results are there")
-    assert "\n  1 stage in 2 s · 1 finished before\n" in text
+    assert text.endswith("\n  1 stage in 2 s · 1 stage finished before\n")
     assert "the disk is full" not in text
-    (tmp_path / "run.json").write_bytes(orjson.dumps({"counts": {"documents": 1200, "kept after self-cleaning": 700}}))
-    assert "1 finished before · 700 of 1,200 documents kept" in said(capsys, tmp_path)
     table = orjson.loads(said(capsys, tmp_path, "--json"))
     assert (table["state"], table["published"]) == ("finished", True)
     assert table["failure"] == {}
@@ -96,6 +94,32 @@ def test_stages_and_the_last_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert table["holder"]["pid"] == second.lease.holder.pid
     with begun(tmp_path):
         assert "the disk is full" not in said(capsys, tmp_path)
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_a_start_that_filled_the_folder_says_what_is_in_it(tmp_path: Path, store: bool) -> None:
+    """Not one that ended before, whose documents these are not; a run.json that does not say is no error."""
+    output = f"{SCHEME}{tmp_path}/out" if store else f"{tmp_path}/out"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/_SUCCESS").touch()
+    table = tmp_path / "out/run.json"
+    table.write_bytes(orjson.dumps({"counts": {"documents": 1200, "kept after self-cleaning": 700}}))
+    with begun(output) as run:
+        run.stage(REUSED, stage="ingest", seconds=9.0)
+        run.end("finished")
+    assert str(shown(read_status(output))).endswith("\n  1 stage finished before")
+    with begun(output) as run:
+        run.stage(REUSED, stage="ingest", seconds=9.0)
+        run.stage(FINISHED, stage="publish.merge", seconds=60.0, done=1, total=1)
+        assert read_status(output).counts == {}, "it still runs"
+        run.end("finished")
+    said = "1 stage in 60 s · 1 stage finished before"
+    assert str(shown(read_status(output))).endswith(f"\n  {said} · 700 of 1,200 documents kept")
+    for content in (b"", b"null", b"[]", b"{}", b'{"counts": null}', b'{"counts": {"documents": 5}}'):
+        table.write_bytes(content)
+        assert str(shown(read_status(output))).endswith(f"\n  {said}")
+    table.unlink()
+    assert read_status(output).counts == {}
 
 
 def test_lines_break_between_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,15 @@
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # no stubs are locked
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.cluster import _start_server
+from pipeline.config import ConfigError
 from tests.pipeline.outputs import assert_same, results
 from tests.pipeline.test_kills import kill_when, manifest
 
@@ -51,3 +55,11 @@ def test_flink_writes_what_a_local_run_writes(
     assert_same(results(tmp_path / "out"), results(local))
     assert not done.stderr
     assert not servers(scratch)
+
+
+def test_a_jar_that_is_none_is_named(jar: str, tmp_path: Path) -> None:
+    """The one that was given, in the error that its user reads."""
+    (tmp_path / "no.jar").write_bytes(Path(jar).read_bytes()[:1000])
+    options = PipelineOptions(["--runner=FlinkRunner", f"--flink_job_server_jar={tmp_path}/no.jar"])
+    with ExitStack() as ends, pytest.raises(ConfigError, match=r"job server \(--flink_job_server_jar\) does not start"):
+        _start_server(options, ends)

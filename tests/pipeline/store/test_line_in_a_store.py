@@ -115,8 +115,8 @@ def test_a_second_run_finds_all_finished(runs: Runs) -> None:
     """Records and manifests in the store count, for the same command in another process."""
     command = [sys.executable, "-m", "pipeline.run", *runs.arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    stages = STAGE.findall(runs.said)
-    assert {"ingest", "self_clean.round-1.train", "publish.merge"} <= set(stages)
+    stages = set(STAGE.findall(runs.said))
+    assert {"ingest", "self_clean.round-1.train", "publish.merge"} <= stages
     assert STAGE.findall(said) == []
     rows = re.findall(r"(?: … [\w.-]+: (\d+) stages|:) finished before", said)
     assert sum(int(count or 1) for count in rows) == len(stages)
