@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.document import read_batches
+from pipeline.document import DOCUMENT, read_batches
 from pipeline.draw import uniform
 from pipeline.self_clean.evaluators import load_tokenizer
 from pipeline.shards import DocumentShard
@@ -40,16 +40,18 @@ class SampleRejects:
         tokenizer = load_tokenizer(self.tokenizer)
         path, schema = shard.path("rejected"), token_schema(tokenizer.dtype)
         there = sum(text_bytes(batch) for batch in read_batches(path, ["text"]))
-        rate, tables = self.size / max(1, there), [schema.empty_table()]
+        rate = self.size / max(1, there)
+        drawn = (
+            batch.filter(pa.array(uniform(batch["id"].to_pylist(), self.seed, REJECTS) < rate))
+            for batch in read_batches(path, COLUMNS)
+        )
+        taken = pa.concat_tables([pa.schema([DOCUMENT.field(name) for name in COLUMNS]).empty_table(), *drawn])
+        ids = tokenizer.encode([(text or "")[: self.longest] for text in taken["text"].to_pylist()])
+        column, _ = token_column(ids, tokenizer)
+        table = taken.drop_columns(["text"]).append_column("tokens", column).cast(schema)
         tokens: dict[str, int] = {}
-        for batch in read_batches(path, COLUMNS):
-            taken = batch.filter(pa.array(uniform(batch["id"].to_pylist(), self.seed, REJECTS) < rate))
-            ids = tokenizer.encode([(text or "")[: self.longest] for text in taken["text"].to_pylist()])
-            column, _ = token_column(ids, tokenizer)
-            tables.append(taken.drop_columns(["text"]).append_column("tokens", column).cast(schema))
-            for language, part in zip(taken["language"].to_pylist(), ids, strict=True):
-                tokens[language] = tokens.get(language, 0) + len(part)
-        table = pa.concat_tables(tables)
+        for language, part in zip(taken["language"].to_pylist(), ids, strict=True):
+            tokens[language] = tokens.get(language, 0) + len(part)
         write_arrow(rejects_path(self.folder, shard.name), [table], schema)
         return {"documents": len(table), "bytes": there, "tokens": sum(tokens.values()), "languages": tokens}
 

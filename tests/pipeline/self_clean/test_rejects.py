@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
-from pipeline.document import write_table
+from pipeline.document import Writer, schema, write_table
 from pipeline.self_clean.counting import CountNgrams, CountTask
 from pipeline.self_clean.excerpt import excerpts
 from pipeline.self_clean.judges import CONTRASTS, Judges, by_ngrams
@@ -31,7 +31,12 @@ def tokenizer(tmp_path: Path) -> str:
 def shard_of(folder: Path, texts: list[str | None], languages: list[str]) -> DocumentShard:
     """Return a shard whose ingest rejected these texts."""
     ids = [f"{number * 2654435761 % 2**128:032x}" for number in range(len(texts))]
-    table = {"id": ids, "source": ["web"] * len(texts), "language": languages, "text": pa.array(texts, pa.string())}
+    table = {
+        "id": ids,
+        "source": ["web"] * len(texts),
+        "language": languages,
+        "text": pa.array(texts, pa.large_string()),
+    }
     shard = DocumentShard("a", str(folder), 0, 0, 0)
     write_table(shard.path("rejected"), pa.table(table))
     return shard
@@ -70,6 +75,16 @@ def test_rejects_without_text_are_no_negatives(tmp_path: Path, tokenizer: str) -
     record = sampler(tmp_path, tokenizer)(shard)
     assert record["tokens"] == 0
     assert enough([record], 1) == {}
+
+
+def test_a_shard_of_which_nothing_was_rejected(tmp_path: Path, tokenizer: str) -> None:
+    """Its file has no row group, and its token shard no row."""
+    shard = DocumentShard("a", str(tmp_path), 0, 0, 0)
+    Writer(shard.path("rejected"), schema([], rejected=True)).close()
+    record = sampler(tmp_path, tokenizer)(shard)
+    assert record == {"documents": 0, "bytes": 0, "tokens": 0, "languages": {}}
+    with pa.OSFile(rejects_path(str(tmp_path / "rejects"), "a")) as file:
+        assert pa.ipc.open_file(file).read_all().num_rows == 0
 
 
 def test_a_language_needs_enough_rejects() -> None:
