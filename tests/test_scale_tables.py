@@ -1,11 +1,14 @@
 """The tables of a run's growth, made of results that are known."""
 
+import os
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pipeline.config import Publish, SelfClean
-from tests.benchmarks.scale import fastest, missing
+from tests.benchmarks.scale import fastest, missing, span
 from tests.benchmarks.scale_tables import BESIDE, DRIVER, speedup, tables
 
 STAGES = {
@@ -69,30 +72,40 @@ def test_hours_hold_jobs_and_publication() -> None:
 
 
 def test_two_processes_are_set_beside_one() -> None:
-    """By wall time alone; beside it what two runs that share nothing but the machine come to, and CPU seconds."""
+    """From first task to last record; beside it what two runs that share but the machine come to, and CPU seconds."""
     common = {"name": "ingest", "tasks": 9, "documents": 1000}
     runs = [
-        run(1, stages=[{**common, "seconds": wall, "cpu_seconds": cpu}], workers=workers)
+        run(1, stages=[{**common, "seconds": wall + 0.5, "span": wall, "cpu_seconds": cpu}], workers=workers)
         for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2), (13.5, 13.5, 1))
     ]
     lines = speedup(*runs)
     assert cells("\n".join(lines), "ingest") == [
-        *("9", "12.0", "7.0", "1.71", "1.78", "12.0", "14.0", "83", "143", "100.0%")
+        *("9", "12.00", "7.00", "1.71", "1.78", "12.0", "14.0", "83", "143", "100.0%")
     ]
     assert tables({"speedup": dict(zip(("1", "2", BESIDE), runs, strict=True))}) == "\n".join(lines)
     assert cells(tables({"speedup": {"1": runs[0], "2": runs[1]}}), "ingest")[3:6] == ["1.71", "", "12.0"]
 
 
+def test_a_stage_is_timed_from_its_first_task_to_its_last_record(tmp_path: Path) -> None:
+    """Whichever task was recorded first."""
+    (tmp_path / "done").mkdir()
+    for key, end, seconds in (("a", 1005.0, 2.0), ("b", 1004.0, 3.5), ("c", 1006.5, 1.0)):
+        path = tmp_path / "done" / f"{key}.json"
+        path.write_bytes(orjson.dumps({"seconds": seconds}))
+        os.utime(path, (end, end))
+    assert span(tmp_path) == pytest.approx(6.0)
+
+
 def test_of_several_turns_each_stage_counts_where_it_was_fastest() -> None:
     """Whatever else a machine does only adds; what is wanted twice and was measured once is measured again."""
     stages = [
-        [{"name": name, "seconds": seconds, "cpu_seconds": seconds} for name, seconds in (("a", a), ("b", b))]
+        [{"name": name, "span": taken, "seconds": 9.0, "cpu_seconds": 1.0} for name, taken in (("a", a), ("b", b))]
         for a, b in ((1.0, 5.0), (2.0, 3.0), (0.5, 9.0))
     ]
     before = run(1, stages=stages[0])
-    for turn, (found, seconds) in enumerate(((stages[1], [1.0, 3.0]), (stages[2], [0.5, 3.0])), 2):
+    for turn, (found, spans) in enumerate(((stages[1], [1.0, 3.0]), (stages[2], [0.5, 3.0])), 2):
         before = fastest(before, run(1, stages=found))
-        assert ([stage["seconds"] for stage in before["stages"]], before["turns"]) == (seconds, turn)
+        assert ([stage["span"] for stage in before["stages"]], before["turns"]) == (spans, turn)
     common = {"tasks": 2, "documents": 1}
     often = {**before, "stages": [{**stage, **common} for stage in before["stages"]]}
     assert "each stage the least of 3, 1 turns" in speedup(often, {**often, "turns": 1})[0]

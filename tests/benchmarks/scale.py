@@ -151,7 +151,7 @@ def fastest(before: Table, found: Table) -> Table:
     """Return the later of two runs with each stage as the one of them did it that took less time."""
     assert [stage["name"] for stage in before["stages"]] == [stage["name"] for stage in found["stages"]]
     pairs = zip(before["stages"], found["stages"], strict=True)
-    stages = [min(pair, key=lambda stage: stage["seconds"]) for pair in pairs]
+    stages = [min(pair, key=lambda stage: stage["span"]) for pair in pairs]
     return {**found, "stages": stages, "turns": before.get("turns", 1) + 1}
 
 
@@ -178,13 +178,13 @@ def run(folder: Path, gigabytes: float, workers: int, config: str, copies: int =
         raise SystemExit("the sources have changed while they were measured")
     cost, out = costs[0], outs[0]
     facts = orjson.loads((out / "report.json").read_bytes())
-    prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
     took = [orjson.loads((one / "run.json").read_bytes())["seconds"] for one in outs]
     stages = [
         {
             **stage,
-            **_disk(out / "stages" / stage["name"] / prints[stage["name"]]),
+            **_disk(_folder(out, stage["name"])),
             "seconds": mean(seconds[stage["name"]] for seconds in took),
+            "span": mean(span(_folder(one, stage["name"])) for one in outs),
         }
         for stage in facts["stages"]
     ]
@@ -245,6 +245,18 @@ def watched() -> Any:
     finally:
         over.set()
         thread.join()
+
+
+def _folder(out: Path, stage: str) -> Path:
+    """Return the folder of a finished run's stage."""
+    prints = orjson.loads((out / "run.json").read_bytes())["fingerprints"]
+    return out / "stages" / stage / str(prints[stage])
+
+
+def span(folder: Path) -> float:
+    """Return the seconds from the beginning of a stage's first task to its last record: without its start-up."""
+    records = [(path.stat().st_mtime, orjson.loads(path.read_bytes())) for path in folder.glob("done/*.json")]
+    return max(end for end, _ in records) - min(end - record["seconds"] for end, record in records)
 
 
 def _disk(folder: Path) -> Table:
