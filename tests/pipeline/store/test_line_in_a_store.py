@@ -22,7 +22,7 @@ from tests.pipeline.formats.archives import conversions, members, parquet
 from tests.pipeline.store.conftest import Store
 
 FAULTS = {"fail": 0.025, "busy": 0.025, "reset": 0.02, "slow": 0.01, "seconds": 0.3, "seed": 1}
-STAGE = re.compile(r"^([\w.-]+): \d+ of \d+", re.MULTILINE)  # begins the line of a stage that worked
+STAGE = re.compile(r"^([\w.-]+): \d+ of \d+(?: ·|$)", re.MULTILINE)  # begins the line of a stage that worked
 EXACT = ("shards/", "tokenizer/", "model.safetensors", "ngrams.arrow", "score.json")
 
 
