@@ -146,10 +146,10 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def read_batches(path: str, columns: Sequence[str] | None = None) -> Any:
     """Yield the row groups of a Parquet file as tables, one at a time."""
+    chosen = None if columns is None else list(columns)
     with storage.open_input(path) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         for group in range(parquet.num_row_groups):
-            chosen = None if columns is None else list(columns)
             yield parquet.read_row_group(group, columns=chosen, use_threads=False)
 
 

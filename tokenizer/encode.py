@@ -119,7 +119,7 @@ class Tokenizer:
         return ids, bounds
 
     def _encode_each(self, parts: list[str] | list[bytes]) -> list[list[int]]:
-        """Return the ids of each part; SentencePiece waits for a thread of its own, even where there is none."""
+        """Return the ids of each part; SentencePiece begins a thread for a list, even an empty one."""
         return self._model.encode(parts, num_threads=1) if parts else []
 
     def _around_reserved(self, text: str) -> list[int]:
