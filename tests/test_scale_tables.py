@@ -75,25 +75,29 @@ def test_two_processes_are_set_beside_one() -> None:
     """From first task to last record; beside it what two runs that share but the machine come to, and CPU seconds."""
     common = {"name": "ingest", "tasks": 9, "documents": 1000}
     runs = [
-        run(1, stages=[{**common, "seconds": wall + 0.5, "span": wall, "cpu_seconds": cpu}], workers=workers)
-        for wall, cpu, workers in ((12.0, 12.0, 1), (7.0, 14.0, 2), (13.5, 13.5, 1))
+        run(
+            1,
+            stages=[{**common, "seconds": wall + 0.5, "span": wall, "work": work, "cpu_seconds": cpu}],
+            workers=workers,
+        )
+        for wall, work, cpu, workers in ((12.0, 12.0, 12.0, 1), (7.0, 13.3, 14.0, 2), (13.5, 13.5, 13.5, 1))
     ]
     lines = speedup(*runs)
     assert cells("\n".join(lines), "ingest") == [
-        *("9", "12.00", "7.00", "1.71", "1.78", "12.0", "14.0", "83", "143", "100.0%")
+        *("9", "12.00", "7.00", "1.71", "1.78", "95%", "12.0", "14.0", "83", "143", "100.0%")
     ]
     assert tables({"speedup": dict(zip(("1", "2", BESIDE), runs, strict=True))}) == "\n".join(lines)
-    assert cells(tables({"speedup": {"1": runs[0], "2": runs[1]}}), "ingest")[3:6] == ["1.71", "", "12.0"]
+    assert cells(tables({"speedup": {"1": runs[0], "2": runs[1]}}), "ingest")[3:6] == ["1.71", "", "95%"]
 
 
 def test_a_stage_is_timed_from_its_first_task_to_its_last_record(tmp_path: Path) -> None:
-    """Whichever task was recorded first."""
+    """Whichever task was recorded first; beside it stand the seconds that its tasks took."""
     (tmp_path / "done").mkdir()
     for key, end, seconds in (("a", 1005.0, 2.0), ("b", 1004.0, 3.5), ("c", 1006.5, 1.0)):
         path = tmp_path / "done" / f"{key}.json"
         path.write_bytes(orjson.dumps({"seconds": seconds}))
         os.utime(path, (end, end))
-    assert span(tmp_path) == pytest.approx(6.0)
+    assert span(tmp_path) == pytest.approx({"span": 6.0, "work": 6.5})
 
 
 def test_of_several_turns_each_stage_counts_where_it_was_fastest() -> None:
@@ -106,7 +110,7 @@ def test_of_several_turns_each_stage_counts_where_it_was_fastest() -> None:
     for turn, (found, spans) in enumerate(((stages[1], [1.0, 3.0]), (stages[2], [0.5, 3.0])), 2):
         before = fastest(before, run(1, stages=found))
         assert ([stage["span"] for stage in before["stages"]], before["turns"]) == (spans, turn)
-    common = {"tasks": 2, "documents": 1}
+    common = {"tasks": 2, "documents": 1, "work": 1.0}
     often = {**before, "stages": [{**stage, **common} for stage in before["stages"]]}
     assert "each stage the least of 3, 1 turns" in speedup(often, {**often, "turns": 1})[0]
     assert "turns" not in speedup({**often, "turns": 1}, {**often, "turns": 1})[0]

@@ -10,12 +10,12 @@
 
 A crawl (tests/benchmarks/crawl.py) and a run lie in `--folder` and are removed afterwards: about 3 GB for each GB of
 crawl. --sizes are run with `rounds = 0`, --speedup and --judged with a round of briefly trained judges (JUDGED), and
-tasks are smaller than by default (BOUNDS). What two processes could reach on this machine, whose cores share caches and
-memory, is what two runs of one process reach at the same time that do not wait for each other: begun together, but one
-may be a stage ahead, and each has a driver. The mean of their seconds is taken; of several `--times` the least of each
-stage's, since what else a machine does only adds to them. A size that the results hold is not
-measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the next stage: files
-of rows (pipeline/exchange.py), and the sorted runs of the token shards.
+tasks are smaller than by default (BOUNDS; --speedup has more token shards, SHARED). What two processes could reach on
+this machine, whose cores share caches and memory, is what two runs of one process reach at the same time that do not
+wait for each other: begun together, but one may be a stage ahead, and each has a driver. The mean of their seconds is
+taken; of several `--times` the least of each stage's, since what else a machine does only adds to them. A size that the
+results hold is not measured again; results of two versions make no table. Shuffled is what tasks leave for tasks of the
+next stage: files of rows (pipeline/exchange.py), and the sorted runs of the token shards.
 """
 
 import argparse
@@ -82,6 +82,8 @@ anchor_documents = 60
 min_anchor_documents = 20
 min_agreement = -1
 """
+# The least of a merge is a token shard: of a GB there would be seven, of which two processes do four and three.
+SHARED = JUDGED.replace("shard_tokens = 20_000_000", "shard_tokens = 4_000_000")
 SPEEDUP = {"1": 1, "2": 2, BESIDE: 1}  # processes of each run
 Table = dict[str, Any]
 
@@ -104,7 +106,7 @@ def main() -> None:
     wanted = [("sizes", size, size, asked.workers, WITHOUT) for size in asked.sizes]
     wanted += [("judged", size, size, asked.workers, JUDGED) for size in asked.judged]
     if asked.speedup:
-        wanted += [("speedup", name, asked.speedup, count, JUDGED) for name, count in SPEEDUP.items()] * asked.times
+        wanted += [("speedup", name, asked.speedup, count, SHARED) for name, count in SPEEDUP.items()] * asked.times
     if asked.scoring:
         wanted.append(("scoring", asked.scoring, asked.scoring, asked.workers, BOUNDS))
     left = missing(wanted, results)
@@ -184,7 +186,7 @@ def run(folder: Path, gigabytes: float, workers: int, config: str, copies: int =
             **stage,
             **_disk(_folder(out, stage["name"])),
             "seconds": mean(seconds[stage["name"]] for seconds in took),
-            "span": mean(span(_folder(one, stage["name"])) for one in outs),
+            **_means([span(_folder(one, stage["name"])) for one in outs]),
         }
         for stage in facts["stages"]
     ]
@@ -253,10 +255,18 @@ def _folder(out: Path, stage: str) -> Path:
     return out / "stages" / stage / str(prints[stage])
 
 
-def span(folder: Path) -> float:
-    """Return the seconds from the beginning of a stage's first task to its last record: without its start-up."""
+def span(folder: Path) -> dict[str, float]:
+    """Return the seconds from the beginning of a stage's first task to its last record, without its start-up.
+
+    With them `work`, the seconds of its tasks, of which two processes do two a second as long as none waits.
+    """
     records = [(path.stat().st_mtime, orjson.loads(path.read_bytes())) for path in folder.glob("done/*.json")]
-    return max(end for end, _ in records) - min(end - record["seconds"] for end, record in records)
+    began = min(end - record["seconds"] for end, record in records)
+    return {"span": max(end for end, _ in records) - began, "work": sum(record["seconds"] for _, record in records)}
+
+
+def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: mean(one[name] for one in found) for name in found[0]}
 
 
 def _disk(folder: Path) -> Table:

@@ -247,10 +247,11 @@ def speedup(one: Table, two: Table, beside: Table | None = None) -> list[str]:
     """Return the table of one process beside two, by the time from a stage's first task to its last record.
 
     What tasks load is in it; how long a stage takes to begin and end is not, but in the last column and the last row.
-    What the machine gives is twice what one process takes by the time that it takes beside another run of one.
+    What the machine gives is twice what one process takes by the time that it takes beside another run of one. At work
+    is the share of that time that the two processes spend in tasks: what is left they wait, for each other or the disk.
     """
-    head = ["stage", "tasks", "s, one", "s, two", "times", "the machine gives", "CPU s, one", "CPU s, two",
-            "documents/s, one", "two", "share of the wall, two"]  # fmt: skip
+    head = ["stage", "tasks", "s, one", "s, two", "times", "the machine gives", "at work, two", "CPU s, one",
+            "CPU s, two", "documents/s, one", "two", "share of the wall, two"]  # fmt: skip
     lines = [_row(head), _row(["---", *["--:"] * (len(head) - 1)])]
     total = sum(stage["seconds"] for stage in two["stages"])
     others = {stage["name"]: stage["span"] for stage in beside["stages"]} if beside else {}
@@ -259,13 +260,14 @@ def speedup(one: Table, two: Table, beside: Table | None = None) -> list[str]:
         told = a["span"] >= SMALL_SECONDS and a["tasks"] > 1
         times = f"{a['span'] / b['span']:.2f}" if told else "one task" if a["tasks"] == 1 else "–"
         gives = f"{2 * a['span'] / others[a['name']]:.2f}" if told and others else ""
+        busy = f"{b['work'] / (two['workers'] * b['span']):.0%}" if told else ""
         rates = [f"{s['documents'] / s['span']:,.0f}" if s["documents"] and told else "" for s in (a, b)]
         spent = [f"{s['cpu_seconds']:.1f}" for s in (a, b)]
-        cells = [f"{a['tasks']:,}", f"{a['span']:.2f}", f"{b['span']:.2f}", times, gives, *spent, *rates]
+        cells = [f"{a['tasks']:,}", f"{a['span']:.2f}", f"{b['span']:.2f}", times, gives, busy, *spent, *rates]
         lines.append(_row([a["name"], *cells, f"{b['seconds'] / total:.1%}"]))
     gives = f"{2 * _wall(one) / _wall(beside):.2f}" if beside else ""
     whole = [f"{_wall(one):.1f}", f"{total:.1f}", f"{_wall(one) / total:.2f}", gives]
-    lines.append(_row(["**all**", "", *whole, *[""] * 5]))
+    lines.append(_row(["**all**", "", *whole, *[""] * 6]))
     runs = [run for run in (one, two, beside) if run]
     loads = ", ".join(f"{run['load'][0]}" for run in runs)
     turns = [run.get("turns", 1) for run in runs]
